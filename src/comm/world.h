@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace lockstep::comm {
+
+/// The control plane: small host-side messages among all ranks, always over MPI. Main thread only. Every
+/// method is collective (all ranks must call it, in the same order) unless it says otherwise, and throws
+/// Error(internal) naming the operation if MPI reports a failure.
+class World {
+ public:
+  /// All ranks of the job. Requires a Session. Collective.
+  World();
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  [[nodiscard]] int rank() const { return rank_; }  // not collective
+  [[nodiscard]] int size() const { return size_; }  // not collective
+  [[nodiscard]] bool is_root() const { return rank_ == 0; }
+  /// Host name of each rank, by rank. Not collective: gathered once by the constructor.
+  [[nodiscard]] const std::vector<std::string>& hosts() const { return hosts_; }
+  /// Number of distinct hosts, and the ranks on this rank's host. Not collective.
+  [[nodiscard]] int host_count() const;
+  [[nodiscard]] std::vector<int> ranks_on_this_host() const;
+
+  void barrier();
+  /// The root's text, on all ranks.
+  std::string broadcast(std::string_view text);
+  /// Every rank's text, by rank, on every rank.
+  std::vector<std::string> all_gather(std::string_view text);
+  /// Raw bytes of every rank, in rank order (lengths may differ), on every rank.
+  std::vector<std::vector<std::byte>> all_gather_bytes(std::span<const std::byte> bytes);
+  /// Element-wise, in place: the sum of all ranks' values. For counts and flags, whose sums are exact.
+  void sum(std::span<std::int64_t> values);
+  void max(std::span<std::int64_t> values);
+
+  /// Runs something that may fail on some ranks only (opening a file, reading a shard), then agrees on the
+  /// outcome: if it threw on any rank, every rank throws the same Error: the message of the lowest such rank
+  /// with "rank N on HOST:" in front unless all ranks say the same, and its code. So foreseen failures are
+  /// reported once and nobody waits.
+  void agree(const std::function<void()>& work);
+
+  /// Ends the whole job at once with this status, without waiting for other ranks. Not collective. For
+  /// failures that the others cannot know of.
+  [[noreturn]] void abort(ExitCode code);
+
+  /// The communicator, for comm/ itself.
+  [[nodiscard]] void* native() const { return communicator_; }
+
+ private:
+  void* communicator_ = nullptr;  // MPI_Comm, a pointer in Open MPI; a duplicate of MPI_COMM_WORLD
+  int rank_ = 0;
+  int size_ = 1;
+  std::vector<std::string> hosts_;
+};
+
+}  // namespace lockstep::comm

@@ -1,0 +1,185 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+/// An experiment as plain structs: what a YAML file says, with every default in place. configs/README.md
+/// explains each key to users; the member initialisers here are those defaults.
+namespace lockstep::config {
+
+/// Where in the experiment file something was said. Lines and columns count from 1; 0 means "not in the
+/// file".
+struct Mark {
+  int line = 0;
+  int column = 0;
+};
+
+/// One HDF5 file with images and their class labels.
+struct Split {
+  std::string file;
+  std::string images;
+  std::string labels;
+};
+
+/// none: file order. stripes: each stripe is permuted within itself each epoch, so a rank reads only its
+/// share. global: over everything, and every rank holds the whole set.
+enum class Shuffle : std::uint8_t { none, stripes, global };
+
+struct Data {
+  Split train;
+  std::optional<Split> validation;
+  double scale = 1.0;  ///< multiplies raw pixels
+  Shuffle shuffle = Shuffle::stripes;
+};
+
+// Initialisers. The he_ and glorot_ kinds take their width from the layer's fan-in and fan-out.
+struct UniformInit {
+  double limit = 0.05;  ///< uniform in [-limit, limit)
+};
+struct NormalInit {
+  double stddev = 0.05;
+};
+struct ConstantInit {
+  double value = 0.0;
+};
+struct ZerosInit {};
+struct HeUniformInit {};
+struct HeNormalInit {};
+struct GlorotUniformInit {};
+struct GlorotNormalInit {};
+using Init = std::variant<UniformInit, NormalInit, ConstantInit, ZerosInit, HeUniformInit, HeNormalInit,
+                          GlorotUniformInit, GlorotNormalInit>;
+
+/// Height first, as in kernel: [5, 3].
+using Extent2 = std::array<std::int64_t, 2>;
+
+/// `valid`: none. `same`: output = ⌈input / stride⌉, the odd row at the bottom and right. Else rows and
+/// columns.
+struct Padding {
+  enum class Kind : std::uint8_t { valid, same, numbers } kind = Kind::valid;
+  std::int64_t top = 0, bottom = 0, left = 0, right = 0;  ///< for Kind::numbers
+};
+
+struct Conv2d {
+  std::int64_t filters = 0;
+  Extent2 kernel{};
+  Extent2 stride{1, 1};
+  Padding padding;
+  bool bias = true;
+  Init init = GlorotUniformInit{};
+  Init bias_init = ZerosInit{};
+};
+struct MaxPool {
+  Extent2 size{};
+  Extent2 stride{};  ///< {0, 0}: the size
+  Padding padding;   ///< padded cells never win
+};
+struct AvgPool {
+  Extent2 size{};
+  Extent2 stride{};  ///< {0, 0}: the size
+  Padding padding;   ///< padded cells do not count in the mean
+};
+struct Dense {
+  std::int64_t units = 0;
+  bool bias = true;
+  Init init = GlorotUniformInit{};
+  Init bias_init = ZerosInit{};
+};
+struct Relu {};
+struct Tanh {};
+struct Sigmoid {};
+struct Flatten {};
+struct Dropout {
+  double rate = 0.5;  ///< share of activations set to zero in training; the others are divided by 1 - rate
+};
+using LayerSpec = std::variant<Conv2d, MaxPool, AvgPool, Dense, Relu, Tanh, Sigmoid, Flatten, Dropout>;
+
+struct Layer {
+  std::string name;  ///< as given, or kind and count: "conv2d_1", "dense_2"; unique
+  LayerSpec spec;
+  Mark mark;
+};
+
+/// Both take integer labels; mean_squared_error compares with their one-hot vectors and averages over the
+/// outputs.
+enum class Loss : std::uint8_t { softmax_cross_entropy, mean_squared_error };
+
+struct Sgd {
+  double learning_rate = 0.01;
+  double momentum = 0.0;
+  bool nesterov = false;
+  double weight_decay = 0.0;  ///< L2: adds weight_decay · w to the gradient
+};
+struct AdamW {
+  double learning_rate = 0.001;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.01;  ///< decoupled: w ← w − learning_rate · weight_decay · w
+};
+using Optimizer = std::variant<Sgd, AdamW>;
+
+struct ConstantSchedule {};
+struct StepSchedule {
+  std::int64_t every = 10;  ///< epochs
+  double factor = 0.1;      ///< multiplies the rate after each `every` epochs
+};
+struct ExponentialSchedule {
+  double factor = 0.95;  ///< multiplies the rate after each epoch
+};
+struct CosineSchedule {
+  double final_factor = 0.0;  ///< of the base rate, reached at the last step
+};
+struct LinearSchedule {
+  double final_factor = 0.0;  ///< of the base rate, reached at the last step
+};
+struct Schedule {
+  std::variant<ConstantSchedule, StepSchedule, ExponentialSchedule, CosineSchedule, LinearSchedule> kind;
+  std::int64_t warmup_steps = 0;  ///< the rate rises linearly over so many first steps
+};
+
+/// lockstep: one reduction tree, the same bits on any number of ranks and threads. run: MPI_Allreduce, whose
+/// order of additions is the library's own.
+enum class Reproducibility : std::uint8_t { lockstep, run };
+
+struct Training {
+  std::int64_t epochs = 0;
+  std::int64_t batch = 0;   ///< samples of one step, over all ranks
+  std::int64_t shards = 8;  ///< a power of two; at least the number of ranks
+  Reproducibility reproducibility = Reproducibility::lockstep;
+};
+
+enum class DeviceKind : std::uint8_t { cpu, cuda };
+
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  std::int64_t threads = 0;  ///< of one rank; 0: auto, the rank's share of the cores, at most its shards
+};
+
+enum class Progress : std::uint8_t { automatic, on, off };
+
+struct Output {
+  std::string dir = "runs";
+  std::string name;  ///< folder within dir; empty: <experiment name>-<UTC time>
+  Progress progress = Progress::automatic;
+};
+
+struct Experiment {
+  std::string source;  ///< path of the file it came from, for messages
+  std::string name;
+  std::uint64_t seed = 1;
+  Data data;
+  std::vector<Layer> model;
+  Loss loss = Loss::softmax_cross_entropy;
+  Optimizer optimizer;
+  Schedule schedule;
+  Training training;
+  Device device;
+  Output output;
+};
+
+}  // namespace lockstep::config

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "tensor/dtype.h"
+#include "tensor/shape.h"
+
+namespace lockstep::data {
+
+/// Facts about a data set that ranks compare before training.
+struct DatasetInfo {
+  std::string file;
+  std::int64_t samples = 0;
+  Shape image;  ///< {C, H, W}, or {F} for flat features
+  DType image_type = DType::u8;
+  std::int64_t classes = 0;  ///< largest label + 1, over the whole set
+  std::int64_t file_bytes = 0;
+  std::string manifest;  ///< checksums that the importer wrote, empty if the file has none
+};
+
+/// A rank's share of a labelled image set, in memory in the file's own type. Immutable once made;
+/// thread-safe.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  [[nodiscard]] virtual const DatasetInfo& info() const = 0;
+  /// Rows that this rank keeps.
+  [[nodiscard]] virtual std::int64_t rows_kept() const = 0;
+  [[nodiscard]] virtual std::int64_t bytes_kept() const = 0;
+  /// Copies file row `row` as floats times `scale`, in C, H, W order. The row must be one that this rank
+  /// keeps.
+  virtual void gather(std::int64_t row, float scale, std::span<float> out) const = 0;
+  [[nodiscard]] virtual std::int32_t label(std::int64_t row) const = 0;
+};
+
+}  // namespace lockstep::data

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "device/network.h"
+
+namespace lockstep::device {
+
+/// Sums over the samples of a shard. Adding two of them adds each member.
+struct Totals {
+  double loss = 0;
+  std::int64_t correct = 0;
+  std::int64_t samples = 0;
+  Totals& operator+=(const Totals& other);
+};
+
+/// One shard's samples. All pointers are borrowed for the call.
+struct ShardInput {
+  const float* images = nullptr;         ///< samples × input, C, H, W
+  const std::int32_t* labels = nullptr;  ///< samples, each in [0, classes)
+  const std::int64_t* rows = nullptr;    ///< samples: their identities, for dropout
+  std::int64_t epoch = 0;
+};
+
+/// Runs shards of one plan on one thread at a time: owns that worker's activations and scratch memory.
+class ShardRunner {
+ public:
+  virtual ~ShardRunner() = default;
+  /// Forward, loss, backward. Overwrites `gradient` (a slab) with the *sums* over the samples, gaps with
+  /// zeros.
+  virtual Totals train(const ShardInput& input, std::span<float> gradient) = 0;
+  /// Forward and loss, without dropout.
+  virtual Totals evaluate(const ShardInput& input) = 0;
+};
+
+enum class Mode : std::uint8_t { training, evaluation };
+
+/// A network planned for shards of one number of samples: algorithms and layouts chosen, descriptors made.
+/// Shared by all workers of a rank; the number of workers never changes the bits of a result.
+class Plan {
+ public:
+  virtual ~Plan() = default;
+  /// Takes the weights (a slab, plain layouts) and refreshes packed copies. Call after every change of the
+  /// weights and before the next run; not while a runner of this plan works. `weights` must stay valid until
+  /// the next call.
+  virtual void load_weights(std::span<const float> weights) = 0;
+  /// A runner for one worker. Create it on the thread that will use it, or before that thread starts to use
+  /// it.
+  [[nodiscard]] virtual std::unique_ptr<ShardRunner> make_runner() = 0;
+  /// Bytes of one runner's activations and scratch, and of the plan's packed weights.
+  [[nodiscard]] virtual std::int64_t runner_bytes() const = 0;
+  [[nodiscard]] virtual std::int64_t shared_bytes() const = 0;
+  /// For each node the implementation chosen, e.g. "brgconv:avx512_core"; nodes fused into the one before say
+  /// "fused".
+  [[nodiscard]] virtual std::vector<std::string> implementations() const = 0;
+};
+
+/// w ← w − learning_rate · (g + …), see optim/sgd.h. All scalars are rounded to float once.
+struct SgdArguments {
+  float learning_rate = 0, momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+};
+/// See optim/adamw.h; the corrections are 1 / (1 − βᵗ).
+struct AdamWArguments {
+  float learning_rate = 0, beta1 = 0, beta2 = 0, epsilon = 0, weight_decay = 0;
+  float correction1 = 1, correction2 = 1;
+};
+
+/// Where a rank computes. Thread-safe unless said otherwise.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /// "cpu" with the instruction set in use, e.g. "cpu (avx512_core)".
+  [[nodiscard]] virtual std::string describe() const = 0;
+  /// Plans `network` for shards of exactly `samples` >= 1 samples. `network` must outlive the plan.
+  [[nodiscard]] virtual std::unique_ptr<Plan> plan(const Network& network, std::int64_t samples,
+                                                   Mode mode) = 0;
+
+  /// Element by element, so any cut of the slab gives the same bits. Return false when a gradient or a new
+  /// weight is not finite (the update is applied all the same). Velocity and moments start as zeros.
+  virtual bool sgd_update(const SgdArguments& arguments, std::span<float> weights,
+                          std::span<const float> gradient, std::span<float> velocity) = 0;
+  virtual bool adamw_update(const AdamWArguments& arguments, std::span<float> weights,
+                            std::span<const float> gradient, std::span<float> moment1,
+                            std::span<float> moment2) = 0;
+};
+
+/// The CPU backend. Sets OpenMP to one thread for the calling thread: call it, plan and run on threads
+/// prepared with prepare_cpu_thread().
+std::unique_ptr<Backend> make_cpu_backend();
+/// Call once on each worker thread, before it plans or runs: libraries under a shard must not start threads.
+void prepare_cpu_thread();
+/// Name of the instruction set that oneDNN dispatches to, and its version.
+std::string cpu_instruction_set();
+std::string onednn_version();
+
+}  // namespace lockstep::device

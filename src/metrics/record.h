@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lockstep::metrics {
+
+/// What rank 0 reports of one epoch. Losses are means per sample, accuracies shares in [0, 1].
+struct EpochRecord {
+  std::int64_t epoch = 0;   ///< from 1
+  std::int64_t epochs = 0;  ///< planned
+  double train_loss = 0;    ///< over the epoch, while the weights moved
+  double train_accuracy = 0;
+  std::optional<double> val_loss;  ///< none without a validation set
+  std::optional<double> val_accuracy;
+  double learning_rate = 0;       ///< of the epoch's last step
+  double seconds = 0;             ///< training and evaluation
+  double samples_per_second = 0;  ///< of training alone
+};
+
+/// Progress within an epoch.
+struct StepRecord {
+  std::int64_t epoch = 0, epochs = 0;
+  std::int64_t step = 0, steps = 0;  ///< step: finished so far in this epoch
+  double loss = 0;                   ///< mean over the epoch so far
+  double accuracy = 0;
+  double samples_per_second = 0;
+  double seconds_left = 0;  ///< of the whole training
+};
+
+/// What is known before the first step, for the header.
+struct RunHeader {
+  std::string experiment, file, folder;
+  int ranks = 1;
+  std::vector<std::string> hosts;  ///< distinct
+  std::int64_t threads_per_rank = 1;
+  std::int64_t cores_idle = 0;  ///< cores that no rank uses
+  std::string idle_advice;      ///< which setting changes that; empty if none idle
+  std::string device;           ///< "cpu (avx512_core), oneDNN 2.6.3"
+  std::string exchange;         ///< "shared memory, 1.7 MB a step"
+  std::int64_t train_samples = 0, val_samples = 0;
+  std::int64_t parameters = 0;
+  std::int64_t steps_per_epoch = 0, batch = 0, shards = 0;
+  std::string reproducibility;  ///< "lockstep" or "run"
+};
+
+/// How a run ended.
+struct RunSummary {
+  std::string status;  ///< "finished", "stopped by a signal", "diverged", "failed"
+  std::string detail;  ///< for a run that did not finish: why
+  std::int64_t epochs_done = 0;
+  std::int64_t steps_done = 0;
+  double seconds = 0;
+  double startup_seconds = 0;             ///< from the start of the process to the first step
+  std::int64_t peak_memory_bytes = 0;     ///< largest of all ranks
+  std::optional<EpochRecord> last, best;  ///< best: highest validation accuracy, earliest
+  std::string folder;
+};
+
+}  // namespace lockstep::metrics

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "metrics/record.h"
+
+namespace lockstep::metrics {
+
+/// Where rank 0 reports to. Called from the main thread. Methods that a sink has no use for do nothing.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual void begin(const RunHeader& /*header*/) {}
+  virtual void step(const StepRecord& /*record*/) {}
+  virtual void epoch(const EpochRecord& /*record*/) {}
+  virtual void end(const RunSummary& /*summary*/) {}
+};
+
+}  // namespace lockstep::metrics
