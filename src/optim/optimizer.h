@@ -24,6 +24,7 @@ class Optimizer {
   /// Allocates nothing.
   virtual bool update(std::int64_t first, std::span<float> weights, std::span<const float> gradient) = 0;
   /// The state, for checkpoints: named slabs ("velocity"; "moment1", "moment2"), each of slice.size() floats.
+  /// SGD without momentum has none.
   struct State {
     std::string name;
     std::span<float> values;

@@ -1,0 +1,29 @@
+#include "optim/sgd.h"
+
+#include "base/check.h"
+
+namespace lockstep::optim {
+
+Sgd::Sgd(const config::Sgd& settings, device::Backend& backend, Range slice)
+    : backend_(backend), velocity_(slice, settings.momentum != 0) {
+  arguments_.momentum = static_cast<float>(settings.momentum);
+  arguments_.weight_decay = static_cast<float>(settings.weight_decay);
+  arguments_.nesterov = settings.nesterov;
+}
+
+void Sgd::begin_step(std::int64_t step, double learning_rate) {
+  check(step >= 1, "steps count from 1");
+  arguments_.learning_rate = static_cast<float>(learning_rate);
+}
+
+bool Sgd::update(std::int64_t first, std::span<float> weights, std::span<const float> gradient) {
+  check(weights.size() == gradient.size(), "each weight has a gradient");
+  return backend_.sgd_update(arguments_, weights, gradient, velocity_.at(first, weights.size()));
+}
+
+std::vector<Optimizer::State> Sgd::state() {
+  if (!velocity_.kept()) return {};
+  return {{"velocity", velocity_.all()}};
+}
+
+}  // namespace lockstep::optim
