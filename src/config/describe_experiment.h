@@ -1,0 +1,235 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "config/describe.h"
+#include "config/describe_model.h"
+
+namespace lockstep::config {
+
+template <>
+struct VariantNoun<Optimizer> {
+  static constexpr std::string_view text = "optimizer";
+};
+template <>
+struct VariantNoun<decltype(Schedule::kind)> {
+  static constexpr std::string_view text = "schedule";
+};
+
+template <>
+struct Description<Split> {
+  static void fields(auto& visit, auto& split) {
+    visit(Key{.name = "file",
+              .effect = "HDF5 file, relative to the folder in which lockstep is started",
+              .required = true},
+          split.file, Text{"the path of a file"});
+    visit(Key{.name = "images", .effect = "data set of the images within the file", .required = true},
+          split.images, Text{"the path of a data set within the file"});
+    visit(Key{.name = "labels", .effect = "data set of their class numbers", .required = true}, split.labels,
+          Text{"the path of a data set within the file"});
+  }
+};
+
+template <>
+struct Description<Data> {
+  static void fields(auto& visit, auto& data) {
+    visit(Key{.name = "train", .effect = "the samples to learn from", .required = true}, data.train);
+    visit(
+        Key{.name = "validation", .effect = "the samples to measure on after each epoch", .fallback = "none"},
+        data.validation);
+    visit(Key{.name = "scale", .effect = "multiplies raw pixels: 1/255 brings bytes to 0..1"}, data.scale,
+          Numbers{above(0), at_most(1e6)});
+    visit(Key{.name = "shuffle",
+              .effect =
+                  "order of the samples. `none`: as in the file; `stripes`: each shard's share is permuted "
+                  "anew each epoch, and a rank holds its share only; `global`: all are, and every rank "
+                  "holds the whole set"},
+          data.shuffle,
+          choices<Shuffle>(
+              {{Shuffle::none, "none"}, {Shuffle::stripes, "stripes"}, {Shuffle::global, "global"}}));
+  }
+};
+
+constexpr Numbers learning_rates{at_least(0), at_most(1000)};
+constexpr Numbers decays{at_least(0), at_most(1000)};
+
+template <>
+struct Description<Sgd> {
+  static constexpr std::string_view name = "sgd";
+  static constexpr std::string_view effect =
+      "stochastic gradient descent: v ← momentum · v + g, w ← w − rate · v";
+  static void fields(auto& visit, auto& sgd) {
+    visit(Key{.name = "learning_rate", .effect = "base rate, which the schedule multiplies"},
+          sgd.learning_rate, learning_rates);
+    visit(Key{.name = "momentum", .effect = "share of the last step's velocity that is kept"}, sgd.momentum,
+          Numbers{at_least(0), below(1)});
+    visit(Key{.name = "nesterov", .effect = "looks ahead: w ← w − rate · (g + momentum · v); needs momentum"},
+          sgd.nesterov, Truth{});
+    visit(Key{.name = "weight_decay", .effect = "L2: adds weight_decay · w to the gradient"},
+          sgd.weight_decay, decays);
+  }
+};
+
+template <>
+struct Description<AdamW> {
+  static constexpr std::string_view name = "adamw";
+  static constexpr std::string_view effect = "Adam with decoupled weight decay";
+  static void fields(auto& visit, auto& adamw) {
+    visit(Key{.name = "learning_rate", .effect = "base rate, which the schedule multiplies"},
+          adamw.learning_rate, learning_rates);
+    visit(Key{.name = "beta1", .effect = "decay of the mean of gradients"}, adamw.beta1,
+          Numbers{at_least(0), below(1)});
+    visit(Key{.name = "beta2", .effect = "decay of the mean of squared gradients"}, adamw.beta2,
+          Numbers{at_least(0), below(1)});
+    visit(Key{.name = "epsilon", .effect = "added to the root of the mean square"}, adamw.epsilon,
+          Numbers{above(0), at_most(1)});
+    visit(Key{.name = "weight_decay", .effect = "decoupled: w ← w − rate · weight_decay · w"},
+          adamw.weight_decay, decays);
+  }
+};
+
+template <>
+struct Description<ConstantSchedule> {
+  static constexpr std::string_view name = "constant";
+  static constexpr std::string_view effect = "the base rate throughout";
+  static void fields(auto& /*visit*/, auto& /*schedule*/) {}
+};
+
+template <>
+struct Description<StepSchedule> {
+  static constexpr std::string_view name = "step";
+  static constexpr std::string_view effect = "falls at regular intervals";
+  static void fields(auto& visit, auto& schedule) {
+    visit(Key{.name = "every", .unit = "epochs", .effect = "length of an interval"}, schedule.every,
+          integers(1, 1'000'000));
+    visit(Key{.name = "factor", .effect = "multiplies the rate after each interval"}, schedule.factor,
+          Numbers{above(0), at_most(1)});
+  }
+};
+
+template <>
+struct Description<ExponentialSchedule> {
+  static constexpr std::string_view name = "exponential";
+  static constexpr std::string_view effect = "falls after each epoch";
+  static void fields(auto& visit, auto& schedule) {
+    visit(Key{.name = "factor", .effect = "multiplies the rate after each epoch"}, schedule.factor,
+          Numbers{above(0), at_most(1)});
+  }
+};
+
+template <>
+struct Description<CosineSchedule> {
+  static constexpr std::string_view name = "cosine";
+  static constexpr std::string_view effect = "falls with each step along half a cosine";
+  static void fields(auto& visit, auto& schedule) {
+    visit(Key{.name = "final_factor", .effect = "share of the base rate that the last step has"},
+          schedule.final_factor, Numbers{at_least(0), at_most(1)});
+  }
+};
+
+template <>
+struct Description<LinearSchedule> {
+  static constexpr std::string_view name = "linear";
+  static constexpr std::string_view effect = "falls with each step in a straight line";
+  static void fields(auto& visit, auto& schedule) {
+    visit(Key{.name = "final_factor", .effect = "share of the base rate that the last step has"},
+          schedule.final_factor, Numbers{at_least(0), at_most(1)});
+  }
+};
+
+template <>
+struct Description<Schedule> {
+  static void fields(auto& visit, auto& schedule) {
+    visit.one_of(schedule.kind);
+    visit(
+        Key{.name = "warmup_steps",
+            .unit = "steps",
+            .effect = "over so many first steps the rate rises in a straight line to what the schedule says"},
+        schedule.warmup_steps, integers(0, 1'000'000'000));
+  }
+};
+
+template <>
+struct Description<Training> {
+  static void fields(auto& visit, auto& training) {
+    visit(Key{.name = "epochs",
+              .unit = "epochs",
+              .effect = "passes over the training samples",
+              .required = true},
+          training.epochs, integers(1, 1'000'000));
+    visit(Key{.name = "batch",
+              .unit = "samples",
+              .effect = "samples of one step, over all ranks",
+              .required = true},
+          training.batch, integers(1, 1 << 30));
+    visit(Key{.name = "shards",
+              .effect =
+                  "pieces of a batch, which ranks and their threads share out: at most so many can work at "
+                  "once. Another number gives other bits; another number of ranks does not"},
+          training.shards, PowersOfTwo{1, 4096});
+    visit(Key{.name = "reproducibility",
+              .effect =
+                  "how gradients are added. `lockstep`: in one tree, the same bits on any number of ranks "
+                  "and threads; `run`: as the MPI library likes, the same bits only on the same layout"},
+          training.reproducibility,
+          choices<Reproducibility>({{Reproducibility::lockstep, "lockstep"}, {Reproducibility::run, "run"}}));
+  }
+};
+
+template <>
+struct Description<Device> {
+  static void fields(auto& visit, auto& device) {
+    visit(Key{.name = "kind", .effect = "what computes"}, device.kind,
+          choices<DeviceKind>({{DeviceKind::cpu, "cpu"}, {DeviceKind::cuda, "cuda"}}));
+    visit(Key{.name = "threads",
+              .unit = "threads",
+              .effect = "of one rank. `auto`: the rank's share of the cores, at most its shards"},
+          device.threads, CountOrAuto{1024});
+  }
+};
+
+template <>
+struct Description<Output> {
+  static void fields(auto& visit, auto& output) {
+    visit(Key{.name = "dir", .effect = "the folder that holds runs, made when missing"}, output.dir,
+          Text{"the path of a folder"});
+    visit(Key{.name = "name",
+              .effect = "this run's folder within it, which must not exist yet",
+              .fallback = "`<experiment>-<UTC time>`"},
+          output.name, Name{.dots = true});
+    visit(Key{.name = "progress", .effect = "a line that moves within the epoch. `auto`: on a terminal"},
+          output.progress,
+          choices<Progress>({{Progress::automatic, "auto"}, {Progress::on, "on"}, {Progress::off, "off"}}));
+  }
+};
+
+template <>
+struct Description<Experiment> {
+  static void fields(auto& visit, auto& experiment) {
+    visit(Key{.name = "name", .effect = "what runs are called", .required = true}, experiment.name,
+          Name{.dots = true});
+    visit(Key{.name = "seed", .effect = "of all randomness: weights, order of samples, dropout"},
+          experiment.seed, Integers<std::uint64_t>{0, std::numeric_limits<std::uint64_t>::max()});
+    visit(Key{.name = "data", .effect = "what to train on", .required = true}, experiment.data);
+    visit(Key{.name = "model", .effect = "the layers, first to last", .required = true}, experiment.model);
+    visit(Key{.name = "loss",
+              .effect = "what to minimise. `softmax_cross_entropy`: takes raw scores; `mean_squared_error`: "
+                        "against one-hot labels, the mean over outputs"},
+          experiment.loss,
+          choices<Loss>({{Loss::softmax_cross_entropy, "softmax_cross_entropy"},
+                         {Loss::mean_squared_error, "mean_squared_error"}}));
+    visit(Key{.name = "optimizer", .effect = "how weights follow gradients", .required = true},
+          experiment.optimizer);
+    visit(Key{.name = "schedule",
+              .effect = "how the learning rate changes in training",
+              .fallback = "`constant`"},
+          experiment.schedule);
+    visit(Key{.name = "training", .effect = "how long to train, and in which pieces", .required = true},
+          experiment.training);
+    visit(Key{.name = "device", .effect = "what computes"}, experiment.device);
+    visit(Key{.name = "output", .effect = "where results go"}, experiment.output);
+  }
+};
+
+}  // namespace lockstep::config

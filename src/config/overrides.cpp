@@ -1,0 +1,155 @@
+#include "config/overrides.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "config/suggest.h"
+
+namespace lockstep::config {
+namespace {
+
+struct Override {
+  std::vector<std::string_view> path;
+  std::string_view value;
+};
+
+/// Nothing when it is not of the form "a.b=c".
+std::optional<Override> split(std::string_view text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos) return std::nullopt;
+  Override parts{.path = {}, .value = text.substr(equals + 1)};
+  for (std::string_view rest = text.substr(0, equals);;) {
+    const std::size_t dot = rest.find('.');
+    const std::string_view segment = rest.substr(0, dot);
+    if (segment.empty() || segment.find_first_of(" \t\n") != std::string_view::npos) return std::nullopt;
+    parts.path.push_back(segment);
+    if (dot == std::string_view::npos) return parts;
+    rest.remove_prefix(dot + 1);
+  }
+}
+
+Node empty_mapping(const Place& place) {
+  Node node = mapping_node({});
+  node.place = place;
+  return node;
+}
+
+/// Makes `node` a mapping so that an override can set a key of it. A bare word becomes the key that it
+/// abbreviates; other values cannot have keys, and the parser will say so at the override's place.
+void make_mapping(Node& node, const Place& place) {
+  if (node.kind == Node::Kind::mapping) return;
+  node = node.kind == Node::Kind::scalar ? mapping_of_word(node) : empty_mapping(place);
+  node.place = place;
+}
+
+Node& child(Node& mapping, std::string_view key, const Place& place) {
+  if (Entry* entry = mapping.find(key)) return entry->value;
+  mapping.entries.push_back({std::string(key), place, empty_mapping(place)});
+  return mapping.entries.back().value;
+}
+
+/// The layer's kind and its mapping of keys.
+const Entry* kind_of(const Node& layer) {
+  return layer.kind == Node::Kind::mapping && !layer.entries.empty() ? &layer.entries.front() : nullptr;
+}
+
+/// The item that a segment names, or nothing, with a problem added.
+Node* find_layer(Node& list, std::string_view segment, const Place& place, Problems& problems) {
+  const std::vector<std::string> names = layer_names(list);
+  std::size_t index = 0;
+  const auto [end, error] = std::from_chars(segment.data(), segment.data() + segment.size(), index);
+  if (error == std::errc{} && end == segment.data() + segment.size()) {
+    if (index < list.items.size()) return &list.items[index];
+    problems.add(place, list.items.empty()
+                            ? "the model has no layers"
+                            : fmt::format("there is no layer {}: the model's layers are 0 to {}", segment,
+                                          list.items.size() - 1));
+    return nullptr;
+  }
+  if (const auto found = std::ranges::find(names, segment); found != names.end())
+    return &list.items[static_cast<std::size_t>(found - names.begin())];
+
+  const std::vector<std::string_view> words(names.begin(), names.end());
+  const std::string_view near = nearest(segment, words);
+  problems.add(place, fmt::format("there is no layer '{}', {}", segment,
+                                  near.empty() ? fmt::format("the layers are {}", join_words(words, "and"))
+                                               : fmt::format("did you mean '{}'?", near)));
+  return nullptr;
+}
+
+/// The mapping that holds the layer's keys.
+Node& layer_keys(Node& layer, const Place& place) {
+  make_mapping(layer, place);
+  if (layer.entries.empty()) return layer;
+  Node& keys = layer.entries.front().value;
+  if (keys.kind == Node::Kind::null) keys = empty_mapping(place);
+  make_mapping(keys, place);
+  return keys;
+}
+
+/// The node that the override replaces, made if need be; null, with a problem added, when there is no such
+/// layer.
+Node* locate(Node& root, const Override& change, Place place, Problems& problems) {
+  Node* node = &root;
+  for (std::size_t i = 0; i < change.path.size(); ++i) {
+    const std::string_view segment = change.path[i];
+    place.depth = i + 1;
+    if (i == 1 && change.path[0] == "model" && node->kind == Node::Kind::sequence) {
+      node = find_layer(*node, segment, place, problems);
+      if (node == nullptr) return nullptr;
+      if (i + 1 < change.path.size()) node = &layer_keys(*node, place);
+    } else {
+      make_mapping(*node, place);
+      node = &child(*node, segment, place);
+    }
+  }
+  return node;
+}
+
+}  // namespace
+
+void apply_overrides(Node& root, std::span<const std::string> overrides, Problems& problems) {
+  for (std::size_t i = 0; i < overrides.size(); ++i) {
+    const Place place{.override_index = static_cast<int>(i), .depth = 0, .mark = {}};
+    const std::optional<Override> change = split(overrides[i]);
+    if (!change) {
+      problems.add(place, "an override has the form key.path=value, as in training.epochs=3");
+      continue;
+    }
+    std::optional<Node> value = parse_yaml(change->value, place, problems);
+    if (!value) continue;
+    value->place = place;
+    if (Node* target = locate(root, *change, place, problems)) *target = std::move(*value);
+  }
+}
+
+std::vector<std::string> layer_names(const Node& list) {
+  std::vector<std::string> names;
+  std::map<std::string, int> count_of_kind;
+  for (const Node& layer : list.items) {
+    const Entry* kind = kind_of(layer);
+    if (kind == nullptr && layer.kind != Node::Kind::scalar) {
+      names.emplace_back();
+      continue;
+    }
+    const std::string& kind_name = kind != nullptr ? kind->key : layer.text;
+    const int count = ++count_of_kind[kind_name];
+    const Entry* given = kind != nullptr ? kind->value.find("name") : nullptr;
+    names.push_back(given != nullptr ? given->value.text : fmt::format("{}_{}", kind_name, count));
+  }
+  return names;
+}
+
+std::string_view override_prefix(std::string_view override_text, std::size_t segments) {
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < segments && end != std::string_view::npos; ++i)
+    end = override_text.find_first_of(".=", i == 0 ? 0 : end + 1);
+  return override_text.substr(0, end);
+}
+
+}  // namespace lockstep::config

@@ -1,0 +1,66 @@
+#include "config/suggest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+namespace lockstep::config {
+namespace {
+
+/// Optimal string alignment: the fewest insertions, deletions, replacements and swaps of neighbours, no part
+/// edited twice.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> before_last(b.size() + 1);
+  std::vector<std::size_t> last(b.size() + 1);
+  std::vector<std::size_t> current(b.size() + 1);
+  std::iota(last.begin(), last.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    current[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      current[j] = std::min({last[j] + 1, current[j - 1] + 1, replaced});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        current[j] = std::min(current[j], before_last[j - 2] + 1);
+    }
+    std::swap(before_last, last);
+    std::swap(last, current);
+  }
+  return last[b.size()];
+}
+
+}  // namespace
+
+std::string_view nearest(std::string_view typed, std::span<const std::string_view> words) {
+  // A longer word can be no slip of any key, and would be slow to compare.
+  constexpr std::size_t longest = 64;
+  if (typed.size() > longest) return {};
+  std::string lower(typed);
+  std::ranges::transform(lower, lower.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::string_view best;
+  std::size_t best_distance = longest;
+  for (const std::string_view word : words) {
+    const std::size_t apart = distance(lower, word);
+    const std::size_t tolerated = std::max<std::size_t>(1, std::min(typed.size(), word.size()) / 3);
+    if (apart <= tolerated && apart < best_distance) {
+      best = word;
+      best_distance = apart;
+    }
+  }
+  return best;
+}
+
+std::string join_words(std::span<const std::string_view> words, std::string_view conjunction) {
+  std::string joined;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i > 0) joined += i + 1 == words.size() ? fmt::format(" {} ", conjunction) : ", ";
+    joined += words[i];
+  }
+  return joined;
+}
+
+}  // namespace lockstep::config
