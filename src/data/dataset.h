@@ -32,6 +32,8 @@ class Dataset {
   /// Copies file row `row` as floats times `scale`, in C, H, W order. The row must be one that this rank
   /// keeps.
   virtual void gather(std::int64_t row, float scale, std::span<float> out) const = 0;
+  /// Hints that this rank will soon gather a row that it keeps.
+  virtual void prefetch(std::int64_t /*row*/) const {}
   [[nodiscard]] virtual std::int32_t label(std::int64_t row) const = 0;
 };
 

@@ -32,8 +32,10 @@ struct Batch {
 /// the constructor. Used from one thread.
 class Loader {
  public:
+  static constexpr int default_slots = 3;
+
   /// Keeps references: `dataset` must outlive the loader. `slots` batches are in memory at a time.
-  Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots = 3);
+  Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots = default_slots);
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;

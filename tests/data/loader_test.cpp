@@ -1,0 +1,153 @@
+#include "data/loader.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "base/error.h"
+#include "data/numbered_dataset.h"
+#include "io/error_of.h"
+
+namespace lockstep::data {
+namespace {
+
+using config::Shuffle;
+using lockstep::testing::error_of;
+using testing::NumberedDataset;
+
+constexpr float scale = 0.5F;
+
+void expect_batch(const Batch& batch, const Sampler& sampler, std::int64_t epoch, std::int64_t step,
+                  Range shards, std::size_t pixels) {
+  ASSERT_EQ(batch.epoch, epoch);
+  ASSERT_EQ(batch.step, step);
+  ASSERT_EQ(batch.global_samples, sampler.stripes().step_samples(step));
+  ASSERT_EQ(static_cast<std::int64_t>(batch.shards.size()), shards.size());
+  for (std::int64_t shard = shards.begin; shard < shards.end; ++shard) {
+    const ShardBatch& found = batch.shards[static_cast<std::size_t>(shard - shards.begin)];
+    ASSERT_EQ(found.shard, shard);
+    ASSERT_EQ(found.count, sampler.count(step, shard));
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(found.count));
+    sampler.rows(epoch, step, shard, rows);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      ASSERT_EQ(found.rows[i], rows[i]);
+      ASSERT_EQ(found.labels[i], rows[i] % 7);
+      for (std::size_t p = 0; p < pixels; ++p)
+        ASSERT_EQ(found.images[i * pixels + p],
+                  static_cast<float>(1000 * rows[i] + static_cast<std::int64_t>(p)) * scale);
+    }
+  }
+}
+
+TEST(Loader, DeliversEveryStepOfEveryEpoch) {
+  struct Example {
+    std::int64_t samples, batch, shards;
+    Range own;
+    int slots;
+  };
+  for (const Example& example : {Example{100, 16, 8, {0, 8}, 3},
+                                 {103, 10, 8, {2, 5}, 1},
+                                 {50, 50, 4, {3, 4}, 2},
+                                 {3, 20, 8, {0, 4}, 3},
+                                 {57, 6, 8, {1, 7}, 2},
+                                 {40, 8, 8, {5, 5}, 3}}) {
+    const NumberedDataset dataset(example.samples, {1, 3, 3});
+    const Sampler sampler(Stripes(example.samples, example.batch, example.shards), Shuffle::stripes, 9);
+    Loader loader(dataset, sampler, scale, example.own, example.slots);
+    for (std::int64_t epoch = 1; epoch <= 3; ++epoch) {
+      loader.start(epoch);
+      for (std::int64_t step = 0; step < sampler.stripes().steps(); ++step)
+        expect_batch(loader.next(), sampler, epoch, step, example.own, 9);
+    }
+  }
+}
+
+TEST(Loader, StartsAnywhereAndDropsWhatWasPrefetched) {
+  const NumberedDataset dataset(1000, {5});
+  const Sampler sampler(Stripes(1000, 16, 8), Shuffle::global, 9);
+  Loader loader(dataset, sampler, scale, {0, 8});
+  for (int round = 0; round < 200; ++round) {
+    const std::int64_t first = round % sampler.stripes().steps();
+    loader.start(1 + round, first);
+    for (std::int64_t step = first; step < std::min(first + round % 4, sampler.stripes().steps()); ++step)
+      expect_batch(loader.next(), sampler, 1 + round, step, {0, 8}, 5);
+  }
+}
+
+TEST(Loader, ABatchStaysWhileTheThreadRunsAhead) {
+  const NumberedDataset dataset(64, {5});
+  const Sampler sampler(Stripes(64, 8, 2), Shuffle::none, 9);
+  Loader loader(dataset, sampler, scale, {0, 2}, 3);
+  loader.start(1);
+  for (std::int64_t step = 0; step < 8; ++step) {
+    const Batch& batch = loader.next();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    expect_batch(batch, sampler, 1, step, {0, 2}, 5);
+  }
+}
+
+TEST(Loader, ImagesOfAShardBeginOnACacheLine) {
+  const NumberedDataset dataset(30, {3});
+  Loader loader(dataset, Sampler(Stripes(30, 15, 4), Shuffle::none, 9), scale, {0, 4});
+  loader.start(1);
+  for (const ShardBatch& shard : loader.next().shards)
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(shard.images) % 64, 0U);
+}
+
+TEST(Loader, CountsItsMemory) {
+  const NumberedDataset dataset(100, {16});
+  const Sampler sampler(Stripes(100, 10, 2), Shuffle::none, 9);
+  const Loader loader(dataset, sampler, scale, {0, 2}, 4);
+  EXPECT_EQ(loader.bytes(), 4 * 10 * (16 * 4 + 4 + 8));
+}
+
+/// Fails at one row.
+class FailingDataset : public NumberedDataset {
+ public:
+  FailingDataset() : NumberedDataset(100, {4}) {}
+  void gather(std::int64_t row, float factor, std::span<float> out) const override {
+    if (row == bad_row) fail(ExitCode::bad_data, "row {} is bad", row);
+    NumberedDataset::gather(row, factor, out);
+  }
+  std::atomic<std::int64_t> bad_row = 37;
+};
+
+TEST(Loader, RethrowsAtTheStepThatFailed) {
+  FailingDataset dataset;
+  const Sampler sampler(Stripes(100, 10, 2), Shuffle::none, 9);
+  Loader loader(dataset, sampler, scale, {0, 2});
+  loader.start(1);
+  for (std::int64_t step = 0; step < 3; ++step) expect_batch(loader.next(), sampler, 1, step, {0, 2}, 4);
+  for (int again = 0; again < 2; ++again) {
+    const Error error = error_of([&] { loader.next(); });
+    EXPECT_EQ(error.code(), ExitCode::bad_data);
+    EXPECT_STREQ(error.what(), "row 37 is bad");
+  }
+  dataset.bad_row = -1;
+  loader.start(2, 3);
+  expect_batch(loader.next(), sampler, 2, 3, {0, 2}, 4);
+}
+
+TEST(Loader, RefusesMisuse) {
+  const NumberedDataset dataset(20, {4});
+  Loader loader(dataset, Sampler(Stripes(20, 10, 2), Shuffle::none, 9), scale, {0, 2});
+  EXPECT_EQ(error_of([&] { loader.next(); }).code(), ExitCode::internal);
+  EXPECT_EQ(error_of([&] { loader.start(1, 2); }).code(), ExitCode::internal);
+  loader.start(1, 1);
+  loader.next();
+  EXPECT_EQ(error_of([&] { loader.next(); }).code(), ExitCode::internal);
+}
+
+TEST(Loader, EndsAtAnyMoment) {
+  const NumberedDataset dataset(5000, {50});
+  const Sampler sampler(Stripes(5000, 10, 2), Shuffle::none, 9);
+  for (int taken = -1; taken < 30; ++taken) {
+    Loader loader(dataset, sampler, scale, {0, 2}, 1 + (taken + 1) % 3);
+    if (taken >= 0) loader.start(1);
+    for (int i = 0; i < taken; ++i) loader.next();
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::data
