@@ -27,7 +27,14 @@ struct ShardInput {
   std::int64_t epoch = 0;
 };
 
-/// Runs shards of one plan on one thread at a time: owns that worker's activations and scratch memory.
+/// Runs shards of one plan on one thread at a time: owns that worker's activations and scratch memory. The
+/// plan must outlive it. The same shard gives the same bits from any runner of a plan, whatever it ran
+/// before.
+///
+/// Not every NaN or infinity shows in the loss: libraries' ReLU (alone or behind a convolution) and
+/// max-pooling turn a NaN into a number. So a finite loss proves nothing; what does is that the updates below
+/// look at every gradient and every new weight. A NaN or +infinity among the outputs themselves always gives
+/// a loss that is not finite.
 class ShardRunner {
  public:
   virtual ~ShardRunner() = default;
@@ -60,12 +67,16 @@ class Plan {
   [[nodiscard]] virtual std::vector<std::string> implementations() const = 0;
 };
 
-/// w ← w − learning_rate · (g + …), see optim/sgd.h. All scalars are rounded to float once.
+/// g' = g + weight_decay·w; v ← momentum·v + g'; w ← w − learning_rate·(nesterov ? g' + momentum·v : v), in
+/// floats in this order. Without momentum v is g', and the velocity is neither read nor written: it may be
+/// empty.
 struct SgdArguments {
   float learning_rate = 0, momentum = 0, weight_decay = 0;
   bool nesterov = false;
 };
-/// See optim/adamw.h; the corrections are 1 / (1 − βᵗ).
+/// m ← β₁·m + (1 − β₁)·g; v ← β₂·v + (1 − β₂)·g²; w ← w − (learning_rate·weight_decay)·w
+/// − learning_rate·(m·correction1) / (√(v·correction2) + epsilon), in floats in this order. The corrections
+/// are 1 / (1 − βᵗ). I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
 struct AdamWArguments {
   float learning_rate = 0, beta1 = 0, beta2 = 0, epsilon = 0, weight_decay = 0;
   float correction1 = 1, correction2 = 1;
@@ -81,8 +92,9 @@ class Backend {
   [[nodiscard]] virtual std::unique_ptr<Plan> plan(const Network& network, std::int64_t samples,
                                                    Mode mode) = 0;
 
-  /// Element by element, so any cut of the slab gives the same bits. Return false when a gradient or a new
-  /// weight is not finite (the update is applied all the same). Velocity and moments start as zeros.
+  /// Element by element, so any cut of the slab gives the same bits, on any processor. Return false when a
+  /// gradient or a new weight is not finite (the update is applied all the same). Velocity and moments start
+  /// as zeros.
   virtual bool sgd_update(const SgdArguments& arguments, std::span<float> weights,
                           std::span<const float> gradient, std::span<float> velocity) = 0;
   virtual bool adamw_update(const AdamWArguments& arguments, std::span<float> weights,
@@ -90,10 +102,10 @@ class Backend {
                             std::span<float> moment2) = 0;
 };
 
-/// The CPU backend. Sets OpenMP to one thread for the calling thread: call it, plan and run on threads
-/// prepared with prepare_cpu_thread().
+/// The CPU backend: oneDNN for convolutions, pooling and matrix products, own loops for the rest. It, its
+/// plans and its runners set OpenMP to one thread for whichever thread calls them.
 std::unique_ptr<Backend> make_cpu_backend();
-/// Call once on each worker thread, before it plans or runs: libraries under a shard must not start threads.
+/// Sets OpenMP to one thread for the calling thread: libraries under a shard must not start threads.
 void prepare_cpu_thread();
 /// Name of the instruction set that oneDNN dispatches to, and its version.
 std::string cpu_instruction_set();

@@ -51,7 +51,7 @@ struct FlattenOp {
   std::int64_t count = 0;
 };
 
-/// Inverted dropout: in training an element is 0 when its random word says so, else x / (1 - rate); in
+/// Inverted dropout: in training an element is 0 when its random word says so, else x / float(1 - rate); in
 /// evaluation x. Element e of a sample uses word e % 4 of RandomKey(seed, Purpose::dropout,
 /// stream).words(epoch, row, e / 4); it is dropped when unit_float(word) < rate.
 struct DropoutOp {

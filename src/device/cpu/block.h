@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "device/backend.h"
+#include "device/cpu/onednn.h"
+
+/// A block is what runs one node of a network on the CPU, or a node and the ReLU behind it. `Block` is the
+/// plan, shared by all workers; `BlockRunner` is one worker's, bound to that worker's memory.
+namespace lockstep::device::cpu {
+
+/// Where a block stands, and what is asked of it.
+struct Site {
+  dnnl::engine engine;
+  const Network& network;
+  const Node& node;
+  std::int64_t samples = 0;
+  Mode mode = Mode::evaluation;
+  Desc offered;                ///< what the block before leaves: a hint for the choice of layouts
+  bool backward = false;       ///< training, and this or an earlier node has parameters
+  bool data_gradient = false;  ///< training, and an earlier node has parameters
+  /// The next node is a ReLU: a block that can compute it along the way does so, and covers both nodes.
+  bool relu_follows = false;
+  /// Behind that ReLU comes a max-pool, whose block takes over the ReLU's backward pass: a maximum that is
+  /// not positive hands down no gradient. It is the same result from a fraction of the cells.
+  bool pool_masks_relu = false;
+  /// For the block of that max-pool.
+  bool masks_relu = false;
+
+  [[nodiscard]] Dims dims(const Shape& per_sample) const;
+  [[nodiscard]] const Parameter& parameter(int index) const { return network.parameters[index]; }
+};
+
+/// When a buffer holds something: in the forward pass, in the backward pass, or from one to the other.
+enum class Life : std::uint8_t { forward, backward, whole };
+
+/// What the network plan must know of a block.
+struct Contract {
+  /// Layouts. `src` may differ from what the site offered: the plan puts a change of layout between. The
+  /// gradient of dst comes in the layout diff_dst, that of src is left as diff_src (empty: not computed).
+  Desc src, dst, diff_src, diff_dst;
+  bool dst_is_src = false;            ///< forward leaves the data where they lie
+  bool diff_src_is_diff_dst = false;  ///< backward works in place
+  bool backward_reads_src = false, backward_reads_dst = false;
+  struct Buffer {
+    Desc desc;
+    Life life;
+  };
+  std::vector<Buffer> buffers;
+  std::vector<int> gradients;                ///< parameters whose gradients backward() writes
+  std::vector<std::string> implementations;  ///< one for each node covered
+
+  [[nodiscard]] bool runs_backward() const { return !gradients.empty() || !diff_src.is_zero(); }
+  /// Asks for memory; returns its index, or -1 where the descriptor is empty.
+  int add_buffer(const Desc& desc, Life life);
+};
+
+/// One worker's memory for a block.
+struct Bindings {
+  dnnl::stream stream;
+  dnnl::memory src, dst, diff_src, diff_dst;  ///< the last two are empty where nothing flows back
+  std::vector<dnnl::memory> buffers;          ///< as in Contract::buffers
+
+  [[nodiscard]] dnnl::memory buffer(int index) const;  ///< empty for -1
+};
+
+/// One run over one shard.
+struct Pass {
+  bool training = false;
+  const std::int64_t* rows = nullptr;
+  std::int64_t epoch = 0;
+  float* gradient = nullptr;  ///< the slab, in training
+};
+
+/// Throws dnnl::error where the library fails; the network's runner adds the layer's name.
+class BlockRunner {
+ public:
+  BlockRunner() = default;
+  BlockRunner(const BlockRunner&) = delete;
+  BlockRunner& operator=(const BlockRunner&) = delete;
+  virtual ~BlockRunner() = default;
+  virtual void forward(const Pass& pass) = 0;
+  virtual void backward(const Pass& pass) = 0;
+};
+
+class Block {
+ public:
+  Block() = default;
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  virtual ~Block() = default;
+  [[nodiscard]] const Contract& contract() const { return contract_; }
+  /// See Plan::load_weights.
+  virtual void load_weights(std::span<const float> /*weights*/) {}
+  [[nodiscard]] virtual std::int64_t shared_bytes() const { return 0; }
+  /// The runner must not outlive the block.
+  [[nodiscard]] virtual std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const = 0;
+
+ protected:
+  Contract contract_;
+};
+
+/// "jit:avx512_core", or where the passes differ "forward …, weights …, data …".
+std::string name_implementations(const std::string& forward, const std::string& weights,
+                                 const std::string& data);
+
+}  // namespace lockstep::device::cpu

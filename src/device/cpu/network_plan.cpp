@@ -1,0 +1,234 @@
+#include "device/cpu/network_plan.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "device/cpu/activation.h"
+#include "device/cpu/convolution.h"
+#include "device/cpu/dense.h"
+#include "device/cpu/dropout.h"
+#include "device/cpu/layer_error.h"
+#include "device/cpu/layout_change.h"
+#include "device/cpu/network_runner.h"
+#include "device/cpu/pooling.h"
+
+namespace lockstep::device::cpu {
+namespace {
+
+bool is_relu(const Op& op) {
+  const auto* activation = std::get_if<ActivationOp>(&op);
+  return activation != nullptr && activation->kind == ActivationOp::Kind::relu;
+}
+
+bool is_max_pool(const Op& op) {
+  const auto* pool = std::get_if<Pool2dOp>(&op);
+  return pool != nullptr && pool->kind == Pool2dOp::Kind::max;
+}
+
+bool has_parameters(const Op& op) {
+  return std::visit(
+      [](const auto& one) {
+        return requires {
+          one.weight;
+        };
+      },
+      op);
+}
+
+std::unique_ptr<Block> make_block_for(const Site& site) {
+  return std::visit([&](const auto& op) { return make_block(op, site); }, site.node.op);
+}
+
+void check_chain(const Network& network) {
+  check(!network.nodes.empty(), "a network has nodes");
+  const Shape* shape = &network.input;
+  for (const Node& node : network.nodes) {
+    check(node.in == *shape, "a node takes what the one before gives");
+    shape = &node.out;
+  }
+  check(shape->count() == network.classes, "the last node gives one output for each class");
+}
+
+}  // namespace
+
+NetworkPlan::NetworkPlan(const dnnl::engine& engine, const Network& network, std::int64_t samples, Mode mode)
+    : engine_(engine), network_(network), samples_(samples), mode_(mode) {
+  check(samples >= 1, "a shard has samples");
+  check_chain(network);
+  add_nodes();
+  place_activations();
+  place_gradients();
+  place_buffers();
+  arena_.lay_out();
+  find_gaps();
+}
+
+void NetworkPlan::add_nodes() {
+  const auto& nodes = network_.nodes;
+  bool below = false;  // an earlier node has parameters
+  bool relu_handed_on = false;
+  for (std::size_t index = 0; index < nodes.size();) {
+    const Node& node = nodes[index];
+    const bool relu_follows = index + 1 < nodes.size() && is_relu(nodes[index + 1].op);
+    const Site site{
+        .engine = engine_,
+        .network = network_,
+        .node = node,
+        .samples = samples_,
+        .mode = mode_,
+        .offered = offered(),
+        .backward = mode_ == Mode::training && (below || has_parameters(node.op)),
+        .data_gradient = mode_ == Mode::training && below,
+        .relu_follows = relu_follows,
+        .pool_masks_relu = relu_follows && index + 2 < nodes.size() && is_max_pool(nodes[index + 2].op),
+        .masks_relu = relu_handed_on};
+    with_layer(node, samples_, [&] { append(make_block_for(site), node); });
+    const std::size_t covered = stages_.back().block->contract().implementations.size();
+    relu_handed_on = covered == 2 && site.pool_masks_relu;
+    below = below || has_parameters(node.op);
+    index += covered;
+  }
+  const Desc outputs = plain(Dims{samples_, network_.classes});
+  if (offered() == outputs) return;
+  const bool flows_back = stages_.back().block->contract().runs_backward();
+  with_layer(nodes.back(), samples_,
+             [&] { append_layout_change(outputs, flows_back ? outputs : Desc(), nodes.back()); });
+}
+
+Desc NetworkPlan::offered() const {
+  if (!stages_.empty()) return stages_.back().block->contract().dst;
+  Dims dims{samples_};
+  dims.insert(dims.end(), network_.input.extents().begin(), network_.input.extents().end());
+  return plain(dims);
+}
+
+void NetworkPlan::append(std::unique_ptr<Block> block, const Node& node) {
+  const Contract& contract = block->contract();
+  const bool flows_back = !contract.diff_src.is_zero();
+  if (contract.src != offered() ||
+      (flows_back && contract.diff_src != stages_.back().block->contract().diff_dst))
+    append_layout_change(contract.src, contract.diff_src, node);
+  stages_.push_back({.block = std::move(block), .node = &node, .is_layout_change = false, .buffers = {}});
+}
+
+void NetworkPlan::append_layout_change(const Desc& dst, const Desc& diff_dst, const Node& node) {
+  const Desc diff_src = diff_dst.is_zero() ? Desc() : stages_.back().block->contract().diff_dst;
+  auto change = make_layout_change(engine_, offered(), dst, diff_dst, diff_src);
+  stages_.push_back({.block = std::move(change), .node = &node, .is_layout_change = true, .buffers = {}});
+}
+
+// Times of a pass of S stages: stage s runs forward at s and backward at 2 S - s, the loss at S.
+int NetworkPlan::forward_time(std::size_t stage) {
+  return static_cast<int>(stage);
+}
+int NetworkPlan::backward_time(std::size_t stage) const {
+  return static_cast<int>(2 * stages_.size() - stage);
+}
+
+int NetworkPlan::reserve(const Desc& desc, int first, int last) {
+  return arena_.reserve(static_cast<std::int64_t>(desc.get_size()), first, last);
+}
+
+void NetworkPlan::extend(int place, int time) {
+  if (place != images) arena_.extend(place, time);
+}
+
+void NetworkPlan::place_activations() {
+  activations_.push_back({stages_.front().block->contract().src, images});
+  for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+    const Contract& contract = stages_[stage].block->contract();
+    const int src = activations_[stage].place;
+    const int read = forward_time(stage + 1);  // by the next stage, or the loss
+    int dst = src;
+    if (contract.dst_is_src)
+      extend(src, read);
+    else
+      dst = reserve(contract.dst, forward_time(stage), read);
+    activations_.push_back({contract.dst, dst});
+    if (!contract.runs_backward()) continue;
+    if (contract.backward_reads_src) extend(src, backward_time(stage));
+    if (contract.backward_reads_dst) extend(dst, backward_time(stage));
+  }
+}
+
+void NetworkPlan::place_gradients() {
+  gradients_.resize(stages_.size() + 1);
+  backward_end_ = stages_.size();
+  while (backward_end_ > 0 && stages_[backward_end_ - 1].block->contract().runs_backward()) --backward_end_;
+  if (backward_end_ == stages_.size()) return;
+  const Desc& outputs = stages_.back().block->contract().diff_dst;
+  gradients_.back() = {outputs,
+                       reserve(outputs, forward_time(stages_.size()), backward_time(stages_.size() - 1))};
+  for (std::size_t stage = stages_.size() - 1; stage > backward_end_; --stage) {
+    const Contract& contract = stages_[stage].block->contract();
+    const int diff_dst = gradients_[stage + 1].place;
+    const int read = backward_time(stage - 1);
+    int diff_src = diff_dst;
+    if (contract.diff_src_is_diff_dst)
+      extend(diff_dst, read);
+    else
+      diff_src = reserve(contract.diff_src, backward_time(stage), read);
+    gradients_[stage] = {contract.diff_src, diff_src};
+  }
+}
+
+void NetworkPlan::place_buffers() {
+  for (std::size_t index = 0; index < stages_.size(); ++index) {
+    Stage& stage = stages_[index];
+    for (const auto& buffer : stage.block->contract().buffers) {
+      const int first = buffer.life == Life::backward ? backward_time(index) : forward_time(index);
+      const int last = buffer.life == Life::forward ? forward_time(index) : backward_time(index);
+      stage.buffers.push_back(reserve(buffer.desc, first, last));
+    }
+  }
+}
+
+void NetworkPlan::find_gaps() {
+  std::vector<Range> written;
+  for (const Stage& stage : stages_) {
+    for (const int index : stage.block->contract().gradients) {
+      const Parameter& parameter = network_.parameters[index];
+      written.push_back({parameter.offset, parameter.offset + parameter.count});
+    }
+  }
+  std::sort(written.begin(), written.end(),
+            [](const Range& left, const Range& right) { return left.begin < right.begin; });
+  std::int64_t end = 0;
+  for (const Range& range : written) {
+    check(range.begin >= end, "no two layers write the same gradient");
+    if (range.begin > end) gaps_.push_back({end, range.begin});
+    end = range.end;
+  }
+  const std::int64_t slab = network_.parameters.slab_size();
+  if (end < slab) gaps_.push_back({end, slab});
+}
+
+void NetworkPlan::load_weights(std::span<const float> weights) {
+  prepare_cpu_thread();
+  check(std::ssize(weights) == network_.parameters.slab_size(), "weights come as a whole slab");
+  for (const Stage& stage : stages_)
+    with_layer(*stage.node, samples_, [&] { stage.block->load_weights(weights); });
+}
+
+std::unique_ptr<ShardRunner> NetworkPlan::make_runner() {
+  prepare_cpu_thread();
+  return std::make_unique<NetworkRunner>(*this);
+}
+
+std::int64_t NetworkPlan::shared_bytes() const {
+  std::int64_t total = 0;
+  for (const Stage& stage : stages_) total += stage.block->shared_bytes();
+  return total;
+}
+
+std::vector<std::string> NetworkPlan::implementations() const {
+  std::vector<std::string> names;
+  for (const Stage& stage : stages_) {
+    if (stage.is_layout_change) continue;
+    const auto& own = stage.block->contract().implementations;
+    names.insert(names.end(), own.begin(), own.end());
+  }
+  return names;
+}
+
+}  // namespace lockstep::device::cpu

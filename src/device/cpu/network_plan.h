@@ -1,0 +1,77 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/partition.h"
+#include "device/backend.h"
+#include "device/cpu/arena.h"
+#include "device/cpu/block.h"
+
+namespace lockstep::device::cpu {
+
+/// A chain of blocks from the images to the outputs, and the layout of one worker's memory.
+///
+/// Between stage s - 1 and stage s lies edge s: an activation, and in training its gradient. Edge 0 is the
+/// images, which belong to the caller; the last edge is the outputs, plain, which the loss reads.
+class NetworkPlan final : public Plan {
+ public:
+  NetworkPlan(const dnnl::engine& engine, const Network& network, std::int64_t samples, Mode mode);
+
+  void load_weights(std::span<const float> weights) override;
+  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() override;
+  [[nodiscard]] std::int64_t runner_bytes() const override { return arena_.bytes(); }
+  [[nodiscard]] std::int64_t shared_bytes() const override;
+  [[nodiscard]] std::vector<std::string> implementations() const override;
+
+  struct Stage {
+    std::unique_ptr<Block> block;
+    const Node* node = nullptr;     ///< the node it runs, or that a change of layout serves
+    bool is_layout_change = false;  ///< put in between; runs no node
+    std::vector<int> buffers;       ///< places of Contract::buffers
+  };
+  struct Tensor {
+    Desc desc;
+    int place = -1;  ///< in the arena; images: the caller's memory
+  };
+  static constexpr int images = -2;  ///< a Tensor's place
+
+  [[nodiscard]] const dnnl::engine& engine() const { return engine_; }
+  [[nodiscard]] const Network& network() const { return network_; }
+  [[nodiscard]] std::int64_t samples() const { return samples_; }
+  [[nodiscard]] Mode mode() const { return mode_; }
+  [[nodiscard]] const std::vector<Stage>& stages() const { return stages_; }
+  [[nodiscard]] const std::vector<Tensor>& activations() const { return activations_; }  ///< by edge
+  [[nodiscard]] const std::vector<Tensor>& gradients() const { return gradients_; }      ///< by edge
+  /// The lowest stage that runs backward; the number of stages if none does.
+  [[nodiscard]] std::size_t backward_end() const { return backward_end_; }
+  /// Ranges of a gradient slab that no block writes.
+  [[nodiscard]] const std::vector<Range>& gaps() const { return gaps_; }
+  [[nodiscard]] const Arena& arena() const { return arena_; }
+
+ private:
+  void add_nodes();
+  void append(std::unique_ptr<Block> block, const Node& node);
+  void append_layout_change(const Desc& dst, const Desc& diff_dst, const Node& node);
+  void place_activations();
+  void place_gradients();
+  void place_buffers();
+  void find_gaps();
+  [[nodiscard]] Desc offered() const;
+  [[nodiscard]] static int forward_time(std::size_t stage);
+  [[nodiscard]] int backward_time(std::size_t stage) const;
+  int reserve(const Desc& desc, int first, int last);
+  void extend(int place, int time);
+
+  dnnl::engine engine_;
+  const Network& network_;
+  std::int64_t samples_;
+  Mode mode_;
+  std::vector<Stage> stages_;
+  std::vector<Tensor> activations_, gradients_;
+  std::size_t backward_end_ = 0;
+  std::vector<Range> gaps_;
+  Arena arena_;
+};
+
+}  // namespace lockstep::device::cpu
