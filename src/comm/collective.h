@@ -6,11 +6,21 @@
 #include <string_view>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "base/partition.h"
 #include "comm/reduction_tree.h"
 #include "comm/world.h"
 
 namespace lockstep::comm {
+
+/// The shards of a rank: consecutive, piece(shards, ranks, rank).
+Range shards_of_rank(std::int64_t shards, int ranks, int rank);
+/// The slice of a slab (in floats) that a rank owns: whole blocks of Parameters::block, cut by piece(). Empty
+/// for some ranks if there are fewer blocks than ranks. Requires whole blocks.
+Range slice_of_rank(std::int64_t slab_size, int ranks, int rank);
+/// Bytes that a rank sends for one step in lockstep mode: its partial sums of the others' slices, and its
+/// slice of the new weights, once to each other rank.
+std::int64_t bytes_per_step(std::int64_t slab_size, std::int64_t shards, int ranks, int rank);
 
 /// A sum over a complete subtree of shards that this rank has computed: one slab.
 struct Partial {
@@ -26,9 +36,15 @@ struct SlicePartial {
 
 /// The data plane: moves gradients and weights between ranks. Main thread only; every method but the
 /// accessors is collective. Each rank owns one slice of the slab, a whole number of Parameters::block.
+///
+/// A step: exchange(), finish_tree() and the update of the own slice of the weights, all_gather(). From
+/// exchange() until all_gather() returns, a rank touches of its weights the own slice only. Nothing is
+/// allocated in a step.
 class Collective {
  public:
   virtual ~Collective() = default;
+  Collective(const Collective&) = delete;
+  Collective& operator=(const Collective&) = delete;
 
   [[nodiscard]] virtual std::string_view name() const = 0;  ///< "self", "mpi", "shared memory"
   /// The slice of the slab (in floats) that a rank owns.
@@ -36,12 +52,13 @@ class Collective {
   [[nodiscard]] Range own_slice() const { return slice(world_.rank()); }
 
   /// Memory for `slab_size` floats that this collective can move without a copy where it has a way to;
-  /// zeroed. Owned by the collective. Call during set-up, equally often on all ranks.
+  /// zeroed, on a cache line. Owned by the collective. Call during set-up, equally often on all ranks.
   virtual std::span<float> make_slab() = 0;
 
   /// Brings together all ranks' partial sums of the own slice. `local` are this rank's, in shard order:
   /// exactly subtrees() of its shards. The result is valid, and the slabs in `local` must not change, until
-  /// all_gather returns.
+  /// all_gather returns; or, where a step is given up without it, until all ranks have met in another way
+  /// (World::sum of a status), which must come before the next exchange.
   virtual std::span<const SlicePartial> exchange(std::span<const Partial> local) = 0;
 
   /// Every rank has new weights in its own slice of `weights` (a slab made by make_slab, the same one on each
@@ -49,28 +66,41 @@ class Collective {
   virtual void all_gather(std::span<float> weights) = 0;
 
   /// Sum over ranks in whatever order the library likes, in place: for `reproducibility: run`.
-  virtual void all_reduce(std::span<float> values) = 0;
+  virtual void all_reduce(std::span<float> values);
 
   /// Bytes that this rank sends for one step in lockstep mode. Not collective.
-  [[nodiscard]] virtual std::int64_t bytes_per_step() const = 0;
+  [[nodiscard]] std::int64_t bytes_per_step() const;
 
  protected:
+  /// Requires whole blocks, and at least one shard for each rank.
   Collective(World& world, std::int64_t slab_size, std::int64_t shards);
+
+  /// The partial sums of one rank, as entries of results_.
+  [[nodiscard]] std::span<SlicePartial> results_of(int rank);
+  /// Fills in this rank's own partial sums, where they lie, and checks that they are the right ones.
+  void take_local(std::span<const Partial> local);
+  /// A slab that only this rank sees.
+  std::span<float> make_private_slab();
+
   World& world_;
   std::int64_t slab_size_;
   std::int64_t shards_;
+  std::vector<SlicePartial> results_;  ///< what exchange returns: all subtrees of all ranks, in shard order
+
+ private:
+  std::vector<std::size_t> first_result_;  // of each rank, and the end
+  std::vector<AlignedBuffer<float>> private_slabs_;
 };
 
-/// `self` for one rank, shared memory where all ranks are on one host, else MPI messages.
+/// `self` for one rank, shared memory where all ranks are on one host, else MPI messages. Collective: all
+/// ranks agree on the kind. Where ranks of one host cannot share memory, rank 0 warns and messages are used.
 /// LOCKSTEP_COLLECTIVE=mpi in the environment of every rank asks for messages everywhere, for tests.
 std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size, std::int64_t shards);
 
 /// Adds the partial sums of floats [first, first + out.size()) of the slice in tree order, and divides by
-/// `samples` (one IEEE division). Threads may call it at once for different ranges. Allocates nothing.
+/// `samples` (one IEEE division). `out` must not overlap a partial sum. Threads may call it at once for
+/// different ranges. Allocates nothing.
 void finish_tree(std::span<const SlicePartial> partials, std::int64_t shards, std::int64_t first,
                  float samples, std::span<float> out);
-
-/// The shards of a rank: consecutive, piece(shards, ranks, rank).
-Range shards_of_rank(std::int64_t shards, int ranks, int rank);
 
 }  // namespace lockstep::comm

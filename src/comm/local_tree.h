@@ -15,32 +15,43 @@ namespace lockstep::comm {
 /// added to its sibling.
 ///
 /// Thread-safe. A step: reset(); each worker: take_slab(), fill it, add(shard, slab); when all have:
-/// partials().
+/// partials(). Allocates nothing after construction.
 class LocalTree {
  public:
-  /// `slabs` must be enough: see slabs_needed().
+  /// `slabs`, all of one size, must be enough: see slabs_needed(). They stay the caller's.
   LocalTree(Range shards, std::int64_t total_shards, std::vector<std::span<float>> slabs);
-  /// An upper bound on slabs in use at once by `workers` that take shards in ascending order.
+  /// The most slabs that can be in use at once by `workers` that take shards in ascending order from one
+  /// common counter, however long each shard takes: a worker calls take_slab() after it got its shard. It is
+  /// reached by the worst schedule, so no fewer are safe.
   static int slabs_needed(Range shards, std::int64_t total_shards, int workers);
 
+  /// Takes all slabs back. No worker may hold one.
   void reset();
+  /// A slab with unspecified contents.
   std::span<float> take_slab();
   /// Takes the slab back. Runs the additions that have become possible on the calling thread.
   void add(std::int64_t shard, std::span<float> slab);
-  /// One slab per subtree, in shard order. Requires that every shard was added.
-  [[nodiscard]] std::span<const Partial> partials() const { return partials_; }
+  /// One slab per subtree, in shard order, valid until reset(). Requires that every shard was added.
+  [[nodiscard]] std::span<const Partial> partials() const;
 
  private:
   struct Node {
-    Subtree tree;
-    float* slab = nullptr;  // set once the subtree's sum is complete and waits for its sibling
+    float* slab = nullptr;  // set while the subtree's sum is complete and waits for its sibling
+    bool added = false;     // of a single shard: add() was called for it
   };
-  Node& node(Subtree tree);
+  struct Root {
+    Subtree tree;
+    std::size_t first_node;  // its 2 · count − 1 nodes, level by level from the root
+  };
+  std::size_t root_of(Subtree tree) const;
+  Node& node(const Root& root, Subtree tree);
 
   Range shards_;
   std::int64_t slab_size_ = 0;
   std::vector<std::span<float>> all_slabs_;
-  std::mutex mutex_;
+  std::vector<Root> roots_;
+
+  mutable std::mutex mutex_;  // guards what follows
   std::vector<float*> free_;
   std::vector<Node> nodes_;
   std::vector<Partial> partials_;

@@ -27,6 +27,10 @@ struct Subtree {
 /// order: what a rank that has these shards can add by itself.
 std::vector<Subtree> subtrees(Range shards, std::int64_t total);
 
+/// The one addition of the tree: sum[i] = left[i] + right[i] for i in [0, count). `sum` may be `left` itself;
+/// otherwise the three do not overlap.
+void add(const float* left, const float* right, float* sum, std::int64_t count);
+
 /// Adds values of single shards (values.size() a power of two) in tree order. T needs +=.
 template <class T>
 T tree_sum(std::vector<T> values) {

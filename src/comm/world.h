@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,9 +13,18 @@
 
 namespace lockstep::comm {
 
+struct Communicator;
+
+/// An Error that every rank throws at the same point, with the same message and code: nobody waits for
+/// anybody, so rank 0 alone reports it and the job ends in the ordinary way (see Session).
+class AgreedError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The control plane: small host-side messages among all ranks, always over MPI. Main thread only. Every
 /// method is collective (all ranks must call it, in the same order) unless it says otherwise, and throws
-/// Error(internal) naming the operation if MPI reports a failure.
+/// Error(internal) naming the rank and the operation if MPI reports a failure.
 class World {
  public:
   /// All ranks of the job. Requires a Session. Collective.
@@ -36,27 +47,30 @@ class World {
   std::string broadcast(std::string_view text);
   /// Every rank's text, by rank, on every rank.
   std::vector<std::string> all_gather(std::string_view text);
-  /// Raw bytes of every rank, in rank order (lengths may differ), on every rank.
+  /// Raw bytes of every rank, in rank order (lengths may differ), on every rank. At most 2 GiB in total.
   std::vector<std::vector<std::byte>> all_gather_bytes(std::span<const std::byte> bytes);
+  /// The same for a length that all ranks share, without allocating: for what is done every step. Requires
+  /// all.size() = size() · own.size().
+  void all_gather_into(std::span<const std::byte> own, std::span<std::byte> all);
   /// Element-wise, in place: the sum of all ranks' values. For counts and flags, whose sums are exact.
   void sum(std::span<std::int64_t> values);
   void max(std::span<std::int64_t> values);
 
   /// Runs something that may fail on some ranks only (opening a file, reading a shard), then agrees on the
-  /// outcome: if it threw on any rank, every rank throws the same Error: the message of the lowest such rank
-  /// with "rank N on HOST:" in front unless all ranks say the same, and its code. So foreseen failures are
-  /// reported once and nobody waits.
+  /// outcome: if it threw on any rank, every rank throws the same AgreedError: the message of the lowest such
+  /// rank with "rank N on HOST: " in front unless all ranks say the same, and its code. So foreseen failures
+  /// are reported once and nobody waits. `work` must not itself be collective, or must fail on all ranks.
   void agree(const std::function<void()>& work);
 
   /// Ends the whole job at once with this status, without waiting for other ranks. Not collective. For
-  /// failures that the others cannot know of.
+  /// failures that the others cannot know of. Print the message first.
   [[noreturn]] void abort(ExitCode code);
 
-  /// The communicator, for comm/ itself.
-  [[nodiscard]] void* native() const { return communicator_; }
+  /// The communicator, for comm/ itself (comm/mpi_calls.h).
+  [[nodiscard]] const Communicator& native() const { return *communicator_; }
 
  private:
-  void* communicator_ = nullptr;  // MPI_Comm, a pointer in Open MPI; a duplicate of MPI_COMM_WORLD
+  std::unique_ptr<Communicator> communicator_;  // a duplicate of MPI_COMM_WORLD
   int rank_ = 0;
   int size_ = 1;
   std::vector<std::string> hosts_;

@@ -1,0 +1,59 @@
+#include "comm/gradient_reducer.h"
+
+#include <algorithm>
+
+namespace lockstep::comm {
+namespace {
+
+class TreeReducer final : public GradientReducer {
+ public:
+  TreeReducer(Collective& collective, std::int64_t shards) : collective_(collective), shards_(shards) {}
+
+  [[nodiscard]] Range owned() const override { return collective_.own_slice(); }
+  void begin(std::span<const Partial> local) override { partials_ = collective_.exchange(local); }
+  void mean(std::int64_t first, float samples, std::span<float> out) const override {
+    finish_tree(partials_, shards_, first - owned().begin, samples, out);
+  }
+  void end(std::span<float> weights) override { collective_.all_gather(weights); }
+
+ private:
+  Collective& collective_;
+  std::int64_t shards_;
+  std::span<const SlicePartial> partials_;
+};
+
+class AllReduceReducer final : public GradientReducer {
+ public:
+  AllReduceReducer(Collective& collective, std::int64_t slab_size)
+      : collective_(collective), slab_size_(slab_size), sum_(collective.make_slab()) {}
+
+  [[nodiscard]] Range owned() const override { return {0, slab_size_}; }
+  void begin(std::span<const Partial> local) override {
+    std::copy_n(local.front().data, sum_.size(), sum_.begin());
+    for (const Partial& partial : local.subspan(1))
+      for (std::size_t i = 0; i < sum_.size(); ++i) sum_[i] += partial.data[i];
+    collective_.all_reduce(sum_);
+  }
+  void mean(std::int64_t first, float samples, std::span<float> out) const override {
+    const auto sum = sum_.subspan(static_cast<std::size_t>(first), out.size());
+    std::transform(sum.begin(), sum.end(), out.begin(), [samples](float value) { return value / samples; });
+  }
+  void end(std::span<float> /*weights*/) override {}
+
+ private:
+  Collective& collective_;
+  std::int64_t slab_size_;
+  std::span<float> sum_;
+};
+
+}  // namespace
+
+std::unique_ptr<GradientReducer> make_gradient_reducer(config::Reproducibility reproducibility,
+                                                       Collective& collective, std::int64_t slab_size,
+                                                       std::int64_t shards) {
+  if (reproducibility == config::Reproducibility::run)
+    return std::make_unique<AllReduceReducer>(collective, slab_size);
+  return std::make_unique<TreeReducer>(collective, shards);
+}
+
+}  // namespace lockstep::comm

@@ -1,0 +1,141 @@
+#include "comm/local_tree.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/check.h"
+
+namespace lockstep::comm {
+namespace {
+
+/// The most slabs in use within a subtree of 2^height shards while at most w workers are delayed on shards in
+/// it, for w = 0, 1, … All but one of the workers may be: the shard started last has a worker of its own.
+struct MostSlabs {
+  std::vector<int> started;  ///< where every shard has been started, the last of all shards elsewhere
+  std::vector<int> partly;   ///< where a prefix has been, whose last shard is at work, the last of all
+};
+
+/// The best split of w delayed workers between two neighbours.
+int best_split(const std::vector<int>& left, const std::vector<int>& right, std::size_t w) {
+  int most = 0;
+  for (std::size_t a = 0; a <= w; ++a) most = std::max(most, left[a] + right[w - a]);
+  return most;
+}
+
+/// By height. A complete subtree is one slab; one in which a worker is delayed keeps those of both halves.
+/// The last shard started is in the left half, or in the right one with all of the left started. A worker
+/// that adds counts as one still at work on its shard, which never takes fewer slabs.
+std::vector<MostSlabs> most_slabs(int heights, std::size_t delayed) {
+  std::vector<MostSlabs> most(static_cast<std::size_t>(heights));
+  most[0] = {std::vector<int>(delayed + 1, 1), std::vector<int>(delayed + 1, 1)};
+  for (std::size_t h = 1; h < most.size(); ++h) {
+    const MostSlabs& half = most[h - 1];
+    for (std::size_t w = 0; w <= delayed; ++w) {
+      most[h].started.push_back(w == 0 ? 1 : best_split(half.started, half.started, w));
+      most[h].partly.push_back(std::max(half.partly[w], best_split(half.started, half.partly, w)));
+    }
+  }
+  return most;
+}
+
+}  // namespace
+
+int LocalTree::slabs_needed(Range shards, std::int64_t total_shards, int workers) {
+  check(workers > 0, "shards are computed by one worker or more");
+  const std::vector<Subtree> trees = subtrees(shards, total_shards);
+  const auto delayed = static_cast<std::size_t>(std::min<std::int64_t>(workers - 1, shards.size()));
+  const std::vector<MostSlabs> most =
+      most_slabs(std::bit_width(static_cast<std::uint64_t>(total_shards)), delayed);
+  // From the last subtree to the first: the shard started last is in this one, or in a later one with all of
+  // this one started.
+  std::vector<int> from_here(delayed + 1, 0);
+  for (auto tree = trees.rbegin(); tree != trees.rend(); ++tree) {
+    const int height = std::countr_zero(static_cast<std::uint64_t>(tree->count));
+    const MostSlabs& own = most[static_cast<std::size_t>(height)];
+    std::vector<int> with_this(delayed + 1);
+    for (std::size_t w = 0; w <= delayed; ++w)
+      with_this[w] = std::max(own.partly[w], best_split(own.started, from_here, w));
+    from_here = std::move(with_this);
+  }
+  return from_here[delayed];
+}
+
+LocalTree::LocalTree(Range shards, std::int64_t total_shards, std::vector<std::span<float>> slabs)
+    : shards_(shards), all_slabs_(std::move(slabs)) {
+  check(!all_slabs_.empty(), "a local tree has slabs");
+  slab_size_ = std::ssize(all_slabs_.front());
+  for (const std::span<float> slab : all_slabs_)
+    check(std::ssize(slab) == slab_size_, "all slabs are of one size");
+  for (const Subtree tree : subtrees(shards, total_shards)) {
+    roots_.push_back({tree, nodes_.size()});
+    nodes_.resize(nodes_.size() + 2 * static_cast<std::size_t>(tree.count) - 1);
+    partials_.push_back({tree, nullptr});
+  }
+  free_.reserve(all_slabs_.size());
+  reset();
+}
+
+void LocalTree::reset() {
+  const std::scoped_lock lock(mutex_);
+  free_.clear();
+  for (const std::span<float> slab : all_slabs_) free_.push_back(slab.data());
+  std::fill(nodes_.begin(), nodes_.end(), Node{});
+  for (Partial& partial : partials_) partial.data = nullptr;
+}
+
+std::span<float> LocalTree::take_slab() {
+  const std::scoped_lock lock(mutex_);
+  check(!free_.empty(), "LocalTree::slabs_needed gave enough slabs");
+  float* slab = free_.back();  // the one freed last: the likeliest to be in a cache
+  free_.pop_back();
+  return {slab, static_cast<std::size_t>(slab_size_)};
+}
+
+std::size_t LocalTree::root_of(Subtree tree) const {
+  const auto after = std::find_if(roots_.begin(), roots_.end(),
+                                  [&](const Root& root) { return root.tree.first > tree.first; });
+  return static_cast<std::size_t>(after - roots_.begin()) - 1;
+}
+
+LocalTree::Node& LocalTree::node(const Root& root, Subtree tree) {
+  const std::int64_t in_level = root.tree.count / tree.count;  // and as many less one in the levels above
+  const std::int64_t index = in_level - 1 + (tree.first - root.tree.first) / tree.count;
+  return nodes_[root.first_node + static_cast<std::size_t>(index)];
+}
+
+void LocalTree::add(std::int64_t shard, std::span<float> slab) {
+  check(shards_.contains(shard), "a shard is added on the rank that owns it");
+  Subtree tree{shard, 1};
+  const std::size_t index = root_of(tree);
+  const Root& root = roots_[index];
+  float* sum = slab.data();
+
+  std::unique_lock lock(mutex_);
+  check(!std::exchange(node(root, tree).added, true), "a shard is added once in a step");
+  while (tree != root.tree) {
+    float* other = std::exchange(node(root, tree.sibling()).slab, nullptr);
+    if (other == nullptr) {
+      node(root, tree).slab = sum;
+      return;
+    }
+    float* left = tree.is_left() ? sum : other;
+    float* right = tree.is_left() ? other : sum;
+    lock.unlock();
+    comm::add(left, right, left, slab_size_);
+    lock.lock();
+    free_.push_back(right);
+    sum = left;
+    tree = tree.parent();
+  }
+  partials_[index].data = sum;
+}
+
+std::span<const Partial> LocalTree::partials() const {
+  const std::scoped_lock lock(mutex_);
+  for (const Partial& partial : partials_)
+    check(partial.data != nullptr, "every shard was added before the partial sums are taken");
+  return partials_;
+}
+
+}  // namespace lockstep::comm

@@ -1,0 +1,113 @@
+#include "comm/shared_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/unique_handle.h"
+
+namespace lockstep::comm {
+namespace {
+
+struct FileTraits {
+  using Type = int;
+  static Type null() { return -1; }
+  static void close(Type file) noexcept { ::close(file); }
+};
+using File = UniqueHandle<FileTraits>;
+
+/// How other processes find a segment, and know that they found the right one.
+struct Address {
+  std::int64_t process = 0;
+  std::int64_t file = 0;
+  std::uint64_t token = 0;
+
+  [[nodiscard]] std::string path() const { return fmt::format("/proc/{}/fd/{}", process, file); }
+  [[nodiscard]] std::string name() const { return fmt::format("lockstep-{:016x}", token); }
+};
+
+[[noreturn]] void fail_with(int error, std::string_view what) {
+  fail(ExitCode::internal, "cannot share memory between the ranks of a host: {}: {}", what,
+       std::strerror(error));
+}
+
+std::uint64_t random_token() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+/// An anonymous file of zeros, all of it reserved.
+File make_file(const std::string& name, std::int64_t bytes) {
+  File file(memfd_create(name.c_str(), MFD_CLOEXEC));
+  if (!file) fail_with(errno, "memfd_create");
+  int error = EINTR;  // signals such as USR1 may arrive at any time
+  while (error == EINTR) error = posix_fallocate(file.get(), 0, bytes);
+  if (error != 0) fail_with(error, fmt::format("reserving {} bytes", bytes));
+  return file;
+}
+
+/// Another rank's file. Two hosts may have one name, and two containers one host: then the path is absent or
+/// names some other file, which the token tells apart before anything is opened.
+File open_file(const Address& address) {
+  const std::string path = address.path();
+  std::array<char, 64> target{};
+  if (readlink(path.c_str(), target.data(), target.size() - 1) < 0) fail_with(errno, path);
+  if (!std::string_view(target.data()).starts_with("/memfd:" + address.name()))
+    fail_with(ESTALE, fmt::format("{} belongs to another process; are all ranks on one host?", path));
+  File file(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!file) fail_with(errno, path);
+  return file;
+}
+
+}  // namespace
+
+Mapping::Mapping(int file, std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes)) {
+  void* address = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (address == MAP_FAILED) fail_with(errno, fmt::format("mapping {} bytes", bytes));
+  data_ = static_cast<std::byte*>(address);
+}
+
+Mapping::Mapping(Mapping&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Mapping::~Mapping() {
+  if (data_ != nullptr) munmap(data_, bytes_);
+}
+
+SharedMemory::SharedMemory(World& world, std::int64_t bytes)
+    : segments_(static_cast<std::size_t>(world.size())) {
+  const auto own = static_cast<std::size_t>(world.rank());
+  File file;
+  Address address;
+  world.agree([&] {
+    address.token = random_token();
+    file = make_file(address.name(), bytes);
+    address.process = getpid();
+    address.file = file.get();
+    segments_[own] = Mapping(file.get(), bytes);
+  });
+
+  std::vector<Address> addresses(segments_.size());
+  world.all_gather_into(std::as_bytes(std::span(&address, 1)), std::as_writable_bytes(std::span(addresses)));
+  // agree() returns when every rank has opened every file: from then on none needs its own open.
+  world.agree([&] {
+    for (std::size_t rank = 0; rank < segments_.size(); ++rank)
+      if (rank != own) segments_[rank] = Mapping(open_file(addresses[rank]).get(), bytes);
+  });
+}
+
+}  // namespace lockstep::comm

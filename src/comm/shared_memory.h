@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/world.h"
+
+namespace lockstep::comm {
+
+/// Memory of this process that may be mapped by others. Unmaps on destruction; the memory itself goes back to
+/// the system when the last process has unmapped it or died, so nothing can be left behind.
+class Mapping {
+ public:
+  Mapping() = default;
+  /// Maps a whole file of `bytes` bytes for reading and writing. Throws Error.
+  Mapping(int file, std::int64_t bytes);
+  Mapping(Mapping&& other) noexcept;
+  Mapping& operator=(Mapping&& other) noexcept;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping();
+  [[nodiscard]] std::byte* data() const { return data_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+/// One segment of memory per rank, all of them mapped by every rank of the host. Zeroed, on a page.
+///
+/// Each rank makes an anonymous file (memfd) and the others open it through /proc. Unlike
+/// MPI_Win_allocate_shared this needs no room in /dev/shm (64 MiB in many containers), a failure on one rank
+/// is agreed on by all instead of leaving the others waiting, and neither making nor freeing order matters
+/// while an exception unwinds. The memory is reserved at once: a shortage is an error here, not a SIGBUS
+/// later.
+class SharedMemory {
+ public:
+  /// Collective. Throws AgreedError if the ranks cannot share memory.
+  SharedMemory(World& world, std::int64_t bytes);
+  /// A rank's segment, as mapped here.
+  [[nodiscard]] std::byte* segment(int rank) const {
+    return segments_[static_cast<std::size_t>(rank)].data();
+  }
+
+ private:
+  std::vector<Mapping> segments_;  // by rank
+};
+
+}  // namespace lockstep::comm

@@ -1,0 +1,95 @@
+#include "comm/shared_memory_collective.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <new>
+#include <thread>
+
+#include "base/check.h"
+
+namespace lockstep::comm {
+namespace {
+
+/// A run of consecutive shards has at most two subtrees of each size.
+constexpr std::size_t most_partials = 128;
+
+/// Looks at another rank's counter before the core is offered to others. Ranks that run on cores of
+/// their own meet within fewer; where they share cores the one waited for may need this one.
+constexpr int looks_before_yielding = 100;
+
+}  // namespace
+
+/// What a rank tells the others; at the start of its control segment. Each rank writes its own only.
+struct alignas(64) SharedMemoryCollective::Control {
+  std::atomic<std::uint64_t> meetings = 0;              ///< that this rank has come to
+  std::array<std::uint32_t, most_partials> slabs = {};  ///< which hold its partial sums
+};
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "locks of a process do not work in another");
+
+SharedMemoryCollective::SharedMemoryCollective(World& world, std::int64_t slab_size, std::int64_t shards)
+    : Collective(world, slab_size, shards), controls_(world, sizeof(Control)) {
+  std::construct_at(reinterpret_cast<Control*>(controls_.segment(world.rank())));
+  world.barrier();
+}
+
+SharedMemoryCollective::Control& SharedMemoryCollective::control(int rank) const {
+  return *std::launder(reinterpret_cast<Control*>(controls_.segment(rank)));
+}
+
+std::span<float> SharedMemoryCollective::make_slab() {
+  slabs_.emplace_back(world_, slab_size_ * static_cast<std::int64_t>(sizeof(float)));
+  return {slab(slabs_.size() - 1, world_.rank()), static_cast<std::size_t>(slab_size_)};
+}
+
+float* SharedMemoryCollective::slab(std::size_t index, int rank) const {
+  return reinterpret_cast<float*>(slabs_[index].segment(rank));
+}
+
+std::size_t SharedMemoryCollective::index_of(const float* own_slab) const {
+  for (std::size_t index = 0; index < slabs_.size(); ++index)
+    if (slab(index, world_.rank()) == own_slab) return index;
+  check(false, "slabs that are exchanged were made by make_slab");
+  return 0;
+}
+
+/// Returns when all ranks have called it as often as this one. Each rank counts its calls where the others
+/// see it; nobody writes where another does.
+void SharedMemoryCollective::meet() {
+  control(world_.rank()).meetings.store(++meetings_, std::memory_order_release);
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    const std::atomic<std::uint64_t>& theirs = control(rank).meetings;
+    for (int looks = 0; theirs.load(std::memory_order_acquire) < meetings_; ++looks)
+      if (looks >= looks_before_yielding) std::this_thread::yield();
+  }
+}
+
+std::span<const SlicePartial> SharedMemoryCollective::exchange(std::span<const Partial> local) {
+  take_local(local);
+  in_step_ = true;
+  Control& own = control(world_.rank());
+  for (std::size_t i = 0; i < local.size(); ++i)
+    own.slabs[i] = static_cast<std::uint32_t>(index_of(local[i].data));
+  meet();
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    if (rank == world_.rank()) continue;
+    const std::span<SlicePartial> theirs = results_of(rank);
+    for (std::size_t i = 0; i < theirs.size(); ++i)
+      theirs[i].data = slab(control(rank).slabs[i], rank) + own_slice().begin;
+  }
+  return results_;
+}
+
+void SharedMemoryCollective::all_gather(std::span<float> weights) {
+  if (!in_step_) meet();
+  in_step_ = false;
+  const std::size_t index = index_of(weights.data());
+  const Range own = own_slice();
+  for (int step = 1; step < world_.size(); ++step) {
+    const int rank = (world_.rank() + step) % world_.size();
+    std::copy_n(weights.data() + own.begin, own.size(), slab(index, rank) + own.begin);
+  }
+  meet();
+}
+
+}  // namespace lockstep::comm

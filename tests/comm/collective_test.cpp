@@ -1,0 +1,322 @@
+#include "comm/collective.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "allocation_count.h"
+#include "comm/local_tree.h"
+#include "comm/mpi_calls.h"
+#include "tensor/parameters.h"
+#include "tree_reference.h"
+
+namespace lockstep::comm {
+namespace {
+
+constexpr const char* variable = "LOCKSTEP_COLLECTIVE";
+
+/// Everything that a rank of a trainer has, on `shards` shards of `blocks` blocks.
+struct Rank {
+  World& world;
+  std::int64_t shards;
+  std::int64_t size;
+  Range own_shards;
+  std::unique_ptr<Collective> collective;
+  std::span<float> weights;
+  LocalTree tree;
+
+  Rank(World& w, std::int64_t shard_count, std::int64_t blocks)
+      : world(w),
+        shards(shard_count),
+        size(blocks * Parameters::block),
+        own_shards(shards_of_rank(shards, world.size(), world.rank())),
+        collective(make_collective(world, size, shards)),
+        weights(collective->make_slab()),
+        tree(own_shards, shards, make_slabs()) {}
+
+  std::vector<std::span<float>> make_slabs() const {
+    std::int64_t count = LocalTree::slabs_needed(own_shards, shards, int{workers});
+    world.max({&count, 1});  // as many on all ranks
+    std::vector<std::span<float>> slabs;
+    while (std::ssize(slabs) < count) slabs.push_back(collective->make_slab());
+    return slabs;
+  }
+
+  /// The own shards, up to `workers` of them under way at once, finished in an order that depends on the
+  /// rank.
+  std::span<const Partial> compute(std::uint64_t seed) {
+    std::minstd_rand random(static_cast<unsigned>(seed) * 100 + static_cast<unsigned>(world.rank()) + 1);
+    tree.reset();
+    for (std::int64_t next = own_shards.begin; next < own_shards.end || busy_count > 0;) {
+      if (next < own_shards.end && busy_count < workers) {
+        busy[busy_count] = {next, tree.take_slab()};
+        testing::fill_gradient(seed, next++, busy[busy_count++].slab);
+        continue;
+      }
+      std::swap(busy[random() % busy_count], busy[busy_count - 1]);
+      --busy_count;
+      tree.add(busy[busy_count].shard, busy[busy_count].slab);
+    }
+    return tree.partials();
+  }
+
+  /// One step whose 'optimizer' writes the mean gradient over the weights.
+  void step(std::uint64_t seed, float samples) {
+    const std::span<const SlicePartial> partials = collective->exchange(compute(seed));
+    const Range own = collective->own_slice();
+    for (std::int64_t first = 0; first < own.size(); first += 700) {
+      const std::int64_t count = std::min<std::int64_t>(700, own.size() - first);
+      finish_tree(
+          partials, shards, first, samples,
+          weights.subspan(static_cast<std::size_t>(own.begin + first), static_cast<std::size_t>(count)));
+    }
+    collective->all_gather(weights);
+  }
+
+  static constexpr std::size_t workers = 3;
+  struct Busy {
+    std::int64_t shard;
+    std::span<float> slab;
+  };
+  std::array<Busy, workers> busy = {};
+  std::size_t busy_count = 0;
+};
+
+/// Runs each test with messages and with what Lockstep would choose.
+class EveryCollective : public ::testing::TestWithParam<const char*> {
+ protected:
+  EveryCollective() { setenv(variable, GetParam(), 1); }
+  ~EveryCollective() override { unsetenv(variable); }
+
+  [[nodiscard]] std::int64_t fewest_shards() const {
+    std::int64_t shards = 1;
+    while (shards < world_.size()) shards *= 2;
+    return shards;
+  }
+
+  World world_;
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, EveryCollective, ::testing::Values("mpi", ""),
+                         [](const auto& info) { return *info.param == '\0' ? "chosen" : "mpi"; });
+
+TEST_P(EveryCollective, IsTheOneAskedFor) {
+  const auto collective = make_collective(world_, Parameters::block, fewest_shards());
+  const bool alone = world_.size() == 1;
+  const std::string best = world_.host_count() == 1 ? "shared memory" : "mpi";
+  EXPECT_EQ(collective->name(), alone ? "self" : *GetParam() != '\0' ? "mpi" : best);
+}
+
+TEST_P(EveryCollective, MakesSlabsOfZerosOnCacheLines) {
+  const auto collective = make_collective(world_, 3 * Parameters::block, fewest_shards());
+  for (int i = 0; i < 3; ++i) {
+    const std::span<float> slab = collective->make_slab();
+    ASSERT_EQ(std::ssize(slab), 3 * Parameters::block);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(slab.data()) % 64, 0U);
+    EXPECT_TRUE(std::all_of(slab.begin(), slab.end(), [](float value) { return value == 0.0F; }));
+    std::fill(slab.begin(), slab.end(), 1.0F + world_.rank());
+  }
+}
+
+TEST_P(EveryCollective, GivesTheBitsOfTheModel) {
+  std::mt19937_64 random(2024);  // the same shapes on all ranks
+  for (int round = 0; round < 120; ++round) {
+    std::int64_t shards = std::int64_t{1} << (random() % 7);
+    shards = std::max(shards, fewest_shards());
+    const std::int64_t blocks = 1 + static_cast<std::int64_t>(random() % 6);
+    const float samples = static_cast<float>(1 + random() % 300);
+    Rank rank(world_, shards, blocks);
+    for (std::uint64_t step = 0; step < 2; ++step) {
+      const std::uint64_t seed = static_cast<std::uint64_t>(round) * 10 + step;
+      rank.step(seed, samples);
+      ASSERT_EQ(
+          testing::first_difference(rank.weights, testing::reference_mean(seed, shards, rank.size, samples)),
+          -1)
+          << shards << " shards, " << blocks << " blocks, " << samples << " samples, step " << step;
+    }
+  }
+}
+
+/// Ranks that are late in turn: a missing meeting, or a slab that is reused too early, shows as other bits.
+TEST_P(EveryCollective, KeepsRanksInStep) {
+  const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
+  Rank rank(world_, shards, 40);
+  std::vector<std::vector<float>> expected;
+  for (std::uint64_t step = 0; step < 5; ++step)
+    expected.push_back(testing::reference_mean(step, shards, rank.size, 120));
+  for (std::uint64_t step = 0; step < 40; ++step) {
+    if (static_cast<int>(step) % world_.size() == world_.rank())
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    rank.step(step % 5, 120);
+    ASSERT_EQ(testing::first_difference(rank.weights, expected[step % 5]), -1) << "step " << step;
+  }
+}
+
+TEST_P(EveryCollective, GathersWithoutAnExchange) {
+  const auto collective = make_collective(world_, 7 * Parameters::block, fewest_shards());
+  const std::span<float> weights = collective->make_slab();
+  const auto value = [](int round, std::int64_t i) { return static_cast<float>(round * 100'000 + i); };
+  for (int round = 0; round < 50; ++round) {
+    const Range own = collective->own_slice();
+    for (std::int64_t i = own.begin; i < own.end; ++i) weights[static_cast<std::size_t>(i)] = value(round, i);
+    if (round % world_.size() == world_.rank()) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    collective->all_gather(weights);
+    for (std::int64_t i = 0; i < std::ssize(weights); ++i)
+      ASSERT_EQ(weights[static_cast<std::size_t>(i)], value(round, i)) << "round " << round << ", " << i;
+  }
+}
+
+TEST_P(EveryCollective, CanGiveUpAStep) {
+  const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
+  Rank rank(world_, shards, 9);
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    static_cast<void>(rank.collective->exchange(rank.compute(seed)));
+    world_.barrier();  // as the contract asks for
+    rank.step(seed + 1000, 7);
+    ASSERT_EQ(
+        testing::first_difference(rank.weights, testing::reference_mean(seed + 1000, shards, rank.size, 7)),
+        -1);
+  }
+}
+
+TEST_P(EveryCollective, AllReduces) {
+  const auto collective = make_collective(world_, Parameters::block, fewest_shards());
+  std::vector<float> values(5000);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>((world_.rank() + 1) * static_cast<int>(i));
+  collective->all_reduce(values);
+  const int ranks = world_.size() * (world_.size() + 1) / 2;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    ASSERT_EQ(values[i], static_cast<float>(ranks * static_cast<int>(i)));
+}
+
+TEST_P(EveryCollective, AllocatesNothingInAStep) {
+  Rank rank(world_, std::max<std::int64_t>(16, fewest_shards()), 5);
+  rank.step(0, 128);
+  const std::int64_t before = testing::allocation_count();
+  for (std::uint64_t step = 1; step < 4; ++step) rank.step(step, 128);
+  EXPECT_EQ(testing::allocation_count(), before);
+}
+
+TEST_P(EveryCollective, RefusesOtherPartialSums) {
+  const std::int64_t shards = 2 * fewest_shards();
+  Rank rank(world_, shards, 2);
+  const std::span<const Partial> computed = rank.compute(1);
+  std::vector<Partial> partials(computed.begin(), computed.end());
+  EXPECT_THROW(static_cast<void>(rank.collective->exchange({})), Error);
+  partials.back().tree = partials.back().tree.parent();
+  EXPECT_THROW(static_cast<void>(rank.collective->exchange(partials)), Error);
+  rank.step(2, 3);  // nothing was left half done
+  EXPECT_EQ(testing::first_difference(rank.weights, testing::reference_mean(2, shards, rank.size, 3)), -1);
+}
+
+TEST_P(EveryCollective, CountsTheBytesThatItSends) {
+  const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
+  const auto collective = make_collective(world_, 24 * Parameters::block, shards);
+  EXPECT_EQ(collective->bytes_per_step(),
+            bytes_per_step(24 * Parameters::block, shards, world_.size(), world_.rank()));
+  EXPECT_EQ(collective->bytes_per_step() == 0, world_.size() == 1);
+}
+
+TEST(MakeCollective, RefusesAnUnknownKind) {
+  World world;
+  setenv(variable, "carrier pigeon", 1);
+  try {
+    static_cast<void>(make_collective(world, Parameters::block, 64));
+    ADD_FAILURE() << "an unknown kind was accepted";
+  } catch (const AgreedError& error) {
+    EXPECT_EQ(error.code(), ExitCode::usage);
+    EXPECT_THAT(error.what(), ::testing::StartsWith("LOCKSTEP_COLLECTIVE=carrier pigeon: "));
+  }
+  unsetenv(variable);
+}
+
+TEST(MakeCollective, RefusesRanksThatAskForDifferentKinds) {
+  World world;
+  const int last = world.size() - 1;
+  if (world.rank() == last) setenv(variable, "mpi", 1);
+  std::string message;
+  try {
+    static_cast<void>(make_collective(world, Parameters::block, 64));
+  } catch (const AgreedError& error) {
+    message = error.what();
+  }
+  unsetenv(variable);
+  if (world.size() == 1)
+    EXPECT_EQ(message, "");
+  else
+    EXPECT_THAT(message, ::testing::AllOf(::testing::HasSubstr("is '' on rank 0 on "),
+                                          ::testing::HasSubstr(fmt::format("'mpi' on rank {} on ", last))));
+}
+
+/// While it lives, this process can make no file longer than `bytes`, in memory or not.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    static_cast<void>(std::signal(SIGXFSZ, handler_));
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_ = {};
+  void (*handler_)(int);
+};
+
+TEST(MakeCollective, TurnsToMessagesOnAllRanksWhereOneCannotShareMemory) {
+  World world;
+  ASSERT_EQ(world.host_count(), 1) << "these tests are for one host";
+  const int last = world.size() - 1;
+  ::testing::internal::CaptureStderr();
+  std::unique_ptr<Collective> collective;
+  {
+    const FileSizeLimit limit(world.rank() == last ? 0 : RLIM_INFINITY);
+    collective = make_collective(world, Parameters::block, 64);
+  }
+  const std::string warning = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(collective->name(), world.size() == 1 ? "self" : "mpi");
+  if (world.size() > 1 && world.is_root())
+    EXPECT_THAT(warning, ::testing::AllOf(::testing::HasSubstr(fmt::format("rank {} on ", last)),
+                                          ::testing::HasSubstr("cannot share memory"),
+                                          ::testing::HasSubstr("MPI messages instead")));
+  else
+    EXPECT_EQ(warning, "");
+}
+
+TEST(SharedMemory, ReportsASlabThatDoesNotFitOnAllRanks) {
+  World world;
+  ASSERT_EQ(world.host_count(), 1) << "these tests are for one host";
+  const auto collective = make_collective(world, 1024 * Parameters::block, 64);
+  const int last = world.size() - 1;
+  const FileSizeLimit limit(world.rank() == last ? 1 << 20 : RLIM_INFINITY);
+  if (world.size() == 1) {  // memory of its own, in no file
+    EXPECT_EQ(std::ssize(collective->make_slab()), 1024 * Parameters::block);
+    return;
+  }
+  try {
+    static_cast<void>(collective->make_slab());
+    ADD_FAILURE() << "a slab of 4 MiB was made under a limit of 1 MiB";
+  } catch (const AgreedError& error) {
+    EXPECT_THAT(error.what(),
+                ::testing::AllOf(::testing::StartsWith(fmt::format("rank {} on ", last)),
+                                 ::testing::HasSubstr("reserving 4194304 bytes: File too large")));
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::comm

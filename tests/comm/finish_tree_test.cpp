@@ -1,0 +1,101 @@
+#include <gtest/gtest.h>
+
+#include <random>
+#include <vector>
+
+#include "allocation_count.h"
+#include "base/error.h"
+#include "comm/collective.h"
+#include "tree_reference.h"
+
+namespace lockstep::comm {
+namespace {
+
+/// The partial sums that `ranks` ranks would bring, of all of the slab.
+struct Partials {
+  std::vector<std::vector<float>> memory;
+  std::vector<SlicePartial> parts;
+
+  Partials(std::uint64_t seed, std::int64_t shards, int ranks, std::int64_t size) {
+    for (int rank = 0; rank < ranks; ++rank)
+      for (const Subtree tree : subtrees(shards_of_rank(shards, ranks, rank), shards)) {
+        memory.push_back(sum(seed, tree, size));
+        parts.push_back({tree, memory.back().data()});  // moving a vector keeps its memory
+      }
+  }
+
+ private:
+  static std::vector<float> sum(std::uint64_t seed, Subtree tree, std::int64_t size) {
+    std::vector<float> result(static_cast<std::size_t>(size));
+    if (tree.count == 1) {
+      testing::fill_gradient(seed, tree.first, result);
+      return result;
+    }
+    const std::int64_t half = tree.count / 2;
+    const std::vector<float> left = sum(seed, {tree.first, half}, size);
+    const std::vector<float> right = sum(seed, {tree.first + half, half}, size);
+    for (std::size_t i = 0; i < result.size(); ++i) result[i] = left[i] + right[i];
+    return result;
+  }
+};
+
+TEST(FinishTree, GivesTheSameBitsForAnyRanksRangesAndSamples) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 300; ++round) {
+    const std::int64_t shards = std::int64_t{1} << (random() % 7);
+    const int ranks =
+        1 + static_cast<int>(random() % static_cast<std::uint64_t>(std::min<std::int64_t>(shards, 9)));
+    const std::int64_t size = 1 + static_cast<std::int64_t>(random() % 3000);
+    const float samples = static_cast<float>(round % 2 == 0 ? 1 << (random() % 10) : 1 + random() % 1000);
+    const auto seed = static_cast<std::uint64_t>(round);
+    const std::vector<float> reference = testing::reference_mean(seed, shards, size, samples);
+    const Partials partials(seed, shards, ranks, size);
+    std::vector<float> result(reference.size());
+    for (std::int64_t first = 0; first < size;) {  // in ranges of any length
+      const std::int64_t count =
+          std::min<std::int64_t>(size - first, 1 + static_cast<std::int64_t>(random() % 2000));
+      finish_tree(
+          partials.parts, shards, first, samples,
+          std::span(result).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+      first += count;
+    }
+    ASSERT_EQ(testing::first_difference(result, reference), -1)
+        << shards << " shards, " << ranks << " ranks, " << size << " floats, " << samples << " samples";
+  }
+}
+
+TEST(FinishTree, RoundsQuotientsOnce) {
+  // Quotients that are denormal, for divisors with and without an exact reciprocal.
+  for (const float samples : {2.0F, 3.0F, 128.0F, 120.0F, 0x1p100F, 0x1p127F}) {
+    std::vector<float> sums;
+    for (int i = 0; i < 2000; ++i) sums.push_back(static_cast<float>(i + 1) * 0x1.3p-130F);
+    const std::vector<SlicePartial> parts = {{{0, 1}, sums.data()}};
+    std::vector<float> result(sums.size());
+    finish_tree(parts, 1, 0, samples, result);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      volatile float divisor = samples;
+      ASSERT_EQ(result[i], sums[i] / divisor) << i << " / " << samples;
+    }
+  }
+}
+
+TEST(FinishTree, AllocatesNothing) {
+  const Partials partials(3, 16, 5, 5000);
+  std::vector<float> result(5000);
+  const std::int64_t before = testing::allocation_count();
+  finish_tree(partials.parts, 16, 0, 100.0F, result);
+  EXPECT_EQ(testing::allocation_count(), before);
+}
+
+TEST(FinishTree, RefusesPartialSumsThatDoNotCoverTheTree) {
+  const std::vector<float> data(10);
+  std::vector<float> out(10);
+  const auto run = [&](const std::vector<SlicePartial>& parts) { finish_tree(parts, 4, 0, 1.0F, out); };
+  run({{{0, 2}, data.data()}, {{2, 2}, data.data()}});
+  EXPECT_THROW(run({{{0, 2}, data.data()}}), Error);
+  EXPECT_THROW(run({{{2, 2}, data.data()}, {{0, 2}, data.data()}}), Error);
+  EXPECT_THROW(run({}), Error);
+}
+
+}  // namespace
+}  // namespace lockstep::comm

@@ -1,0 +1,164 @@
+#include "comm/world.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <functional>
+#include <string>
+
+#include "comm/mpi_calls.h"
+#include "comm/session.h"
+
+namespace lockstep::comm {
+namespace {
+
+using ::testing::StartsWith;
+
+/// Depends on the rank in length and contents.
+std::string text_of(int rank) {
+  return std::string(static_cast<std::size_t>(rank * 3), static_cast<char>('a' + rank));
+}
+
+std::string prefix_of(const World& world, int rank) {
+  return rank_on_host(rank, world.hosts()[static_cast<std::size_t>(rank)]) + ": ";
+}
+
+/// The AgreedError that agree() throws, with its code in front of the message, or "" if none.
+std::string agreed(World& world, const std::function<void()>& work) {
+  try {
+    world.agree(work);
+  } catch (const AgreedError& error) {
+    return fmt::format("{} {}", static_cast<int>(error.code()), error.what());
+  }
+  return "";
+}
+
+TEST(Session, NamesTheLibrary) {
+  EXPECT_THAT(mpi_version(), StartsWith("Open MPI "));
+  EXPECT_EQ(std::string(mpi_version()).find_first_not_of("0123456789.", 9), std::string::npos)
+      << mpi_version();
+}
+
+TEST(Session, IsMadeOnce) {
+  int argc = 0;
+  char** argv = nullptr;
+  EXPECT_THROW(Session(argc, argv), Error);
+}
+
+TEST(World, KnowsHosts) {
+  const World world;
+  ASSERT_EQ(std::ssize(world.hosts()), world.size());
+  EXPECT_GE(world.host_count(), 1);
+  const std::vector<int> neighbours = world.ranks_on_this_host();
+  EXPECT_THAT(neighbours, ::testing::Contains(world.rank()));
+  for (const int rank : neighbours)
+    EXPECT_EQ(world.hosts()[static_cast<std::size_t>(rank)],
+              world.hosts()[static_cast<std::size_t>(world.rank())]);
+  EXPECT_EQ(std::ssize(neighbours) == world.size(), world.host_count() == 1);
+}
+
+TEST(World, BroadcastsTheRootsText) {
+  World world;
+  world.barrier();
+  EXPECT_EQ(world.broadcast(world.is_root() ? "the root's" : text_of(world.rank())), "the root's");
+  EXPECT_EQ(world.broadcast(world.is_root() ? "" : "longer"), "");
+  const std::string large(3'000'000, 'x');
+  EXPECT_EQ(world.broadcast(world.is_root() ? large : ""), large);
+}
+
+TEST(World, GathersTextsOfAnyLength) {
+  World world;
+  const std::vector<std::string> texts = world.all_gather(text_of(world.rank()));
+  ASSERT_EQ(std::ssize(texts), world.size());
+  for (int rank = 0; rank < world.size(); ++rank)
+    EXPECT_EQ(texts[static_cast<std::size_t>(rank)], text_of(rank));
+  for (const auto& bytes : world.all_gather_bytes({})) EXPECT_TRUE(bytes.empty());
+}
+
+TEST(World, GathersEqualLengthsInPlace) {
+  World world;
+  const std::array<double, 2> own = {world.rank() + 0.5, -1.0 * world.rank()};
+  std::vector<std::array<double, 2>> all(static_cast<std::size_t>(world.size()));
+  world.all_gather_into(std::as_bytes(std::span(own)), std::as_writable_bytes(std::span(all)));
+  for (int rank = 0; rank < world.size(); ++rank) {
+    EXPECT_EQ(all[static_cast<std::size_t>(rank)][0], rank + 0.5);
+    EXPECT_EQ(all[static_cast<std::size_t>(rank)][1], -rank);
+  }
+  EXPECT_THROW(world.all_gather_into(std::as_bytes(std::span(own)), {}), Error);
+}
+
+TEST(World, SumsAndTakesMaxima) {
+  World world;
+  const std::int64_t n = world.size();
+  std::array<std::int64_t, 3> values = {world.rank() + 1, std::int64_t{1} << 40, -world.rank()};
+  world.sum(values);
+  EXPECT_EQ(values, (std::array<std::int64_t, 3>{n * (n + 1) / 2, n << 40, -n * (n - 1) / 2}));
+  values = {world.rank(), -world.rank(), 7};
+  world.max(values);
+  EXPECT_EQ(values, (std::array<std::int64_t, 3>{n - 1, 0, 7}));
+}
+
+TEST(World, AgreesThatNothingFailed) {
+  World world;
+  int runs = 0;
+  EXPECT_EQ(agreed(world, [&] { ++runs; }), "");
+  EXPECT_EQ(runs, 1);
+}
+
+TEST(World, AgreesOnTheLowestRankThatFailed) {
+  World world;
+  for (int k = 0; k < world.size(); ++k) {
+    const auto work = [&] {
+      if (world.rank() >= k) fail(ExitCode::no_input, "cannot open file{}", world.rank());
+    };
+    const std::string prefix = world.size() == 1 ? "" : prefix_of(world, k);
+    EXPECT_EQ(agreed(world, work), fmt::format("66 {}cannot open file{}", prefix, k));
+  }
+  for (int k = 0; k < world.size(); ++k) {  // one rank only
+    const auto work = [&] {
+      if (world.rank() == k) fail(ExitCode::bad_data, "label {} is too large", 100 + k);
+    };
+    const std::string prefix = world.size() == 1 ? "" : prefix_of(world, k);
+    EXPECT_EQ(agreed(world, work), fmt::format("65 {}label {} is too large", prefix, 100 + k));
+  }
+}
+
+TEST(World, LeavesTheRankOutWhereAllFailAlike) {
+  World world;
+  EXPECT_EQ(agreed(world, [] { fail(ExitCode::bad_config, "no such key: epoch"); }), "78 no such key: epoch");
+}
+
+TEST(World, AgreesOnExceptionsOfLibraries) {
+  World world;
+  EXPECT_EQ(agreed(world, [] { throw std::out_of_range("a library said so"); }), "70 a library said so");
+}
+
+TEST(World, NamesARankOnce) {
+  World world;
+  const int last = world.size() - 1;
+  const auto work = [&] {
+    if (world.rank() == last) fail(ExitCode::internal, "{}MPI_Send failed", prefix_of(world, last));
+  };
+  EXPECT_EQ(agreed(world, work), fmt::format("70 {}MPI_Send failed", prefix_of(world, last)));
+}
+
+TEST(MpiCalls, FailuresNameRankCallOperationAndCause) {
+  const World world;
+  const int nobody = world.size();
+  const auto send = [&](MPI_Comm communicator) {
+    require_mpi(MPI_Send(&nobody, 1, MPI_INT, nobody, 0, communicator), "MPI_Send", "the test");
+  };
+  const std::string expected = prefix_of(world, world.rank()) + "MPI_Send in the test failed: MPI_ERR_RANK";
+  for (MPI_Comm communicator : {world.native().handle, MPI_COMM_WORLD, MPI_COMM_SELF}) try {
+      send(communicator);
+      FAIL() << "MPI_Send to a rank that does not exist passed";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), StartsWith(expected));
+      EXPECT_EQ(error.code(), ExitCode::internal);
+    }
+}
+
+}  // namespace
+}  // namespace lockstep::comm
