@@ -13,8 +13,8 @@ struct EpochRecord {
   std::int64_t epochs = 0;  ///< planned
   double train_loss = 0;    ///< over the epoch, while the weights moved
   double train_accuracy = 0;
-  std::optional<double> val_loss;  ///< none without a validation set
-  std::optional<double> val_accuracy;
+  std::optional<double> val_loss = std::nullopt;  ///< none without a validation set
+  std::optional<double> val_accuracy = std::nullopt;
   double learning_rate = 0;       ///< of the epoch's last step
   double seconds = 0;             ///< training and evaluation
   double samples_per_second = 0;  ///< of training alone
@@ -42,7 +42,7 @@ struct RunHeader {
   std::string exchange;         ///< "shared memory, 1.7 MB a step"
   std::int64_t train_samples = 0, val_samples = 0;
   std::int64_t parameters = 0;
-  std::int64_t steps_per_epoch = 0, batch = 0, shards = 0;
+  std::int64_t epochs = 0, steps_per_epoch = 0, batch = 0, shards = 0;
   std::string reproducibility;  ///< "lockstep" or "run"
 };
 
@@ -57,6 +57,7 @@ struct RunSummary {
   std::int64_t peak_memory_bytes = 0;     ///< largest of all ranks
   std::optional<EpochRecord> last, best;  ///< best: highest validation accuracy, earliest
   std::string folder;
+  std::string weights;  ///< file with the final weights; empty if none was written
 };
 
 }  // namespace lockstep::metrics

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "metrics/line_file.h"
+#include "metrics/sink.h"
+
+namespace lockstep::metrics {
+
+/// metrics.csv: a header, then a row for each epoch. Numbers are the shortest text that reads back as the
+/// same double; without a validation set its two fields are empty.
+class Csv : public Sink {
+ public:
+  /// Makes the file and writes its header. Errors as LineFile's.
+  explicit Csv(const std::string& path);
+  void epoch(const EpochRecord& record) override;
+
+ private:
+  LineFile file_;
+};
+
+}  // namespace lockstep::metrics

@@ -1,0 +1,245 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <charconv>
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.h"
+#include "metrics/csv.h"
+#include "metrics/json.h"
+#include "metrics/jsonl.h"
+#include "metrics/records.h"
+#include "support/temporary_folder.h"
+
+namespace lockstep::metrics {
+namespace {
+
+using ::lockstep::testing::epoch_record;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+const std::string heads =
+    "epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,seconds,samples_per_second";
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts(1);
+  for (const char character : text)
+    if (character == separator)
+      parts.emplace_back();
+    else
+      parts.back() += character;
+  return parts;
+}
+
+double number(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  EXPECT_TRUE(error == std::errc() && end == text.data() + text.size()) << text;
+  return value;
+}
+
+/// No file of this process may grow beyond `bytes` while this lives.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int) = std::signal(SIGXFSZ, SIG_IGN);
+};
+
+class MetricsFiles : public ::testing::Test {
+ protected:
+  [[nodiscard]] std::string csv() const { return folder_.file("metrics.csv"); }
+  [[nodiscard]] std::string jsonl() const { return folder_.file("metrics.jsonl"); }
+  [[nodiscard]] const lockstep::testing::TemporaryFolder& folder() const { return folder_; }
+
+ private:
+  lockstep::testing::TemporaryFolder folder_;
+};
+
+TEST_F(MetricsFiles, CsvReadsBackExactly) {
+  Csv sink(csv());
+  EXPECT_EQ(contents(csv()), heads + "\n");
+  for (std::int64_t epoch = 1; epoch <= 40; ++epoch) {
+    const EpochRecord record = epoch_record(epoch);
+    sink.epoch(record);
+    const std::string text = contents(csv());  // while the sink lives: whole after every epoch
+    ASSERT_TRUE(text.ends_with('\n'));
+    const std::vector<std::string> lines = split(text, '\n');
+    ASSERT_EQ(lines.size(), static_cast<std::size_t>(epoch) + 2);
+    const std::vector<std::string> fields = split(lines[static_cast<std::size_t>(epoch)], ',');
+    ASSERT_EQ(fields.size(), 8U);
+    EXPECT_EQ(fields[0], std::to_string(epoch));
+    EXPECT_EQ(number(fields[1]), record.train_loss);
+    EXPECT_EQ(number(fields[2]), record.train_accuracy);
+    EXPECT_EQ(number(fields[3]), record.val_loss);
+    EXPECT_EQ(number(fields[4]), record.val_accuracy);
+    EXPECT_EQ(number(fields[5]), record.learning_rate);
+    EXPECT_EQ(number(fields[6]), record.seconds);
+    EXPECT_EQ(number(fields[7]), record.samples_per_second);
+  }
+}
+
+TEST_F(MetricsFiles, CsvNumbersAreShort) {
+  Csv sink(csv());
+  sink.epoch({.epoch = 1,
+              .epochs = 2,
+              .train_loss = 0.1,
+              .train_accuracy = 1,
+              .val_loss = 1e-20,
+              .val_accuracy = 0.9934,
+              .learning_rate = 0.05,
+              .seconds = 7,
+              .samples_per_second = 8192.5});
+  EXPECT_EQ(contents(csv()), heads + "\n1,0.1,1,1e-20,0.9934,0.05,7,8192.5\n");
+}
+
+TEST_F(MetricsFiles, CsvWithoutValidationHasEmptyFields) {
+  Csv sink(csv());
+  EpochRecord record{.epoch = 1, .epochs = 2, .train_loss = 0.25, .train_accuracy = 0.5};
+  record.learning_rate = 0.125;
+  record.seconds = 2;
+  record.samples_per_second = 3;
+  sink.epoch(record);
+  EXPECT_EQ(contents(csv()), heads + "\n1,0.25,0.5,,,0.125,2,3\n");
+}
+
+TEST_F(MetricsFiles, JsonlReadsBackExactly) {
+  Jsonl sink(jsonl());
+  EXPECT_EQ(contents(jsonl()), "");
+  for (std::int64_t epoch = 1; epoch <= 40; ++epoch) {
+    const EpochRecord record = epoch_record(epoch, epoch % 2 == 0);
+    sink.epoch(record);
+    const std::string text = contents(jsonl());
+    ASSERT_TRUE(text.ends_with('\n'));
+    const std::vector<std::string> lines = split(text, '\n');
+    ASSERT_EQ(lines.size(), static_cast<std::size_t>(epoch) + 1);
+    const auto object = nlohmann::ordered_json::parse(lines[static_cast<std::size_t>(epoch) - 1]);
+    EXPECT_EQ(object["epoch"], epoch);
+    EXPECT_EQ(object["train_loss"], record.train_loss);
+    EXPECT_EQ(object["train_accuracy"], record.train_accuracy);
+    EXPECT_EQ(object["learning_rate"], record.learning_rate);
+    EXPECT_EQ(object["seconds"], record.seconds);
+    EXPECT_EQ(object["samples_per_second"], record.samples_per_second);
+    if (record.val_loss) {
+      EXPECT_EQ(object["val_loss"], *record.val_loss);
+      EXPECT_EQ(object["val_accuracy"], *record.val_accuracy);
+    } else {
+      EXPECT_TRUE(object["val_loss"].is_null());
+      EXPECT_TRUE(object["val_accuracy"].is_null());
+    }
+    std::string keys;
+    for (const auto& item : object.items()) keys += (keys.empty() ? "" : ",") + item.key();
+    EXPECT_EQ(keys, heads);
+  }
+}
+
+TEST_F(MetricsFiles, NumbersThatAreNotFinite) {
+  EpochRecord record = epoch_record(1, false);
+  record.train_loss = std::numeric_limits<double>::quiet_NaN();
+  record.samples_per_second = std::numeric_limits<double>::infinity();
+  Csv(csv()).epoch(record);
+  EXPECT_THAT(contents(csv()), AllOf(HasSubstr("\n1,nan,"), HasSubstr(",inf\n")));
+  Jsonl(jsonl()).epoch(record);
+  EXPECT_TRUE(nlohmann::json::parse(contents(jsonl()))["train_loss"].is_null());
+}
+
+TEST_F(MetricsFiles, NeverOverwrite) {
+  Csv(csv()).epoch(epoch_record(1));
+  const std::string before = contents(csv());
+  try {
+    Csv again(csv());
+    FAIL() << "overwrote " << csv();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::cannot_create);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr(csv()), HasSubstr("File exists")));
+  }
+  EXPECT_EQ(contents(csv()), before);
+}
+
+TEST_F(MetricsFiles, MissingFolderIsNamed) {
+  try {
+    Jsonl sink(folder().file("none/metrics.jsonl"));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::cannot_create);
+    EXPECT_THAT(error.what(), HasSubstr("none/metrics.jsonl"));
+  }
+}
+
+/// Writes epochs 1, 2, … until the disk is full at every possible place, and goes on when there is space
+/// again.
+void fill_up(const std::string& path, const std::function<std::unique_ptr<Sink>()>& make) {
+  const std::unique_ptr<Sink> sink = make();
+  sink->epoch(epoch_record(1));
+  const std::string before = contents(path);
+  for (rlim_t more = 0; more < 60; more += 7) {
+    const FileSizeLimit limit(before.size() + more);
+    try {
+      sink->epoch(epoch_record(2));
+      FAIL() << "wrote beyond the limit";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::io_error);
+      EXPECT_THAT(error.what(), AllOf(HasSubstr(path), HasSubstr("File too large")));
+    }
+    EXPECT_EQ(contents(path), before) << "half a line stays";
+  }
+  sink->epoch(epoch_record(3));
+  EXPECT_GT(contents(path).size(), before.size() + 60);
+  EXPECT_TRUE(contents(path).starts_with(before));
+  EXPECT_EQ(contents(path).find('\n', before.size()), contents(path).size() - 1);
+}
+
+TEST_F(MetricsFiles, FullDiskLeavesWholeLines) {
+  fill_up(csv(), [&] { return std::make_unique<Csv>(csv()); });
+  fill_up(jsonl(), [&] { return std::make_unique<Jsonl>(jsonl()); });
+}
+
+TEST(SummaryJson, HoldsEverything) {
+  RunSummary summary;
+  summary.status = "finished";
+  summary.epochs_done = 3;
+  summary.steps_done = 300;
+  summary.seconds = 12.5;
+  summary.startup_seconds = 0.25;
+  summary.peak_memory_bytes = 987654321;
+  summary.last = epoch_record(3);
+  summary.folder = "runs/a";
+  const auto json = to_json(summary);
+  EXPECT_EQ(json["status"], "finished");
+  EXPECT_EQ(json["detail"], "");
+  EXPECT_EQ(json["epochs_done"], 3);
+  EXPECT_EQ(json["steps_done"], 300);
+  EXPECT_EQ(json["seconds"], 12.5);
+  EXPECT_EQ(json["startup_seconds"], 0.25);
+  EXPECT_EQ(json["peak_memory_bytes"], 987654321);
+  EXPECT_EQ(json["last"], to_json(epoch_record(3)));
+  EXPECT_TRUE(json["best"].is_null());
+  EXPECT_EQ(json["folder"], "runs/a");
+}
+
+}  // namespace
+}  // namespace lockstep::metrics
