@@ -1,0 +1,33 @@
+#include "cli/command.h"
+
+#include <exception>
+
+#include "base/log.h"
+#include "comm/session.h"
+
+namespace lockstep::cli {
+
+int on_ranks(const std::function<ExitCode(comm::World&)>& work) {
+  int no_arguments = 0;
+  char** none = nullptr;
+  const comm::Session session(no_arguments, none);
+  comm::World world;
+  if (world.size() > 1) log::set_rank(world.rank());
+  const auto end_job = [&](ExitCode code, const char* message) {
+    log::error("{}", message);
+    if (world.size() > 1) world.abort(code);
+    return static_cast<int>(code);
+  };
+  try {
+    return static_cast<int>(work(world));
+  } catch (const comm::AgreedError& error) {
+    if (world.is_root()) log::write_error(error.what());
+    return static_cast<int>(error.code());
+  } catch (const Error& error) {
+    return end_job(error.code(), error.what());
+  } catch (const std::exception& error) {
+    return end_job(ExitCode::internal, error.what());
+  }
+}
+
+}  // namespace lockstep::cli

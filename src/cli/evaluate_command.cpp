@@ -1,0 +1,28 @@
+#include "cli/evaluate_command.h"
+
+#include <memory>
+#include <string>
+
+#include "train/evaluate_run.h"
+#include "train/signals.h"
+
+namespace lockstep::cli {
+
+void add_evaluate_command(CLI::App& app, Action& action) {
+  const auto folder = std::make_shared<std::string>();
+  CLI::App* command =
+      app.add_subcommand("evaluate", "Recompute the validation metrics of a run from its final weights");
+  command->add_option("run", *folder, "Folder of the run")->required();
+  command->footer(
+      "Examples:\n"
+      "  lockstep evaluate runs/mnist_cnn-20260101T120000Z\n"
+      "  mpirun -n 2 lockstep evaluate runs/mnist_cnn-20260101T120000Z");
+  command->callback([folder, &action] {
+    action = [folder] {
+      train::watch_signals();
+      return on_ranks([&](comm::World& world) { return train::evaluate_run(world, *folder); });
+    };
+  });
+}
+
+}  // namespace lockstep::cli

@@ -1,0 +1,64 @@
+#include <CLI/CLI.hpp>
+#include <exception>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/config_command.h"
+#include "cli/evaluate_command.h"
+#include "cli/import_command.h"
+#include "cli/inspect_command.h"
+#include "cli/plan_command.h"
+#include "cli/train_command.h"
+#include "cli/version.h"
+
+namespace {
+
+using lockstep::ExitCode;
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App app{"Lockstep: distributed data-parallel training with the same bits on any number of ranks",
+               "lockstep"};
+  app.set_version_flag("--version", lockstep::cli::version_text,
+                       "Print the versions of Lockstep and its libraries");
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  lockstep train configs/mnist_cnn.yaml                 train on this machine's cores\n"
+      "  mpirun -n 4 lockstep train configs/mnist_cnn.yaml     train on four ranks\n"
+      "  lockstep plan configs/mnist_cnn.yaml --ranks 4        what four ranks would do\n"
+      "  lockstep COMMAND --help                               more about one command\n"
+      "\n"
+      "Exit status: 0 success, 64 wrong command line, 65 bad data or diverged, 66 missing input, 69 no such "
+      "device,\n"
+      "70 internal error, 73 cannot create output, 74 write failed, 75 stopped by a signal, 78 wrong "
+      "experiment file.");
+  lockstep::cli::Action action;
+  lockstep::cli::add_train_command(app, action);
+  lockstep::cli::add_evaluate_command(app, action);
+  lockstep::cli::add_plan_command(app, action);
+  lockstep::cli::add_config_command(app, action);
+  lockstep::cli::add_import_command(app, action);
+  lockstep::cli::add_inspect_command(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool asked_for_help = app.exit(error) == 0;
+    return static_cast<int>(asked_for_help ? ExitCode::success : ExitCode::usage);
+  }
+  return action();
+}
+
+}  // namespace
+
+/// The one place that reports what went wrong and turns it into an exit status.
+int main(int argc, char** argv) {
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const lockstep::Error& error) {
+    lockstep::log::write_error(error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    lockstep::log::write_error(error.what());
+    return static_cast<int>(ExitCode::internal);
+  }
+}

@@ -1,0 +1,85 @@
+#include "train/blueprint.h"
+
+#include <fmt/format.h>
+
+#include "nn/graph.h"
+
+namespace lockstep::train {
+namespace {
+
+void check_validation_fits(const config::Experiment& experiment, const data::DatasetInfo& train,
+                           const data::DatasetInfo& validation) {
+  if (validation.image != train.image)
+    fail(ExitCode::bad_data, "{}: images of {} are {}, but those of {} in {} are {}", validation.file,
+         experiment.data.validation->images, validation.image.text(), experiment.data.train.images,
+         train.file, train.image.text());
+}
+
+void check_batch(const config::Experiment& experiment, const data::DatasetInfo& train) {
+  if (experiment.training.batch > train.samples)
+    fail(ExitCode::bad_config,
+         "{}: training.batch is {}, but {} in {} has {} samples: set training.batch to at most that",
+         experiment.source, experiment.training.batch, experiment.data.train.images, train.file,
+         train.samples);
+}
+
+/// What must be the same on all ranks, and how a message calls it.
+std::string fingerprint(const data::DatasetInfo& info) {
+  return fmt::format("{} bytes, {} samples, checksums {}", info.file_bytes, info.samples,
+                     info.manifest.empty() ? "none" : info.manifest);
+}
+
+void check_same_file(comm::World& world, const data::DatasetInfo& info) {
+  const std::string mine = fingerprint(info);
+  const std::string roots = world.broadcast(mine);
+  world.agree([&] {
+    if (mine != roots)
+      fail(ExitCode::bad_data, "{} is not the file that rank 0 on {} reads: here {}; there {}. Copy it anew.",
+           info.file, world.hosts().front(), mine, roots);
+  });
+}
+
+}  // namespace
+
+data::Stripes Blueprint::train_stripes() const {
+  return {train.samples, experiment.training.batch, experiment.training.shards};
+}
+
+data::Stripes Blueprint::validation_stripes() const {
+  return {validation.value().samples, experiment.training.batch, experiment.training.shards};
+}
+
+Blueprint make_blueprint(const config::Experiment& experiment) {
+  Blueprint blueprint{.experiment = experiment,
+                      .train = data::inspect_dataset(experiment.data.train),
+                      .validation = std::nullopt,
+                      .network = {}};
+  check_batch(experiment, blueprint.train);
+  std::int64_t classes = blueprint.train.classes;
+  if (experiment.data.validation) {
+    blueprint.validation = data::inspect_dataset(*experiment.data.validation);
+    check_validation_fits(experiment, blueprint.train, *blueprint.validation);
+    classes = std::max(classes, blueprint.validation->classes);
+  }
+  blueprint.network = nn::build_network(experiment, blueprint.train.image, classes);
+  return blueprint;
+}
+
+void check_ranks(const config::Experiment& experiment, int ranks) {
+  const std::int64_t shards = experiment.training.shards;
+  if (ranks <= shards) return;
+  std::int64_t enough = shards;
+  while (enough < ranks) enough *= 2;
+  fail(ExitCode::bad_config,
+       "{} ranks cannot share {} shards: start at most {} ranks, or set training.shards={} (which changes "
+       "the order of "
+       "additions, and so the bits of the result)",
+       ranks, shards, shards, enough);
+}
+
+void check_same_data(comm::World& world, const Blueprint& blueprint) {
+  check_same_file(world, blueprint.train);
+  if (blueprint.validation) check_same_file(world, *blueprint.validation);
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/partition.h"
+#include "comm/world.h"
+#include "config/experiment.h"
+#include "data/hdf5_dataset.h"
+#include "data/stripes.h"
+#include "device/network.h"
+
+namespace lockstep::train {
+
+/// What an experiment amounts to before anything is computed: the facts about its data, its network, and how
+/// both are cut. A pure function of the experiment and the data files, so every rank makes the same one by
+/// itself.
+struct Blueprint {
+  config::Experiment experiment;
+  data::DatasetInfo train;
+  std::optional<data::DatasetInfo> validation;
+  device::Network network;
+
+  [[nodiscard]] data::Stripes train_stripes() const;
+  [[nodiscard]] data::Stripes validation_stripes() const;  ///< requires a validation set
+  [[nodiscard]] std::int64_t steps_per_epoch() const { return train_stripes().steps(); }
+};
+
+/// Looks at the data files (not at their images) and builds the network. Throws Error for whatever does not
+/// fit.
+Blueprint make_blueprint(const config::Experiment& experiment);
+
+/// Throws Error(bad_config) naming the setting to change unless this many ranks can share the shards.
+void check_ranks(const config::Experiment& experiment, int ranks);
+
+/// Throws on every rank, naming the host, when a rank sees another data file than rank 0: size, samples or
+/// checksums differ. Collective.
+void check_same_data(comm::World& world, const Blueprint& blueprint);
+
+}  // namespace lockstep::train

@@ -1,0 +1,30 @@
+#include "train/evaluator.h"
+
+#include "data/hdf5_dataset.h"
+
+namespace lockstep::train {
+
+Evaluator::Evaluator(const Blueprint& blueprint, device::Backend& backend, Range shards, WorkerPool& workers)
+    : stripes_(blueprint.validation_stripes()),
+      dataset_(
+          data::read_dataset(*blueprint.experiment.data.validation, *blueprint.validation, stripes_, shards)),
+      loader_(*dataset_, data::Sampler(stripes_, config::Shuffle::none, blueprint.experiment.seed),
+              static_cast<float>(blueprint.experiment.data.scale), shards),
+      engine_(backend, blueprint.network, device::Mode::evaluation, stripes_, shards, workers),
+      meter_(shards, stripes_.shards()) {}
+
+device::Totals Evaluator::evaluate(comm::World& world, std::span<const float> weights) {
+  world.agree([&] {
+    engine_.weights_changed(weights);
+    meter_.reset();
+    loader_.start(1);
+    for (std::int64_t step = 0; step < stripes_.steps(); ++step) meter_.add(engine_.evaluate(loader_.next()));
+  });
+  return meter_.reduce(world);
+}
+
+std::int64_t Evaluator::bytes() const {
+  return dataset_->bytes_kept() + loader_.bytes() + engine_.bytes();
+}
+
+}  // namespace lockstep::train

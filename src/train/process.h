@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace lockstep::train {
+
+/// Largest resident memory of this process so far (VmHWM), in bytes. Not getrusage(): its figure includes the
+/// parent's from before exec.
+std::int64_t peak_memory_bytes();
+
+/// Seconds since this process was started, to a hundredth; loading of libraries and MPI's start included.
+double process_age_seconds();
+
+/// The words that this process was started with, separated by spaces.
+std::string command_line();
+
+}  // namespace lockstep::train

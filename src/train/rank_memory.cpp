@@ -1,0 +1,74 @@
+#include "train/rank_memory.h"
+
+#include <variant>
+
+#include "comm/collective.h"
+#include "comm/local_tree.h"
+#include "data/loader.h"
+#include "train/shard_engine.h"
+
+namespace lockstep::train {
+namespace {
+
+constexpr std::int64_t float_bytes = sizeof(float);
+
+std::int64_t bytes_of_rows(const data::DatasetInfo& info, std::int64_t rows) {
+  const auto image_bytes = info.image.count() * static_cast<std::int64_t>(size_of(info.image_type));
+  return rows * (image_bytes + static_cast<std::int64_t>(sizeof(std::int32_t)));
+}
+
+/// Images as floats, labels and rows of the batches that a loader has in hand.
+std::int64_t loader_bytes(const data::Stripes& stripes, Range shards, const Shape& image) {
+  const std::int64_t sample =
+      image.count() * float_bytes + static_cast<std::int64_t>(sizeof(std::int32_t) + sizeof(std::int64_t));
+  return data::Loader::default_slots * stripes.rows(0, shards).size() * sample;
+}
+
+std::int64_t optimizer_slabs(const config::Optimizer& optimizer) {
+  if (const auto* sgd = std::get_if<config::Sgd>(&optimizer)) return sgd->momentum > 0 ? 1 : 0;
+  return 2;  // adamw: both moments
+}
+
+std::int64_t engine_bytes(const device::Network& network, device::Backend& backend, device::Mode mode,
+                          const data::Stripes& stripes, Range shards, std::int64_t threads) {
+  std::int64_t total = 0;
+  for (const std::int64_t samples : shard_sizes(stripes, shards)) {
+    const auto plan = backend.plan(network, samples, mode);
+    total += plan->shared_bytes() + plan->runner_bytes() * threads;
+  }
+  return total;
+}
+
+}  // namespace
+
+RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int ranks, int rank,
+                       std::int64_t threads) {
+  const config::Training& training = blueprint.experiment.training;
+  const bool is_lockstep = training.reproducibility == config::Reproducibility::lockstep;
+  const Range shards = comm::shards_of_rank(training.shards, ranks, rank);
+  const data::Stripes stripes = blueprint.train_stripes();
+  const std::int64_t slab = blueprint.network.parameters.slab_size();
+  const std::int64_t slice = comm::slice_of_rank(slab, ranks, rank).size();
+
+  RankMemory memory;
+  const bool keeps_all = blueprint.experiment.data.shuffle == config::Shuffle::global;
+  memory.data = bytes_of_rows(blueprint.train, keeps_all ? stripes.samples() : stripes.stripe_rows(shards));
+  memory.batches = loader_bytes(stripes, shards, blueprint.train.image);
+  memory.weights = slab * float_bytes;
+  const int tree_slabs = comm::LocalTree::slabs_needed(shards, training.shards, static_cast<int>(threads));
+  memory.gradients = (tree_slabs + (is_lockstep ? 0 : 1)) * slab * float_bytes;
+  memory.optimizer =
+      optimizer_slabs(blueprint.experiment.optimizer) * (is_lockstep ? slice : slab) * float_bytes;
+  memory.activations =
+      engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, threads);
+  if (blueprint.validation) {
+    const data::Stripes validation = blueprint.validation_stripes();
+    memory.data += bytes_of_rows(*blueprint.validation, validation.stripe_rows(shards));
+    memory.batches += loader_bytes(validation, shards, blueprint.validation->image);
+    memory.activations +=
+        engine_bytes(blueprint.network, backend, device::Mode::evaluation, validation, shards, threads);
+  }
+  return memory;
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,180 @@
+#include "train/run.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "checkpoint/weights_file.h"
+#include "config/parse.h"
+#include "config/print.h"
+#include "metrics/console.h"
+#include "metrics/csv.h"
+#include "metrics/jsonl.h"
+#include "train/blueprint.h"
+#include "train/cores.h"
+#include "train/environment.h"
+#include "train/process.h"
+#include "train/run_folder.h"
+#include "train/terminal.h"
+#include "train/trainer.h"
+
+namespace lockstep::train {
+namespace {
+
+/// What rank 0 keeps of a run besides its weights.
+struct Records {
+  RunFolder folder;
+  Terminal terminal;
+  Sinks sinks;
+};
+
+std::unique_ptr<metrics::Sink> make_console(const config::Output& output, const Terminal& terminal) {
+  metrics::ConsoleOptions options;
+  options.progress = wants_progress(output.progress, terminal);
+  options.colour = wants_colour(terminal);
+  options.width = [&terminal] { return terminal.width(); };
+  return std::make_unique<metrics::Console>(STDOUT_FILENO, std::move(options));
+}
+
+std::unique_ptr<Records> make_records(const config::Experiment& experiment, const Environment& environment) {
+  auto records = std::make_unique<Records>(
+      Records{RunFolder::make(experiment.output, experiment.name, environment.started),
+              Terminal::of_standard_output(),
+              {}});
+  records->folder.write_experiment(config::print(experiment));
+  records->folder.write_environment(environment_json(environment));
+  records->sinks.push_back(make_console(experiment.output, records->terminal));
+  records->sinks.push_back(std::make_unique<metrics::Csv>(records->folder.metrics_csv()));
+  records->sinks.push_back(std::make_unique<metrics::Jsonl>(records->folder.metrics_jsonl()));
+  return records;
+}
+
+metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& world, const CoreUse& cores,
+                             const Trainer& trainer, const device::Backend& backend,
+                             const RunFolder& folder) {
+  const config::Experiment& experiment = blueprint.experiment;
+  const bool is_lockstep = experiment.training.reproducibility == config::Reproducibility::lockstep;
+  metrics::RunHeader header;
+  header.experiment = experiment.name;
+  header.file = experiment.source;
+  header.folder = folder.path();
+  header.ranks = world.size();
+  header.hosts = world.hosts();
+  std::sort(header.hosts.begin(), header.hosts.end());
+  header.hosts.erase(std::unique(header.hosts.begin(), header.hosts.end()), header.hosts.end());
+  header.threads_per_rank = cores.threads;
+  header.cores_idle = cores.idle;
+  header.idle_advice = cores.advice;
+  header.device = fmt::format("{}, oneDNN {}", backend.describe(), device::onednn_version());
+  header.exchange = world.size() == 1 ? "none"
+                    : is_lockstep
+                        ? fmt::format("{}, {:.1f} MB a step from each rank", trainer.collective().name(),
+                                      static_cast<double>(trainer.collective().bytes_per_step()) / 1e6)
+                        : "MPI_Allreduce";
+  header.train_samples = blueprint.train.samples;
+  header.val_samples = blueprint.validation ? blueprint.validation->samples : 0;
+  header.parameters = blueprint.network.parameters.count();
+  header.epochs = experiment.training.epochs;
+  header.steps_per_epoch = blueprint.steps_per_epoch();
+  header.batch = experiment.training.batch;
+  header.shards = experiment.training.shards;
+  header.reproducibility = is_lockstep ? "lockstep" : "run";
+  return header;
+}
+
+/// Where and with what the run is made, from all ranks. Collective.
+Environment gather_environment(comm::World& world, std::int64_t threads, const std::string& device) {
+  Environment environment{.command_line = command_line(),
+                          .started = std::chrono::system_clock::now(),
+                          .machines = {},
+                          .threads = std::vector<std::int64_t>(static_cast<std::size_t>(world.size()), 0),
+                          .device = device};
+  for (const std::string& text : world.all_gather(text_of(this_machine())))
+    environment.machines.push_back(parse_machine(text));
+  environment.threads[static_cast<std::size_t>(world.rank())] = threads;
+  world.sum(environment.threads);
+  return environment;
+}
+
+/// Rank 0 writes what a run leaves behind. Collective.
+void write_results(comm::World& world, const Blueprint& blueprint, std::span<const float> weights,
+                   const Records* records, metrics::RunSummary& summary) {
+  summary.peak_memory_bytes = peak_memory_bytes();
+  world.max({&summary.peak_memory_bytes, 1});
+  world.agree([&] {
+    if (records == nullptr) return;
+    checkpoint::write_weights(
+        records->folder.final_weights(), blueprint.network.parameters, weights,
+        {.experiment = blueprint.experiment.name, .epoch = summary.epochs_done, .step = summary.steps_done});
+    summary.weights = records->folder.final_weights();
+    records->folder.write_summary(summary);
+    for (const auto& sink : records->sinks) sink->end(summary);
+  });
+}
+
+/// A training that failed still says so in its folder, if it can. The failure itself is on its way to the
+/// user, so another one on the way is not reported.
+void write_failure(const Records& records, metrics::RunSummary& summary, const Error& error) {
+  summary.status = error.code() == ExitCode::bad_data ? "diverged" : "failed";
+  summary.detail = error.what();
+  try {
+    for (const auto& sink : records.sinks) sink->end(summary);
+    records.folder.write_summary(summary);
+  } catch (const Error&) {
+    return;
+  }
+}
+
+}  // namespace
+
+config::Experiment share_experiment(comm::World& world, const std::string& path,
+                                    const std::vector<std::string>& overrides) {
+  std::string text;
+  world.agree([&] {
+    if (world.is_root()) text = config::read_text(path);
+  });
+  text = world.broadcast(text);
+  config::Experiment experiment;
+  world.agree([&] { experiment = config::parse(text, path, overrides); });
+  return experiment;
+}
+
+ExitCode run_training(comm::World& world, const config::Experiment& experiment) {
+  Blueprint blueprint;
+  world.agree([&] {
+    check_ranks(experiment, world.size());
+    blueprint = make_blueprint(experiment);
+  });
+  check_same_data(world, blueprint);
+
+  const CoreUse cores = divide_cores(world, experiment);
+  device::prepare_cpu_thread();
+  const auto backend = device::make_cpu_backend();
+  Trainer trainer(world, blueprint, *backend, cores.threads, cores.max_threads);
+
+  const Environment environment = gather_environment(world, cores.threads, backend->describe());
+  std::unique_ptr<Records> records;  // rank 0's; none on the others
+  world.agree([&] {
+    if (world.is_root()) records = make_records(experiment, environment);
+  });
+  metrics::RunSummary summary;
+  if (records) {
+    summary.folder = records->folder.path();
+    const auto header = header_of(blueprint, world, cores, trainer, *backend, records->folder);
+    for (const auto& sink : records->sinks) sink->begin(header);
+  }
+  const Sinks no_sinks;
+  summary.startup_seconds = process_age_seconds();
+  try {
+    trainer.run(records ? records->sinks : no_sinks, summary);
+  } catch (const Error& error) {
+    if (records) write_failure(*records, summary, error);
+    throw;
+  }
+  write_results(world, blueprint, trainer.weights(), records.get(), summary);
+  return summary.status == "finished" ? ExitCode::success : ExitCode::preempted;
+}
+
+}  // namespace lockstep::train

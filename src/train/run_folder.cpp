@@ -1,0 +1,98 @@
+#include "train/run_folder.h"
+
+#include <fmt/chrono.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "base/error.h"
+#include "io/atomic_file.h"
+#include "metrics/json.h"
+
+namespace lockstep::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string utc_stamp(std::chrono::system_clock::time_point now) {
+  return fmt::format("{:%Y%m%dT%H%M%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(now)));
+}
+
+/// A name that would lead elsewhere than to a folder right in output.dir.
+void check_name(const std::string& name) {
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos)
+    fail(ExitCode::bad_config, "'{}' cannot be the name of a run folder: choose an output.name without '/'",
+         name);
+}
+
+/// The first part of `path` that exists and is no folder; empty if there is none.
+fs::path obstacle(const fs::path& path) {
+  fs::path part;
+  for (const fs::path& name : path) {
+    part /= name;
+    std::error_code ignored;
+    const fs::file_status status = fs::status(part, ignored);
+    if (fs::exists(status) && !fs::is_directory(status)) return part;
+  }
+  return {};
+}
+
+[[noreturn]] void fail_to_make(const fs::path& path, const std::error_code& error) {
+  std::string advice = "choose another output.dir";
+  if (const fs::path blocking = obstacle(path); !blocking.empty())
+    advice = fmt::format("'{}' is not a folder; {}", blocking.string(), advice);
+  fail(ExitCode::cannot_create, "cannot make the run folder '{}': {}: {}", path.string(), error.message(),
+       advice);
+}
+
+/// False if there is something under that name already.
+bool make_folder(const fs::path& path) {
+  if (::mkdir(path.c_str(), 0777) == 0) return true;
+  const std::error_code error(errno, std::generic_category());
+  if (error == std::errc::file_exists) return false;
+  fail_to_make(path, error);
+}
+
+}  // namespace
+
+RunFolder RunFolder::make(const config::Output& output, const std::string& experiment,
+                          std::chrono::system_clock::time_point now) {
+  const std::string name =
+      output.name.empty() ? fmt::format("{}-{}", experiment, utc_stamp(now)) : output.name;
+  check_name(name);
+  const fs::path parent = output.dir.empty() ? "." : output.dir;
+  std::error_code error;
+  fs::create_directories(parent, error);
+  if (error) fail_to_make(parent / name, error);
+
+  if (make_folder(parent / name)) return RunFolder(parent / name);
+  if (!output.name.empty())
+    fail(ExitCode::cannot_create,
+         "the run folder '{}' exists already, and no run is ever overwritten: choose another output.name, or "
+         "leave it "
+         "out",
+         (parent / name).string());
+  for (int number = 2;; ++number)
+    if (const fs::path path = parent / fmt::format("{}-{}", name, number); make_folder(path))
+      return RunFolder(path);
+}
+
+void RunFolder::write_experiment(std::string_view yaml) const {
+  io::write_file(experiment(), yaml);
+}
+
+void RunFolder::write_environment(std::string_view json) const {
+  io::write_file(environment(), json);
+}
+
+void RunFolder::write_summary(const metrics::RunSummary& summary) const {
+  // Paths may hold bytes that are not UTF-8, which JSON cannot.
+  constexpr int indent = 2;
+  using Json = nlohmann::ordered_json;
+  io::write_file(this->summary(),
+                 metrics::to_json(summary).dump(indent, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/local_tree.h"
+#include "data/loader.h"
+#include "data/stripes.h"
+#include "device/backend.h"
+#include "train/worker_pool.h"
+
+namespace lockstep::train {
+
+/// Runs a rank's shards of a step on its workers: one plan for each number of samples that occurs, one runner
+/// for each worker and plan. Which worker takes which shard is decided while it runs and changes no bit of a
+/// result.
+class ShardEngine {
+ public:
+  /// `stripes` says which sizes of shard occur among the rank's `shards`. The references must outlive the
+  /// engine.
+  ShardEngine(device::Backend& backend, const device::Network& network, device::Mode mode,
+              const data::Stripes& stripes, Range shards, WorkerPool& workers);
+
+  /// The weights to compute with, a slab: call after each change of them. They stay where they are until the
+  /// next call.
+  void weights_changed(std::span<const float> weights);
+
+  /// Forward and backward of all shards of the batch; their gradients go into `tree`, which must be fresh
+  /// from reset(). Returns the totals of each shard, in order; valid until the next call.
+  std::span<const device::Totals> train(const data::Batch& batch, comm::LocalTree& tree);
+  /// Forward only.
+  std::span<const device::Totals> evaluate(const data::Batch& batch);
+
+  /// Bytes of plans and of all workers' runners.
+  [[nodiscard]] std::int64_t bytes() const;
+  /// What computes each node, for a full shard.
+  [[nodiscard]] std::vector<std::string> implementations() const;
+
+ private:
+  struct SizedPlan {
+    std::int64_t samples;
+    bool weights_loaded;
+    std::unique_ptr<device::Plan> plan;
+    std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker
+  };
+  SizedPlan& plan_for(std::int64_t samples);
+  template <class RunShard>
+  std::span<const device::Totals> run(const data::Batch& batch, RunShard&& run_shard);
+
+  WorkerPool& workers_;
+  std::span<const float> weights_;
+  std::vector<SizedPlan> plans_;
+  std::vector<device::Totals> totals_;
+};
+
+/// The distinct numbers of samples, none of them 0, that a shard of `shards` has in some step; largest first.
+std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards);
+
+}  // namespace lockstep::train

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+
+#include "comm/world.h"
+#include "device/backend.h"
+
+namespace lockstep::train {
+
+/// What one rank has to say in a step.
+struct RankStatus {
+  bool stop_requested = false;  ///< a signal came
+  std::exception_ptr failure;   ///< the loader or a worker threw
+  bool diverged = false;        ///< this rank's part of an update met a number that is not finite
+  device::Totals totals;        ///< of the rank's shards in this step
+};
+
+/// What all ranks know after it.
+struct StepStatus {
+  bool stop_requested = false;
+  bool diverged = false;
+  /// Means over the step's samples of all ranks, for display: summed in fixed point, so that they need no
+  /// order. No loss if it is not finite on some rank.
+  std::optional<double> loss;
+  std::int64_t correct = 0;
+  std::int64_t samples = 0;
+};
+
+/// The one small reduction per step through which every decision that changes the flow goes, so that no rank
+/// acts alone. Collective. If any rank has a failure, throws it on every rank (see World::agree).
+StepStatus share_status(comm::World& world, const RankStatus& own);
+
+}  // namespace lockstep::train

@@ -1,0 +1,212 @@
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+
+#include "data/hdf5_dataset.h"
+#include "nn/graph.h"
+#include "optim/schedule.h"
+#include "train/signals.h"
+
+namespace lockstep::train {
+namespace {
+
+constexpr const char* finished = "finished";
+constexpr const char* stopped_by_signal = "stopped by a signal";
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// The slabs of the tree, as many on every rank as the one with the most threads and shards needs.
+std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& collective, Range shards,
+                                         std::int64_t total_shards, std::int64_t max_threads) {
+  std::int64_t needed = comm::LocalTree::slabs_needed(shards, total_shards, static_cast<int>(max_threads));
+  world.max({&needed, 1});
+  std::vector<std::span<float>> slabs;
+  for (std::int64_t i = 0; i < needed; ++i) slabs.push_back(collective.make_slab());
+  return slabs;
+}
+
+std::unique_ptr<data::Dataset> read_training_set(comm::World& world, const Blueprint& blueprint,
+                                                 const data::Stripes& stripes, Range shards) {
+  const config::Data& settings = blueprint.experiment.data;
+  std::unique_ptr<data::Dataset> dataset;
+  world.agree([&] {
+    dataset = settings.shuffle == config::Shuffle::global
+                  ? data::read_dataset(settings.train, blueprint.train, std::nullopt, shards)
+                  : data::read_dataset(settings.train, blueprint.train, stripes, shards);
+  });
+  return dataset;
+}
+
+}  // namespace
+
+Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend& backend,
+                 std::int64_t threads, std::int64_t max_threads)
+    : world_(world),
+      blueprint_(blueprint),
+      stripes_(blueprint.train_stripes()),
+      shards_(comm::shards_of_rank(stripes_.shards(), world.size(), world.rank())),
+      workers_(static_cast<int>(threads), device::prepare_cpu_thread),
+      collective_(comm::make_collective(world, blueprint.network.parameters.slab_size(), stripes_.shards())),
+      weights_(collective_->make_slab()),
+      reducer_(comm::make_gradient_reducer(blueprint.experiment.training.reproducibility, *collective_,
+                                           blueprint.network.parameters.slab_size(), stripes_.shards())),
+      tree_(shards_, stripes_.shards(),
+            tree_slabs(world, *collective_, shards_, stripes_.shards(), max_threads)),
+      optimizer_(optim::make_optimizer(blueprint.experiment.optimizer, backend, reducer_->owned())),
+      updater_(*reducer_, *optimizer_, workers_),
+      dataset_(read_training_set(world, blueprint, stripes_, shards_)),
+      loader_(*dataset_,
+              data::Sampler(stripes_, blueprint.experiment.data.shuffle, blueprint.experiment.seed),
+              static_cast<float>(blueprint.experiment.data.scale), shards_),
+      engine_(backend, blueprint.network, device::Mode::training, stripes_, shards_, workers_),
+      meter_(shards_, stripes_.shards()) {
+  world.agree([&] {
+    if (blueprint.validation) evaluator_.emplace(blueprint, backend, shards_, workers_);
+  });
+  nn::initialize_weights(blueprint.experiment, blueprint.network, weights_);
+  engine_.weights_changed(weights_);
+}
+
+void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary) {
+  run_started_ = Clock::now();
+  for (std::int64_t epoch = 1; epoch <= blueprint_.experiment.training.epochs; ++epoch) {
+    const auto started = Clock::now();
+    const EpochEnd end = train_epoch(epoch, sinks, summary);
+    summary.seconds = seconds_since(run_started_);
+    if (!end.whole) {
+      summary.status = stopped_by_signal;
+      summary.detail = fmt::format("in epoch {}, after step {} of it", epoch,
+                                   summary.steps_done - (epoch - 1) * stripes_.steps());
+      return;
+    }
+    const metrics::EpochRecord record = finish_epoch(epoch, started);
+    world_.agree([&] {
+      for (const auto& sink : sinks) sink->epoch(record);
+    });
+    summary.epochs_done = epoch;
+    summary.last = record;
+    if (record.val_accuracy && (!summary.best || *record.val_accuracy > summary.best->val_accuracy))
+      summary.best = record;
+    summary.seconds = seconds_since(run_started_);
+    if (end.stop_requested && epoch < blueprint_.experiment.training.epochs) {
+      summary.status = stopped_by_signal;
+      summary.detail = fmt::format("after epoch {}", epoch);
+      return;
+    }
+  }
+  summary.status = finished;
+}
+
+Trainer::EpochEnd Trainer::train_epoch(std::int64_t epoch, const Sinks& sinks, metrics::RunSummary& summary) {
+  epoch_started_ = Clock::now();
+  epoch_loss_sum_ = 0;
+  epoch_correct_ = epoch_samples_ = 0;
+  meter_.reset();
+  loader_.start(epoch);
+  for (std::int64_t step = 0; step < stripes_.steps(); ++step) {
+    const StepStatus status = train_step(epoch, step);
+    ++summary.steps_done;
+    report_step(epoch, step, sinks);
+    const bool is_last_step = step + 1 == stripes_.steps();
+    if (status.stop_requested && !is_last_step) return {.whole = false, .stop_requested = true};
+  }
+  const StepStatus status = share_status(world_, own_status());  // of the last update
+  if (status.diverged) fail_diverged(epoch + 1, 0, status);
+  return {.whole = true, .stop_requested = status.stop_requested};
+}
+
+RankStatus Trainer::own_status() const {
+  RankStatus status;
+  status.stop_requested = stop_was_requested();
+  status.diverged = diverged_.has_value();
+  return status;
+}
+
+/// Forward and backward of the rank's shards, the one status reduction, then exchange and update.
+StepStatus Trainer::train_step(std::int64_t epoch, std::int64_t step) {
+  RankStatus own = own_status();
+  const data::Batch* batch = nullptr;
+  try {
+    batch = &loader_.next();
+    tree_.reset();
+    const auto totals = engine_.train(*batch, tree_);
+    meter_.add(totals);
+    for (const device::Totals& shard : totals) own.totals += shard;
+  } catch (...) {
+    own.failure = std::current_exception();
+  }
+  const StepStatus status = share_status(world_, own);
+  if (status.diverged || !status.loss) fail_diverged(epoch, step, status);
+
+  last_loss_ = status.loss;
+  epoch_loss_sum_ += *status.loss * static_cast<double>(status.samples);
+  epoch_correct_ += status.correct;
+  epoch_samples_ += status.samples;
+
+  const std::int64_t global_step = (epoch - 1) * stripes_.steps() + step;
+  optimizer_->begin_step(global_step + 1, learning_rate(global_step));
+  diverged_ = updater_.apply(tree_.partials(), batch->global_samples, weights_);
+  engine_.weights_changed(weights_);
+  return status;
+}
+
+/// The epoch's metrics over all ranks, with the validation set's. Collective.
+metrics::EpochRecord Trainer::finish_epoch(std::int64_t epoch, Clock::time_point started) {
+  const double training_seconds = seconds_since(started);
+  const device::Totals training = meter_.reduce(world_);
+  metrics::EpochRecord record{.epoch = epoch,
+                              .epochs = blueprint_.experiment.training.epochs,
+                              .train_loss = mean_loss(training),
+                              .train_accuracy = accuracy(training),
+                              .val_loss = std::nullopt,
+                              .val_accuracy = std::nullopt,
+                              .learning_rate = learning_rate(epoch * stripes_.steps() - 1),
+                              .samples_per_second = static_cast<double>(training.samples) / training_seconds};
+  if (evaluator_) {
+    const device::Totals validation = evaluator_->evaluate(world_, weights_);
+    record.val_loss = mean_loss(validation);
+    record.val_accuracy = accuracy(validation);
+  }
+  record.seconds = seconds_since(started);
+  return record;
+}
+
+void Trainer::report_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks) {
+  if (sinks.empty()) return;
+  const std::int64_t epochs = blueprint_.experiment.training.epochs;
+  const double rate = static_cast<double>(epoch_samples_) / seconds_since(epoch_started_);
+  const std::int64_t samples_left = (epochs - epoch + 1) * blueprint_.train.samples - epoch_samples_;
+  const metrics::StepRecord record{
+      .epoch = epoch,
+      .epochs = epochs,
+      .step = step + 1,
+      .steps = stripes_.steps(),
+      .loss = epoch_loss_sum_ / static_cast<double>(epoch_samples_),
+      .accuracy = static_cast<double>(epoch_correct_) / static_cast<double>(epoch_samples_),
+      .samples_per_second = rate,
+      .seconds_left = static_cast<double>(samples_left) / rate};
+  for (const auto& sink : sinks) sink->step(record);
+}
+
+/// `step` of `epoch` is where the ranks found out: the loss is that step's, a spoilt update the one before
+/// it.
+void Trainer::fail_diverged(std::int64_t epoch, std::int64_t step, const StepStatus& status) {
+  if (status.diverged) {
+    const std::int64_t before = (epoch - 1) * stripes_.steps() + step - 1;
+    epoch = before / stripes_.steps() + 1;
+    step = before % stripes_.steps();
+  }
+  const Divergence where{
+      .epoch = epoch, .step = step + 1, .steps = stripes_.steps(), .last_good_loss = last_loss_};
+  throw_divergence(world_, blueprint_.network.parameters, where, diverged_);
+}
+
+double Trainer::learning_rate(std::int64_t global_step) const {
+  const config::Experiment& experiment = blueprint_.experiment;
+  return optim::learning_rate(experiment.schedule, optim::base_learning_rate(experiment.optimizer),
+                              global_step, stripes_.steps(), experiment.training.epochs);
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "comm/gradient_reducer.h"
+#include "optim/optimizer.h"
+#include "train/divergence.h"
+#include "train/worker_pool.h"
+
+namespace lockstep::train {
+
+/// Turns a step's partial sums into new weights: exchange, finish the sums and apply the optimizer block by
+/// block while a block is in the cache, on all workers, then spread the weights.
+class Updater {
+ public:
+  Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, WorkerPool& workers);
+
+  /// Collective; call Optimizer::begin_step before. Returns the first number in this rank's part that is not
+  /// finite, in which case the weights are spoilt.
+  std::optional<NotFinite> apply(std::span<const comm::Partial> partials, std::int64_t samples,
+                                 std::span<float> weights);
+
+ private:
+  std::optional<NotFinite> update_range(Range floats, float samples, std::span<float> weights);
+
+  comm::GradientReducer& reducer_;
+  optim::Optimizer& optimizer_;
+  WorkerPool& workers_;
+  std::vector<std::optional<NotFinite>> found_;  // by worker
+};
+
+}  // namespace lockstep::train

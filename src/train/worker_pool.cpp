@@ -1,0 +1,73 @@
+#include "train/worker_pool.h"
+
+#include "base/check.h"
+
+namespace lockstep::train {
+namespace {
+
+// Long enough to bridge the pause between two pieces of a step, short enough not to heat an idle core.
+constexpr int spins_before_sleep = 20'000;
+
+/// Waits until `value` is no longer `old`.
+template <class T>
+void wait_for_change(const std::atomic<T>& value, T old) {
+  for (int spin = 0; spin < spins_before_sleep; ++spin)
+    if (value.load(std::memory_order_acquire) != old) return;
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+WorkerPool::WorkerPool(int workers, void (*prepare)()) : failures_(static_cast<std::size_t>(workers)) {
+  check(workers >= 1, "a pool has a worker");
+  prepare();
+  threads_.reserve(static_cast<std::size_t>(workers - 1));
+  for (int worker = 1; worker < workers; ++worker)
+    threads_.emplace_back([this, worker, prepare] { serve(worker, prepare); });
+}
+
+WorkerPool::~WorkerPool() {
+  closing_.store(true, std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::run_erased(Call call, void* context) {
+  call_ = call;
+  context_ = context;
+  running_.store(size() - 1, std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  run_one(0);
+  for (int running = running_.load(std::memory_order_acquire); running != 0;
+       running = running_.load(std::memory_order_acquire))
+    wait_for_change(running_, running);
+
+  std::exception_ptr first;
+  for (std::exception_ptr& failure : failures_) {
+    if (!first) first = failure;
+    failure = nullptr;
+  }
+  if (first) std::rethrow_exception(first);
+}
+
+void WorkerPool::serve(int worker, void (*prepare)()) {
+  prepare();
+  for (std::uint32_t seen = 0;; ++seen) {
+    wait_for_change(generation_, seen);
+    if (closing_.load(std::memory_order_relaxed)) return;
+    run_one(worker);
+    if (running_.fetch_sub(1, std::memory_order_release) == 1) running_.notify_one();
+  }
+}
+
+void WorkerPool::run_one(int worker) noexcept {
+  try {
+    call_(context_, worker);
+  } catch (...) {
+    failures_[static_cast<std::size_t>(worker)] = std::current_exception();
+  }
+}
+
+}  // namespace lockstep::train

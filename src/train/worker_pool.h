@@ -1,0 +1,49 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <thread>
+#include <vector>
+
+namespace lockstep::train {
+
+/// A rank's worker threads. The thread that makes the pool is worker 0, so a pool of one starts no thread.
+///
+/// Used from that thread only. Starting and joining a piece of work takes microseconds and allocates nothing:
+/// workers spin for a moment between pieces before they sleep.
+class WorkerPool {
+ public:
+  /// `prepare` runs once on each thread that the pool starts, and on the calling thread.
+  WorkerPool(int workers, void (*prepare)());
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  [[nodiscard]] int size() const { return static_cast<int>(failures_.size()); }
+
+  /// Calls work(worker) once on each worker, all at the same time, and returns when all are done. If any
+  /// threw, rethrows the exception of the lowest such worker.
+  template <class Work>
+  void run(Work&& work) {
+    run_erased(
+        [](void* context, int worker) { (*static_cast<std::remove_reference_t<Work>*>(context))(worker); },
+        const_cast<void*>(static_cast<const void*>(&work)));
+  }
+
+ private:
+  using Call = void (*)(void* context, int worker);
+  void run_erased(Call call, void* context);
+  void serve(int worker, void (*prepare)());
+  void run_one(int worker) noexcept;
+
+  Call call_ = nullptr;
+  void* context_ = nullptr;
+  std::vector<std::exception_ptr> failures_;   // by worker
+  std::atomic<std::uint32_t> generation_ = 0;  // counts pieces of work
+  std::atomic<int> running_ = 0;               // workers other than 0 still at the current piece
+  std::atomic<bool> closing_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace lockstep::train

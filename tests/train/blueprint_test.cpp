@@ -1,0 +1,75 @@
+#include "train/blueprint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/temporary_folder.h"
+#include "train/sample_training.h"
+
+namespace lockstep::train {
+namespace {
+
+using lockstep::testing::sample_experiment;
+using lockstep::testing::write_samples;
+using ::testing::HasSubstr;
+
+TEST(CheckRanks, AllowsUpToAsManyAsShards) {
+  config::Experiment experiment;
+  for (const std::int64_t shards : {1, 8, 64}) {
+    experiment.training.shards = shards;
+    for (int ranks = 1; ranks <= shards; ++ranks) EXPECT_NO_THROW(check_ranks(experiment, ranks));
+    EXPECT_THROW(check_ranks(experiment, static_cast<int>(shards) + 1), Error);
+  }
+}
+
+TEST(CheckRanks, NamesAPowerOfTwoThatIsEnough) {
+  config::Experiment experiment;
+  experiment.training.shards = 8;
+  for (const auto& [ranks, enough] : {std::pair{9, 16}, {16, 16}, {17, 32}, {1000, 1024}}) {
+    try {
+      check_ranks(experiment, ranks);
+      FAIL() << ranks;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::bad_config);
+      EXPECT_THAT(error.what(), HasSubstr(fmt::format("{} ranks cannot share 8 shards", ranks)));
+      EXPECT_THAT(error.what(), HasSubstr("at most 8 ranks"));
+      EXPECT_THAT(error.what(), HasSubstr(fmt::format("training.shards={} ", enough)));
+    }
+  }
+}
+
+class BlueprintTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] std::string data(std::int64_t samples) const {
+    return write_samples(folder_.file("data.h5"), samples);
+  }
+
+ private:
+  lockstep::testing::TemporaryFolder folder_;
+};
+
+TEST_F(BlueprintTest, HoldsTheFactsOfDataAndNetwork) {
+  const Blueprint blueprint = make_blueprint(sample_experiment(data(75)));
+  EXPECT_EQ(blueprint.train.samples, 75);
+  EXPECT_EQ(blueprint.train.classes, 4);
+  ASSERT_TRUE(blueprint.validation.has_value());
+  EXPECT_EQ(blueprint.validation->samples, 37);
+  EXPECT_EQ(blueprint.network.nodes.size(), 11U);
+  EXPECT_EQ(blueprint.steps_per_epoch(), 3) << "32, 32 and 11 samples";
+  EXPECT_EQ(blueprint.train_stripes().step_samples(2), 11);
+  EXPECT_EQ(blueprint.validation_stripes().steps(), 2);
+}
+
+TEST_F(BlueprintTest, WholeSetMayBeOneBatch) {
+  EXPECT_EQ(make_blueprint(sample_experiment(data(32))).steps_per_epoch(), 1);
+  EXPECT_THROW(make_blueprint(sample_experiment(data(31))), Error);
+}
+
+TEST_F(BlueprintTest, ValidationSetMayBeSmallerThanABatch) {
+  const Blueprint blueprint = make_blueprint(sample_experiment(data(40)));
+  EXPECT_EQ(blueprint.validation_stripes().steps(), 1);
+  EXPECT_EQ(blueprint.validation_stripes().step_samples(0), 20);
+}
+
+}  // namespace
+}  // namespace lockstep::train

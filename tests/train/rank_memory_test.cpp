@@ -1,0 +1,104 @@
+#include "train/rank_memory.h"
+
+#include <gtest/gtest.h>
+
+#include "comm/collective.h"
+#include "data/hdf5_dataset.h"
+#include "support/temporary_folder.h"
+#include "train/evaluator.h"
+#include "train/sample_training.h"
+#include "train/shard_engine.h"
+
+namespace lockstep::train {
+namespace {
+
+using lockstep::testing::sample_experiment;
+using lockstep::testing::write_samples;
+
+constexpr std::int64_t samples = 1003;
+
+class RankMemoryTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] Blueprint blueprint(const std::vector<std::string>& overrides = {}) const {
+    return make_blueprint(sample_experiment(data_, overrides));
+  }
+
+  /// What a rank's data, loaders, plans and runners really take.
+  RankMemory real(const Blueprint& blueprint, int ranks, int rank, int threads) {
+    const config::Experiment& experiment = blueprint.experiment;
+    const Range shards = comm::shards_of_rank(experiment.training.shards, ranks, rank);
+    const data::Stripes stripes = blueprint.train_stripes();
+    WorkerPool workers(threads, device::prepare_cpu_thread);
+    const bool all = experiment.data.shuffle == config::Shuffle::global;
+    const auto dataset = data::read_dataset(experiment.data.train, blueprint.train,
+                                            all ? std::nullopt : std::optional(stripes), shards);
+    const data::Loader loader(*dataset, data::Sampler(stripes, experiment.data.shuffle, 1), 1, shards);
+    const ShardEngine engine(*backend_, blueprint.network, device::Mode::training, stripes, shards, workers);
+    RankMemory memory;
+    memory.data = dataset->bytes_kept();
+    memory.batches = loader.bytes();
+    memory.activations = engine.bytes();
+    const Evaluator evaluator(blueprint, *backend_, shards, workers);
+    evaluator_bytes_ = evaluator.bytes();
+    return memory;
+  }
+
+  std::unique_ptr<device::Backend> backend_ = device::make_cpu_backend();
+  std::int64_t evaluator_bytes_ = 0;
+
+ private:
+  lockstep::testing::TemporaryFolder folder_;
+  std::string data_ = write_samples(folder_.file("data.h5"), samples);
+};
+
+TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
+  for (const char* shuffle : {"none", "stripes", "global"}) {
+    const Blueprint full = blueprint({std::string("data.shuffle=") + shuffle});
+    Blueprint training_only = full;
+    training_only.validation.reset();
+    for (const int ranks : {1, 3})
+      for (int rank = 0; rank < ranks; ++rank) {
+        SCOPED_TRACE(fmt::format("{}, rank {} of {}", shuffle, rank, ranks));
+        constexpr int threads = 2;
+        const RankMemory planned = rank_memory(training_only, *backend_, ranks, rank, threads);
+        const RankMemory taken = real(full, ranks, rank, threads);
+        EXPECT_EQ(planned.data, taken.data);
+        EXPECT_EQ(planned.activations, taken.activations);
+        const auto batches = static_cast<double>(taken.batches);
+        EXPECT_NEAR(static_cast<double>(planned.batches), batches, batches * 0.05) << "lines are rounded up";
+
+        const RankMemory both = rank_memory(full, *backend_, ranks, rank, threads);
+        const auto evaluation = static_cast<double>(evaluator_bytes_);
+        EXPECT_NEAR(static_cast<double>(both.total() - planned.total()), evaluation, evaluation * 0.05);
+      }
+  }
+}
+
+TEST_F(RankMemoryTest, StripesAreSharedOut) {
+  const Blueprint striped = blueprint();
+  const std::int64_t alone = rank_memory(striped, *backend_, 1, 0, 1).data;
+  std::int64_t sum = 0;
+  for (int rank = 0; rank < 3; ++rank) sum += rank_memory(striped, *backend_, 3, rank, 1).data;
+  EXPECT_EQ(sum, alone);
+}
+
+TEST_F(RankMemoryTest, SlabsAreThoseOfTheTreeAndTheOptimizer) {
+  const auto slab = [](const Blueprint& plan) {
+    return plan.network.parameters.slab_size() * std::int64_t{4};
+  };
+  const Blueprint adam = blueprint();
+  const RankMemory alone = rank_memory(adam, *backend_, 1, 0, 1);
+  EXPECT_EQ(alone.weights, slab(adam));
+  EXPECT_EQ(alone.optimizer, 2 * slab(adam));
+  EXPECT_EQ(alone.gradients % slab(adam), 0);
+  EXPECT_GE(alone.gradients, 4 * slab(adam)) << "a tree over eight shards";
+
+  std::int64_t state = 0;
+  for (int rank = 0; rank < 3; ++rank) state += rank_memory(adam, *backend_, 3, rank, 1).optimizer;
+  EXPECT_EQ(state, 2 * slab(adam)) << "the optimizer's state is cut into slices";
+  const Blueprint any_order = blueprint({"training.reproducibility=run"});
+  EXPECT_EQ(rank_memory(any_order, *backend_, 3, 1, 1).optimizer, 2 * slab(any_order));
+}
+
+}  // namespace
+}  // namespace lockstep::train
