@@ -20,6 +20,9 @@ function(lockstep_add_library name)
   target_link_libraries(lockstep_${name} PUBLIC ${arg_DEPENDS} PRIVATE lockstep_options ${arg_PRIVATE_DEPENDS})
 endfunction()
 
+# What the sanitizer build needs: every binary that has tests with the label `unit`.
+add_custom_target(lockstep_unit_tests)
+
 # lockstep_add_test(NAME SOURCES … DEPENDS … [LABELS …] [TIMEOUT seconds]): one GoogleTest binary, one ctest entry for
 # each of its test cases, labelled `unit` unless LABELS says otherwise.
 function(lockstep_add_test name)
@@ -32,7 +35,10 @@ function(lockstep_add_test name)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE lockstep_options ${arg_DEPENDS} lockstep_test_support GTest::gtest_main GTest::gmock)
-  gtest_discover_tests(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} DISCOVERY_TIMEOUT 60)
+  if("unit" IN_LIST arg_LABELS)
+    add_dependencies(lockstep_unit_tests ${name})
+  endif()
+  gtest_discover_tests(${name} NO_PRETTY_VALUES PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} DISCOVERY_TIMEOUT 60)
 endfunction()
 
 # lockstep_add_mpi_test(NAME SOURCES … DEPENDS … [RANKS n…] [TIMEOUT seconds]): one GoogleTest binary run whole under
@@ -52,7 +58,7 @@ function(lockstep_add_mpi_test name)
     add_test(NAME ${name}.ranks${ranks}
       COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe -n ${ranks} $<TARGET_FILE:${name}> --expect-ranks=${ranks})
     set_tests_properties(${name}.ranks${ranks} PROPERTIES
-      LABELS mpi TIMEOUT ${arg_TIMEOUT} PROCESSORS 2
+      LABELS mpi TIMEOUT ${arg_TIMEOUT} PROCESSORS ${ranks}
       ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1")
   endforeach()
 endfunction()

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# From a fresh clone to a trained network: installs what is missing, builds Lockstep, imports MNIST and trains a CNN on
+# two MPI ranks for three epochs.
+#
+#   launch/quickstart.sh
+#
+# Only what is missing is done when run again, and the training.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then print_usage && exit 0; fi
+if (($# > 0)); then die 64 "takes no arguments; to choose settings, run build/release/lockstep train itself"; fi
+
+"$root/launch/install_dependencies.sh"
+build_program
+import_mnist
+
+# The experiment names its data relative to the project. Only this script knows whether somebody watches: under mpirun
+# every rank writes into a terminal or a pipe of mpirun's.
+cd "$root"
+require_writable runs
+progress=off
+if [[ -t 1 ]]; then progress=on; fi
+run=quickstart-$(date -u +%Y%m%dT%H%M%SZ)
+say "Training configs/mnist_cnn.yaml for three epochs on two ranks"
+mpirun_ranks 2 "$lockstep" train configs/mnist_cnn.yaml \
+  training.epochs=3 "output.progress=$progress" "output.name=$run"
+
+say ''
+say "The run's files are in $root/runs/$run:"
+say "  $(cd "runs/$run" && printf '%s ' *)"
+say 'What to try next, in the folder of the project:'
+say "  build/release/lockstep evaluate runs/$run"
+say '  mpirun -n 2 build/release/lockstep train configs/mnist_cnn.yaml'
+say '  build/release/lockstep --help'

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Builds everything and runs every test: the unit tests under the address and undefined-behaviour sanitizers, then all
+# tests of the release build.
+#
+#   launch/test.sh [--no-sanitize] [ctest options…]
+#
+# Options for ctest go to both runs, e.g. -L unit, -L mpi or -L system for one kind of test, -R NAME for some by name.
+# With CI=true a compiler warning is an error. The status is 0 only if every test passed.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+sanitize=1
+options=()
+while (($# > 0)); do
+  case $1 in
+    -h | --help) print_usage && exit 0 ;;
+    --no-sanitize) sanitize= ;;
+    -L)
+      # Only unit tests are built with sanitizers.
+      if [[ $# -ge 2 && ! unit =~ $2 ]]; then sanitize=; fi
+      options+=("$1")
+      ;;
+    *) options+=("$1") ;;
+  esac
+  shift
+done
+
+"$root/launch/install_dependencies.sh" --tests
+werror=OFF
+if [[ ${CI:-} == true ]]; then werror=ON; fi
+configure release -DLOCKSTEP_BUILD_TESTS=ON "-DLOCKSTEP_WERROR=$werror"
+build release all
+import_mnist
+
+# run_tests PRESET OPTION…
+run_tests() {
+  local preset=$1
+  shift
+  (cd "$root" && ctest --test-dir "build/$preset" --output-on-failure --parallel "$(cores)" "$@")
+}
+
+status=0
+if [[ -n $sanitize ]]; then
+  configure sanitize -DLOCKSTEP_BUILD_TESTS=ON "-DLOCKSTEP_WERROR=$werror"
+  build sanitize lockstep_unit_tests
+  say "Unit tests with sanitizers"
+  run_tests sanitize -L unit "${options[@]}" || status=1
+fi
+say "All tests of the release build"
+if ((${#options[@]} == 0)); then options=(--no-tests=error); fi
+run_tests release "${options[@]}" || status=1
+if ((status != 0)); then exit 1; fi
