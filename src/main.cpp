@@ -1,4 +1,7 @@
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 
 #include "base/error.h"
@@ -53,12 +56,16 @@ int parse_and_run(int argc, char** argv) {
 /// The one place that reports what went wrong and turns it into an exit status.
 int main(int argc, char** argv) {
   try {
-    return parse_and_run(argc, argv);
+    const int status = parse_and_run(argc, argv);
+    // An answer that nobody got is a failure: what was printed may still wait in a buffer.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      lockstep::fail(ExitCode::io_error, "cannot write to standard output: {}", std::strerror(errno));
+    return status;
   } catch (const lockstep::Error& error) {
     lockstep::log::write_error(error.what());
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
     lockstep::log::write_error(error.what());
-    return static_cast<int>(ExitCode::internal);
+    return static_cast<int>(std::ferror(stdout) != 0 ? ExitCode::io_error : ExitCode::internal);
   }
 }

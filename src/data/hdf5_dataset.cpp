@@ -1,11 +1,13 @@
 #include "data/hdf5_dataset.h"
 
 #include <fmt/core.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -98,6 +100,16 @@ void scale_pixels(const T* pixels, float scale, std::span<float> out) {
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(pixels[i]) * scale;
 }
 
+/// Asks for large pages where the kernel gives them on request: shuffled rows lie anywhere, and each would
+/// cost a walk through the page table. Call before the memory is used. Only a hint.
+void ask_for_large_pages(std::span<std::byte> memory) {
+  constexpr std::size_t large_page = std::size_t{2} << 20U;
+  void* begin = memory.data();
+  std::size_t size = memory.size();
+  if (std::align(large_page, large_page, begin, size) == nullptr) return;
+  static_cast<void>(::madvise(begin, size / large_page * large_page, MADV_HUGEPAGE));
+}
+
 class Hdf5Dataset final : public Dataset {
  public:
   Hdf5Dataset(DatasetInfo info, KeptRows kept)
@@ -106,7 +118,9 @@ class Hdf5Dataset final : public Dataset {
         row_elements_(static_cast<std::size_t>(info_.image.count())),
         row_bytes_(row_elements_ * size_of(info_.image_type)),
         images_(static_cast<std::size_t>(kept_.count()) * row_bytes_),
-        labels_(static_cast<std::size_t>(kept_.count())) {}
+        labels_(static_cast<std::size_t>(kept_.count())) {
+    ask_for_large_pages(images_.span());
+  }
 
   /// Fills the memory; returns the bytes asked of the file for images.
   std::int64_t read(const OpenSplit& split) {

@@ -4,10 +4,11 @@
 #include <hdf5.h>
 #include <xxhash.h>
 #include <zlib.h>
+#undef zlib_version  // a macro of zlib.h
 
 namespace lockstep::io {
 
-std::string hdf5_version() {
+std::string hdf5_library_version() {
   unsigned major = 0;
   unsigned minor = 0;
   unsigned release = 0;
@@ -15,9 +16,9 @@ std::string hdf5_version() {
   return fmt::format("{}.{}.{}", major, minor, release);
 }
 
-std::string zlib_version() { return zlibVersion(); }
+std::string zlib_library_version() { return zlibVersion(); }
 
-std::string xxhash_version() {
+std::string xxhash_library_version() {
   const unsigned version = XXH_versionNumber();
   return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }

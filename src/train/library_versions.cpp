@@ -29,15 +29,15 @@ std::vector<LibraryVersion> library_versions() {
   return {
       {std::string(mpi.substr(0, blank)), std::string(mpi.substr(blank + 1))},
       {"oneDNN", device::onednn_version()},
-      {"HDF5", io::hdf5_version()},
+      {"HDF5", io::hdf5_library_version()},
       {"yaml-cpp", build_info().yaml_cpp},
       {"fmt", dotted(FMT_VERSION)},
       {"spdlog", dotted(SPDLOG_VERSION)},
       {"CLI11", CLI11_VERSION},
       {"nlohmann_json", fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
                                     NLOHMANN_JSON_VERSION_PATCH)},
-      {"zlib", io::zlib_version()},
-      {"xxHash", io::xxhash_version()},
+      {"zlib", io::zlib_library_version()},
+      {"xxHash", io::xxhash_library_version()},
   };
 }
 

@@ -1,7 +1,6 @@
 #include "train/run.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -35,7 +34,7 @@ std::unique_ptr<metrics::Sink> make_console(const config::Output& output, const 
   options.progress = wants_progress(output.progress, terminal);
   options.colour = wants_colour(terminal);
   options.width = [&terminal] { return terminal.width(); };
-  return std::make_unique<metrics::Console>(STDOUT_FILENO, std::move(options));
+  return std::make_unique<metrics::Console>(terminal.output(), std::move(options));
 }
 
 std::unique_ptr<Records> make_records(const config::Experiment& experiment, const Environment& environment) {

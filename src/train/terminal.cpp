@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,9 +39,12 @@ std::optional<Process> look_up(pid_t id) {
   // "12 (a name) S 11 …": the name may itself hold brackets and blanks.
   const std::string stat = contents(fmt::format("/proc/{}/stat", id));
   const std::size_t open = stat.find('('), close = stat.rfind(')');
-  if (open == std::string::npos || close == std::string::npos || close + 4 > stat.size()) return std::nullopt;
-  return Process{.parent = std::atoi(stat.c_str() + close + 4),
-                 .name = stat.substr(open + 1, close - open - 1)};
+  if (open == std::string::npos || close == std::string::npos) return std::nullopt;
+  Process process{.parent = 0, .name = stat.substr(open + 1, close - open - 1)};
+  char state = 0;
+  std::istringstream fields(stat.substr(close + 1));
+  if (!(fields >> state >> process.parent)) return std::nullopt;
+  return process;
 }
 
 template <std::size_t Count>

@@ -82,7 +82,7 @@ TEST(yaml, alias_to_itself_or_to_nothing_is_refused) {
       problems_of("model: &m [*m]\n"),
       ElementsAre("x.yaml:1:12: not valid YAML: this alias refers to the value that it is a part of"));
   EXPECT_THAT(problems_of("model: *m\n"),
-              ElementsAre("x.yaml:1:8: not valid YAML: the referenced anchor is not defined"));
+              ElementsAre(HasSubstr("x.yaml:1:8: not valid YAML: the referenced anchor is not defined")));
 }
 
 TEST(yaml, aliases_cannot_blow_up_a_small_file) {

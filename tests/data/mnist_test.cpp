@@ -1,6 +1,7 @@
 // The MNIST files that ship with the project, imported and read as an experiment would.
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -12,6 +13,16 @@
 
 namespace lockstep::data {
 namespace {
+
+/// Bytes that this process has read from files so far.
+std::int64_t bytes_read() {
+  std::ifstream statistics("/proc/self/io");
+  std::string key;
+  std::int64_t value = 0;
+  statistics >> key >> value;
+  EXPECT_EQ(key, "rchar:");
+  return value;
+}
 
 TEST(Mnist, IsImportedWholeAndSharedByTwoRanks) {
   const std::string source = LOCKSTEP_DATASETS "/mnist/";
@@ -38,9 +49,12 @@ TEST(Mnist, IsImportedWholeAndSharedByTwoRanks) {
   std::int64_t rows = 0;
   for (std::int64_t rank = 0; rank < 2; ++rank) {
     ReadStatistics statistics;
+    const std::int64_t before = bytes_read();
     const auto dataset = read_dataset(split, info, stripes, piece(8, 2, rank), &statistics);
     EXPECT_EQ(dataset->rows_kept(), 30'000);
     EXPECT_EQ(statistics.image_bytes_read, 30'000 * 784);
+    const std::int64_t besides = 60'000 + 100'000;  // all labels, and what describes the file
+    EXPECT_LE(bytes_read() - before, 30'000 * 784 + besides);
     rows += dataset->rows_kept();
   }
   EXPECT_EQ(rows, 60'000);

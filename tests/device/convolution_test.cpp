@@ -154,5 +154,19 @@ TEST(Convolution, agrees_when_planned_for_evaluation) {
     check_case(draw(seed), {.mode = device::Mode::evaluation, .relu_follows = seed % 2 == 0});
 }
 
+TEST(Convolution, gives_the_same_bits_in_evaluation_as_in_training) {
+  for (std::uint32_t seed = 400; seed < 420; ++seed) {
+    const Case one = draw(seed);
+    SCOPED_TRACE(one.text());
+    const Network network = network_of(one.op);
+    const auto x = random_floats(static_cast<std::size_t>(one.samples * network.input.count()), 1);
+    const auto dy = random_floats(static_cast<std::size_t>(one.samples * network.classes), 2);
+    const auto slab = random_floats(static_cast<std::size_t>(network.parameters.slab_size()), 3);
+    const auto training = run_block(network, one.samples, x, dy, slab);
+    const auto evaluation = run_block(network, one.samples, x, {}, slab, {.mode = device::Mode::evaluation});
+    EXPECT_EQ(training.y, evaluation.y);
+  }
+}
+
 }  // namespace
 }  // namespace lockstep::testing

@@ -78,6 +78,18 @@ INSTANTIATE_TEST_SUITE_P(Rates, DropoutRate, ::testing::Values(0.0, 0.1, 0.5, 0.
                            return "per_mille_" + std::to_string(std::lround(1000 * rate.param));
                          });
 
+TEST(Dropout, draws_the_line_where_the_formula_does) {
+  auto network = NetworkBuilder({1}).dropout(0.5).build();
+  auto& op = std::get<DropoutOp>(network.nodes.front().op);
+  const std::vector<std::int64_t> rows = {12};
+  const device::cpu::Pass pass{.rows = rows.data(), .epoch = 2};
+  const double drawn = unit_float(RandomKey(network.seed, Purpose::dropout, op.stream).words(2, 12, 0)[0]);
+  op.rate = drawn;  // not below it: kept
+  EXPECT_NE(run_block(network, 1, {3}, {1}, {}, {}, pass).y[0], 0);
+  op.rate = drawn + 0x1p-25;
+  EXPECT_EQ(run_block(network, 1, {3}, {1}, {}, {}, pass).y[0], 0);
+}
+
 TEST(Dropout, keeps_the_mean) {
   constexpr std::int64_t count = 40000;
   const auto network = NetworkBuilder({count}).dropout(0.3).build();

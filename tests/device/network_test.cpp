@@ -37,7 +37,7 @@ std::vector<float> weights_of(const Network& network) {
   for (const Parameter& parameter : network.parameters.all()) {
     const auto values = random_floats(static_cast<std::size_t>(parameter.count),
                                       static_cast<std::uint32_t>(parameter.offset));
-    const auto fan_in = static_cast<float>(parameter.count / parameter.shape[0]);
+    const auto fan_in = static_cast<float>(parameter.count) / static_cast<float>(parameter.shape[0]);
     const float scale = 1.7F / std::sqrt(fan_in);
     for (std::size_t i = 0; i < values.size(); ++i)
       slab[static_cast<std::size_t>(parameter.offset) + i] = scale * values[i];

@@ -29,7 +29,7 @@ struct Pipe {
 [[noreturn]] void become(const std::vector<std::string>& arguments, const ProcessOptions& options,
                          const Pipe& out, const Pipe& err) {
   setpgid(0, 0);
-  dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+  dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
   dup2(out.write, STDOUT_FILENO);
   dup2(err.write, STDERR_FILENO);
   if (!options.folder.empty() && chdir(options.folder.c_str()) != 0) _exit(127);

@@ -18,9 +18,9 @@ struct ProcessResult {
 
 struct ProcessOptions {
   std::chrono::seconds timeout{60};
-  std::string folder;                              ///< working directory; empty: this one
-  std::map<std::string, std::string> environment;  ///< added to this process's; an empty value removes
-  std::function<void(pid_t)> started;              ///< called once it runs, on the calling thread
+  std::string folder{};                              ///< working directory; empty: this one
+  std::map<std::string, std::string> environment{};  ///< added to this process's; an empty value removes
+  std::function<void(pid_t)> started{};              ///< called once it runs, on the calling thread
 };
 
 /// Runs a program (found through PATH) to its end, in a process group of its own.

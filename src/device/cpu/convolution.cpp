@@ -32,13 +32,11 @@ constexpr auto direct = dnnl::algorithm::convolution_direct;
 Forward::primitive_desc describe_forward(const Conv2dOp& op, const Site& site, const Geometry& g) {
   dnnl::primitive_attr attributes = common_attributes();
   if (site.relu_follows) append_relu(attributes);
-  const auto kind =
-      site.mode == Mode::training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
   if (op.bias < 0)
-    return describe<Forward>(site.engine, attributes, kind, direct, g.src, g.weights, g.dst, g.stride,
+    return describe<Forward>(site.engine, attributes, forward_kind, direct, g.src, g.weights, g.dst, g.stride,
                              g.padding_before, g.padding_after);
-  return describe<Forward>(site.engine, attributes, kind, direct, g.src, g.weights, g.bias, g.dst, g.stride,
-                           g.padding_before, g.padding_after);
+  return describe<Forward>(site.engine, attributes, forward_kind, direct, g.src, g.weights, g.bias, g.dst,
+                           g.stride, g.padding_before, g.padding_after);
 }
 
 BackwardWeights::primitive_desc describe_backward_weights(const Conv2dOp& op, const Site& site,

@@ -26,10 +26,8 @@ Forward::primitive_desc describe_forward(const DenseOp& op, const Site& site, co
                                          const Desc& weights) {
   dnnl::primitive_attr attributes = common_attributes();
   if (site.relu_follows) append_relu(attributes);
-  const auto kind =
-      site.mode == Mode::training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
-  if (op.bias < 0) return describe<Forward>(site.engine, attributes, kind, g.src, weights, g.dst);
-  return describe<Forward>(site.engine, attributes, kind, g.src, weights, g.bias, g.dst);
+  if (op.bias < 0) return describe<Forward>(site.engine, attributes, forward_kind, g.src, weights, g.dst);
+  return describe<Forward>(site.engine, attributes, forward_kind, g.src, weights, g.bias, g.dst);
 }
 
 /// Weights are read from the slab, plain, unless packing them opens another implementation (with AVX-512 one

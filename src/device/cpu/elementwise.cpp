@@ -16,9 +16,10 @@
 namespace lockstep::device::cpu {
 namespace {
 
-/// Infinity or NaN: all bits of the exponent set. Integers, so that a loop may combine them in any order.
-inline bool non_finite(float value) {
-  return (std::bit_cast<std::uint32_t>(value) & 0x7fffffffU) >= 0x7f800000U;
+/// 1 for infinity or NaN (all bits of the exponent set), else 0. An integer, so that a loop may combine them
+/// in any order.
+inline std::uint32_t non_finite(float value) {
+  return (std::bit_cast<std::uint32_t>(value) & 0x7fffffffU) >= 0x7f800000U ? 1 : 0;
 }
 
 }  // namespace
@@ -70,7 +71,7 @@ bool sgd(const SgdArguments& arguments, float* weights, const float* gradient, f
     for (std::int64_t i = 0; i < count; ++i) {
       const float g = gradient[i] + decay * weights[i];
       const float w = weights[i] - rate * g;
-      bad |= static_cast<std::uint32_t>(non_finite(gradient[i]) | non_finite(w));
+      bad |= non_finite(gradient[i]) | non_finite(w);
       weights[i] = w;
     }
   } else if (nesterov) {
@@ -78,7 +79,7 @@ bool sgd(const SgdArguments& arguments, float* weights, const float* gradient, f
       const float g = gradient[i] + decay * weights[i];
       const float v = momentum * velocity[i] + g;
       const float w = weights[i] - rate * (g + momentum * v);
-      bad |= static_cast<std::uint32_t>(non_finite(gradient[i]) | non_finite(w));
+      bad |= non_finite(gradient[i]) | non_finite(w);
       velocity[i] = v;
       weights[i] = w;
     }
@@ -87,7 +88,7 @@ bool sgd(const SgdArguments& arguments, float* weights, const float* gradient, f
       const float g = gradient[i] + decay * weights[i];
       const float v = momentum * velocity[i] + g;
       const float w = weights[i] - rate * v;
-      bad |= static_cast<std::uint32_t>(non_finite(gradient[i]) | non_finite(w));
+      bad |= non_finite(gradient[i]) | non_finite(w);
       velocity[i] = v;
       weights[i] = w;
     }
@@ -107,7 +108,7 @@ bool adamw(const AdamWArguments& arguments, float* weights, const float* gradien
     const float v = beta2 * moment2[i] + (1 - beta2) * (g * g);
     const float step = rate * (m * correction1) / (std::sqrt(v * correction2) + epsilon);
     const float w = weights[i] - decay * weights[i] - step;
-    bad |= static_cast<std::uint32_t>(non_finite(g) | non_finite(w));
+    bad |= non_finite(g) | non_finite(w);
     moment1[i] = m;
     moment2[i] = v;
     weights[i] = w;

@@ -34,6 +34,11 @@ std::int64_t floats_of(const Desc& desc);
 dnnl::primitive_attr common_attributes();
 void append_relu(dnnl::primitive_attr& attributes);
 
+/// Layers with weights are planned for training even where they only evaluate: the numbers are then the same
+/// in both, and oneDNN's kernels for inference alone are not to be trusted (3.7.2 with AVX-512 convolves
+/// 1×5×6 with 8 filters of 4×5, strides 1 and 3, padding 2, 3, 1, 0 into numbers that are plainly wrong).
+constexpr auto forward_kind = dnnl::prop_kind::forward_training;
+
 /// The primitive descriptor for these arguments, in the order in which both APIs take them.
 template <class Primitive, class... Args>
 typename Primitive::primitive_desc describe(const dnnl::engine& engine,
