@@ -4,7 +4,6 @@
 #include <hdf5.h>
 #include <xxhash.h>
 #include <zlib.h>
-#undef zlib_version  // a macro of zlib.h
 
 namespace lockstep::io {
 

@@ -46,7 +46,9 @@ TEST(Loader, DeliversEveryStepOfEveryEpoch) {
     Range own;
     int slots;
   };
+  // In the second, the tail of 10 gives shard 3 two samples, a full batch of 11 only one.
   for (const Example& example : {Example{100, 16, 8, {0, 8}, 3},
+                                 {32, 11, 8, {2, 6}, 3},
                                  {103, 10, 8, {2, 5}, 1},
                                  {50, 50, 4, {3, 4}, 2},
                                  {3, 20, 8, {0, 4}, 3},

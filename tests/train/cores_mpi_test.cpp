@@ -116,7 +116,9 @@ TEST_F(CoresOnRanks, AdviceNamesWhatWouldUseTheIdleOnes) {
   }
   const CoreUse restrained = divide(64, 1);
   expect_consistent(restrained, count_);
-  if (restrained.idle > 0) EXPECT_THAT(restrained.advice, HasSubstr("device.threads=auto"));
+  if (restrained.idle > 0) {
+    EXPECT_THAT(restrained.advice, HasSubstr("device.threads=auto"));
+  }
 }
 
 }  // namespace
