@@ -12,9 +12,11 @@ int on_ranks(const std::function<ExitCode(comm::World&)>& work) {
   char** none = nullptr;
   const comm::Session session(no_arguments, none);
   comm::World world;
-  if (world.size() > 1) log::set_rank(world.rank());
+  // What rank 0 says is meant for all ranks, unless it ends the job alone.
+  if (!world.is_root()) log::set_rank(world.rank());
   const auto end_job = [&](ExitCode code, const char* message) {
-    log::error("{}", message);
+    if (world.size() > 1) log::set_rank(world.rank());
+    log::write_error(message);
     if (world.size() > 1) world.abort(code);
     return static_cast<int>(code);
   };

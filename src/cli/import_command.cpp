@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <csignal>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@ struct Options {
 };
 
 int run(const Options& options) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is then an error of the write
   data::ImportRequest request;
   request.output = options.output;
   request.train = {options.train[0], options.train[1]};

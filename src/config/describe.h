@@ -37,9 +37,7 @@ template <class Variant>
 struct VariantNoun;
 
 template <class T>
-concept BareValue = requires {
-  Description<T>::bare;
-};
+concept BareValue = requires { Description<T>::bare; };
 
 /// Calls f with a null pointer to each alternative in turn.
 template <class... Ts, class F>

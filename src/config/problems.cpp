@@ -18,8 +18,7 @@ auto order(const Place& place) {
 
 /// Fit for one line of a report: keys and values may hold anything.
 std::string printable(std::string text) {
-  std::ranges::replace_if(
-      text, [](unsigned char c) { return c < ' ' || c == '\x7f'; }, '?');
+  std::ranges::replace_if(text, [](unsigned char c) { return c < ' ' || c == '\x7f'; }, '?');
   return text;
 }
 

@@ -44,19 +44,19 @@ void Sampler::rows(std::int64_t epoch, std::int64_t step, std::int64_t shard,
 
   switch (shuffle_) {
     case config::Shuffle::none:
-      for (std::int64_t row = rows.begin; std::int64_t & element : out) element = row++;
+      for (std::int64_t row = rows.begin; std::int64_t& element : out) element = row++;
       return;
     case config::Shuffle::stripes: {
       const auto stream = static_cast<std::uint32_t>(shard);
       const KeptRows stripe(stripes_, {shard, shard + 1});
       const Permutation permute = permutation(stripe.count(), seed_, stream, epoch);
-      for (std::int64_t position = stripe.index_of(rows.begin); std::int64_t & element : out)
+      for (std::int64_t position = stripe.index_of(rows.begin); std::int64_t& element : out)
         element = stripe.row_at(permute(position++));
       return;
     }
     case config::Shuffle::global: {
       const Permutation permute = permutation(stripes_.samples(), seed_, global_stream, epoch);
-      for (std::int64_t row = rows.begin; std::int64_t & element : out) element = permute(row++);
+      for (std::int64_t row = rows.begin; std::int64_t& element : out) element = permute(row++);
       return;
     }
   }

@@ -29,7 +29,7 @@ std::size_t read_some(int descriptor, std::span<std::byte> out, const std::files
 }
 
 std::int64_t size_of_open_file(int descriptor) {
-  struct stat status {};
+  struct stat status{};
   return ::fstat(descriptor, &status) == 0 ? status.st_size : 0;
 }
 
@@ -41,7 +41,7 @@ bool begins_as_gzip(int descriptor) {
 }  // namespace
 
 FileDescriptor open_input(const std::filesystem::path& path) {
-  struct stat status {};
+  struct stat status{};
   // O_NONBLOCK: a pipe without a writer must not block before it is refused.
   FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!descriptor || ::fstat(descriptor.get(), &status) != 0) {

@@ -15,7 +15,9 @@ std::string hdf5_library_version() {
   return fmt::format("{}.{}.{}", major, minor, release);
 }
 
-std::string zlib_library_version() { return zlibVersion(); }
+std::string zlib_library_version() {
+  return zlibVersion();
+}
 
 std::string xxhash_library_version() {
   const unsigned version = XXH_versionNumber();

@@ -53,11 +53,11 @@ struct LayerFiller {
 
   /// Kinds without weights are listed, so that a new kind does not compile until someone thought of it.
   template <class Settings>
-  requires(std::same_as<Settings, config::MaxPool> || std::same_as<Settings, config::AvgPool> ||
-           std::same_as<Settings, config::Relu> || std::same_as<Settings, config::Tanh> ||
-           std::same_as<Settings, config::Sigmoid> || std::same_as<Settings, config::Flatten> ||
-           std::same_as<Settings, config::Dropout>) void
-  operator()(const Settings&) const {}
+    requires(std::same_as<Settings, config::MaxPool> || std::same_as<Settings, config::AvgPool> ||
+             std::same_as<Settings, config::Relu> || std::same_as<Settings, config::Tanh> ||
+             std::same_as<Settings, config::Sigmoid> || std::same_as<Settings, config::Flatten> ||
+             std::same_as<Settings, config::Dropout>)
+  void operator()(const Settings&) const {}
 
  private:
   void fill_tensors(int weight, const config::Init& weight_init, int bias, const config::Init& bias_init,

@@ -11,8 +11,8 @@ namespace lockstep {
 
 /// One named tensor of the model, a view into the flat slabs.
 struct Parameter {
-  std::string name;  ///< "conv1.weight"
-  Shape shape;       ///< OIHW for a convolution, out × in for a dense layer, plain and without padding
+  std::string name;         ///< "conv1.weight"
+  Shape shape;              ///< OIHW for a convolution, out × in for a dense layer, plain and without padding
   std::int64_t offset = 0;  ///< floats from the start of a slab
   std::int64_t count = 0;   ///< floats
 };

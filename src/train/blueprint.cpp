@@ -23,10 +23,17 @@ void check_batch(const config::Experiment& experiment, const data::DatasetInfo& 
          train.samples);
 }
 
+/// The checksums that the importer wrote, in one line.
+std::string checksums_of(const data::DatasetInfo& info) {
+  if (info.manifest.empty()) return "none";
+  std::string text;
+  for (const char letter : info.manifest) text += letter == '\n' ? std::string(", ") : std::string(1, letter);
+  return text.substr(0, text.size() - 2);
+}
+
 /// What must be the same on all ranks, and how a message calls it.
 std::string fingerprint(const data::DatasetInfo& info) {
-  return fmt::format("{} bytes, {} samples, checksums {}", info.file_bytes, info.samples,
-                     info.manifest.empty() ? "none" : info.manifest);
+  return fmt::format("{} bytes, {} samples, checksums {}", info.file_bytes, info.samples, checksums_of(info));
 }
 
 void check_same_file(comm::World& world, const data::DatasetInfo& info) {

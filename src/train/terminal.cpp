@@ -88,7 +88,7 @@ bool forwards_plainly(pid_t mpirun) {
 }
 
 io::FileDescriptor open_if_terminal(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0 || !S_ISCHR(status.st_mode)) return {};
   io::FileDescriptor descriptor(::open(path.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   if (!descriptor || ::isatty(descriptor.get()) == 0) return {};

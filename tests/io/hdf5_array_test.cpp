@@ -227,10 +227,8 @@ TEST_F(Hdf5Array, ReportsDamageThatAFilterNotices) {
   const File file = open_file(path_);
   const Array array(file, path_, "/x");
   std::vector<std::uint8_t> values(64);
-  expect_error(error_of([&] {
-                 array.read({0, 64}, DType::u8, values.data());
-               }),
-               ExitCode::bad_data, {path_ + ": /x", "rows 0 to 63"});
+  expect_error(error_of([&] { array.read({0, 64}, DType::u8, values.data()); }), ExitCode::bad_data,
+               {path_ + ": /x", "rows 0 to 63"});
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include "base/check.h"
 
 /// On a full disk the library loses memory of its own, and NewFile leaves the file's behind on purpose.
-extern "C" const char* __lsan_default_suppressions();  // NOLINT(bugprone-reserved-identifier,cert-dcl*)
+extern "C" const char* __lsan_default_suppressions();   // NOLINT(bugprone-reserved-identifier,cert-dcl*)
 extern "C" const char* __lsan_default_suppressions() {  // NOLINT(bugprone-reserved-identifier,cert-dcl*)
   return "leak:libhdf5";
 }

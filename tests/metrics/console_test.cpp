@@ -121,7 +121,9 @@ TEST_F(ConsoleTest, TakesTheLineAwayBeforeARow) {
 }
 
 TEST_F(ConsoleTest, TakesTheLineAwayWhenItEndsEarly) {
-  { Console(output(), options(true)).step(step_record(1, 3)); }
+  {
+    Console(output(), options(true)).step(step_record(1, 3));
+  }
   EXPECT_THAT(screen(printed(), 100), ElementsAre(""));
 }
 

@@ -26,13 +26,7 @@ bool is_max_pool(const Op& op) {
 }
 
 bool has_parameters(const Op& op) {
-  return std::visit(
-      [](const auto& one) {
-        return requires {
-          one.weight;
-        };
-      },
-      op);
+  return std::visit([](const auto& one) { return requires { one.weight; }; }, op);
 }
 
 std::unique_ptr<Block> make_block_for(const Site& site) {

@@ -1,0 +1,60 @@
+// What a person sees of a training: a live line in a terminal, and nothing that moves anywhere else.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/tmux.h"
+#include "system/run_files.h"
+#include "system/system_test.h"
+
+namespace lockstep::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class ProgressTest : public SystemTest, public ::testing::WithParamInterface<int> {
+ protected:
+  [[nodiscard]] Words train(const Words& overrides) const {
+    return train_shipped("mnist_softmax", small_file(), into("run", overrides));
+  }
+};
+
+TEST_P(ProgressTest, TerminalShowsALineThatIsGoneAtTheEnd) {
+  const Job job{.ranks = GetParam()};
+  std::string script;
+  for (const auto& [name, value] : environment(job))
+    script += value.empty() ? fmt::format("unset {}\n", name) : fmt::format("export {}='{}'\n", name, value);
+  const Tmux tmux(script + quoted(command(train({"training.epochs=60"}), job)) + "\necho status $?\n");
+  EXPECT_TRUE(wait_until([&] {
+    const std::string screen = tmux.screen();
+    return screen.find("  step ") != std::string::npos && screen.find(" left\n") != std::string::npos;
+  })) << tmux.screen();
+  ASSERT_TRUE(wait_until([&] { return tmux.screen().find("status 0") != std::string::npos; }))
+      << tmux.screen();
+  EXPECT_THAT(tmux.screen(),
+              AllOf(HasSubstr("    60/60 "), HasSubstr("finished after 60 epochs"), Not(HasSubstr(" left"))));
+}
+
+TEST_P(ProgressTest, PipeGetsRowsOnly) {
+  const ProcessResult result = run(train({"training.epochs=3"}), {.ranks = GetParam()});
+  expect_success(result);
+  EXPECT_THAT(result.out, AllOf(HasSubstr("\n      3/3 "), Not(HasSubstr("\r")), Not(HasSubstr("\x1b")),
+                                Not(HasSubstr(" left"))));
+}
+
+TEST_P(ProgressTest, FileGetsRowsOnly) {
+  const Job job{.ranks = GetParam()};
+  const ProcessResult result =
+      run_process({"sh", "-c", quoted(command(train({"training.epochs=3"}), job)) + " >" + file("output")},
+                  {.environment = environment(job)});
+  expect_success(result);
+  EXPECT_THAT(contents(file("output")), AllOf(HasSubstr("\n      3/3 "), Not(HasSubstr("\r")),
+                                              Not(HasSubstr("\x1b")), Not(HasSubstr(" left"))));
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, ProgressTest, ::testing::Values(1, 2));
+
+}  // namespace
+}  // namespace lockstep::testing
