@@ -132,7 +132,9 @@ build() {
 
 # build_program: the release binary, without the tests unless they were configured before.
 build_program() {
-  if [[ ! -f $root/build/release/.configured ]]; then configure release -DLOCKSTEP_BUILD_TESTS=OFF; fi
+  local stamp=$root/build/release/.configured
+  # As it was configured last, for this very folder; else anew.
+  if [[ ! -f $stamp || $(<"$stamp") != "$root "* ]]; then configure release -DLOCKSTEP_BUILD_TESTS=OFF; fi
   build release lockstep
 }
 

@@ -15,16 +15,12 @@ if (($# > 0)); then die 64 "takes no arguments; to choose settings, run build/re
 build_program
 import_mnist
 
-# The experiment names its data relative to the project. Only this script knows whether somebody watches: under mpirun
-# every rank writes into a terminal or a pipe of mpirun's.
-cd "$root"
+cd "$root" # the experiment names its data relative to the project
 require_writable runs
-progress=off
-if [[ -t 1 ]]; then progress=on; fi
 run=quickstart-$(date -u +%Y%m%dT%H%M%SZ)
 say "Training configs/mnist_cnn.yaml for three epochs on two ranks"
 mpirun_ranks 2 "$lockstep" train configs/mnist_cnn.yaml \
-  training.epochs=3 "output.progress=$progress" "output.name=$run"
+  training.epochs=3 "output.name=$run"
 
 say ''
 say "The run's files are in $root/runs/$run:"

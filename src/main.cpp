@@ -1,8 +1,12 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iostream>
+#include <sstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -17,6 +21,13 @@
 namespace {
 
 using lockstep::ExitCode;
+
+/// Whether this process should answer a wrong command line: all ranks of a job see the same one. MPI has not
+/// been started.
+bool is_first_rank() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  return rank == nullptr || std::string_view(rank) == "0";
+}
 
 int parse_and_run(int argc, char** argv) {
   CLI::App app{"Lockstep: distributed data-parallel training with the same bits on any number of ranks",
@@ -45,7 +56,10 @@ int parse_and_run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const bool asked_for_help = app.exit(error) == 0;
+    std::ostringstream of_other_ranks;
+    const bool is_first = is_first_rank();
+    const bool asked_for_help =
+        app.exit(error, is_first ? std::cout : of_other_ranks, is_first ? std::cerr : of_other_ranks) == 0;
     return static_cast<int>(asked_for_help ? ExitCode::success : ExitCode::usage);
   }
   return action();

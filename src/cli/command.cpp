@@ -1,6 +1,7 @@
 #include "cli/command.h"
 
 #include <exception>
+#include <new>
 
 #include "base/log.h"
 #include "comm/session.h"
@@ -27,6 +28,10 @@ int on_ranks(const std::function<ExitCode(comm::World&)>& work) {
     return static_cast<int>(error.code());
   } catch (const Error& error) {
     return end_job(error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return end_job(ExitCode::internal,
+                   "out of memory: `lockstep plan` shows what a rank needs; use more ranks on more hosts, "
+                   "fewer threads or a smaller training.batch");
   } catch (const std::exception& error) {
     return end_job(ExitCode::internal, error.what());
   }

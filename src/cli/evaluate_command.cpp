@@ -4,7 +4,6 @@
 #include <string>
 
 #include "train/evaluate_run.h"
-#include "train/signals.h"
 
 namespace lockstep::cli {
 
@@ -14,12 +13,15 @@ void add_evaluate_command(CLI::App& app, Action& action) {
       app.add_subcommand("evaluate", "Recompute the validation metrics of a run from its final weights");
   command->add_option("run", *folder, "Folder of the run")->required();
   command->footer(
+      "Run it in the folder that the training was started in, where the experiment's data are. Whether the "
+      "metrics are the\n"
+      "same as those recorded is printed; the exit status does not tell.\n"
+      "\n"
       "Examples:\n"
       "  lockstep evaluate runs/mnist_cnn-20260101T120000Z\n"
       "  mpirun -n 2 lockstep evaluate runs/mnist_cnn-20260101T120000Z");
   command->callback([folder, &action] {
     action = [folder] {
-      train::watch_signals();
       return on_ranks([&](comm::World& world) { return train::evaluate_run(world, *folder); });
     };
   });

@@ -29,7 +29,8 @@ void add_train_command(CLI::App& app, Action& action) {
       "the exit status is then 75.");
   command->callback([options, &action] {
     action = [options] {
-      train::watch_signals();
+      train::ignore_write_signals();
+      train::watch_stop_signals();
       return on_ranks([&](comm::World& world) {
         const config::Experiment experiment =
             train::share_experiment(world, options->file, options->overrides);

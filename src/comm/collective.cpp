@@ -99,7 +99,7 @@ void Collective::take_local(std::span<const Partial> local) {
 }
 
 std::span<float> Collective::make_private_slab() {
-  AlignedBuffer<float>& slab = private_slabs_.emplace_back(static_cast<std::size_t>(slab_size_));
+  const AlignedBuffer<float>& slab = private_slabs_.emplace_back(static_cast<std::size_t>(slab_size_));
   std::fill_n(slab.data(), slab.size(), 0.0F);
   return slab.span();
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <ranges>
 #include <utility>
 
 #include "base/check.h"
@@ -50,8 +51,8 @@ int LocalTree::slabs_needed(Range shards, std::int64_t total_shards, int workers
   // From the last subtree to the first: the shard started last is in this one, or in a later one with all of
   // this one started.
   std::vector<int> from_here(delayed + 1, 0);
-  for (auto tree = trees.rbegin(); tree != trees.rend(); ++tree) {
-    const int height = std::countr_zero(static_cast<std::uint64_t>(tree->count));
+  for (const Subtree& tree : std::views::reverse(trees)) {
+    const int height = std::countr_zero(static_cast<std::uint64_t>(tree.count));
     const MostSlabs& own = most[static_cast<std::size_t>(height)];
     std::vector<int> with_this(delayed + 1);
     for (std::size_t w = 0; w <= delayed; ++w)

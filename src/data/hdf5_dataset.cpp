@@ -171,7 +171,7 @@ class Hdf5Dataset final : public Dataset {
   std::int64_t read_chunks(const hdf5::Array& images) {
     const std::int64_t step = images.block_rows(info_.image_type);
     const bool keeps_all = kept_.count() == images.rows();
-    AlignedBuffer<std::byte> block(keeps_all ? 0 : static_cast<std::size_t>(step) * row_bytes_);
+    const AlignedBuffer<std::byte> block(keeps_all ? 0 : static_cast<std::size_t>(step) * row_bytes_);
     std::int64_t bytes = 0;
     for (std::int64_t first = 0; first < images.rows(); first += step) {
       const Range rows{first, std::min(first + step, images.rows())};

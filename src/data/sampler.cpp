@@ -16,8 +16,8 @@ constexpr std::uint32_t global_stream = std::numeric_limits<std::uint32_t>::max(
 Permutation permutation(std::int64_t size, std::uint64_t seed, std::uint32_t stream, std::int64_t epoch) {
   const RandomKey key(seed, Purpose::shuffle, stream);
   Permutation::RoundKeys keys{};
-  for (std::uint32_t pair = 0; 2 * pair < keys.size(); ++pair) {
-    const auto words = key.words(static_cast<std::uint32_t>(epoch), 0, pair);
+  for (std::size_t pair = 0; 2 * pair < keys.size(); ++pair) {
+    const auto words = key.words(static_cast<std::uint32_t>(epoch), 0, static_cast<std::uint32_t>(pair));
     keys.at(2 * pair) = std::uint64_t{words[0]} << 32U | words[1];
     keys.at(2 * pair + 1) = std::uint64_t{words[2]} << 32U | words[3];
   }

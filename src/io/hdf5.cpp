@@ -80,7 +80,8 @@ void collect(hid_t group, const std::string& prefix, int depth, std::vector<std:
     if (H5Lget_info(group, name.c_str(), &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD) continue;
     const Object object(H5Oopen(group, name.c_str(), H5P_DEFAULT));
     if (!object) continue;
-    const std::string path = prefix + "/" + name;
+    std::string path = prefix;
+    path.append("/").append(name);
     const H5I_type_t kind = H5Iget_type(object.get());
     if (kind == H5I_DATASET) names.push_back(path);
     if (kind == H5I_GROUP) collect(object.get(), path, depth + 1, names);
@@ -137,7 +138,7 @@ NewFile::~NewFile() {
   static_cast<void>(file_.release());  // never closed when it was not committed: the library may crash
 }
 
-void NewFile::create_group(const std::string& name) {
+void NewFile::create_group(const std::string& name) const {
   const PropertyList creation(H5Pcreate(H5P_GROUP_CREATE));
   check(creation && H5Pset_obj_track_times(creation.get(), 0) >= 0, "HDF5 can leave out times");
   const Group group(H5Gcreate2(id(), name.c_str(), H5P_DEFAULT, creation.get(), H5P_DEFAULT));

@@ -60,7 +60,7 @@ class NewFile {
   [[nodiscard]] hid_t id() const { return file_.get(); }
   [[nodiscard]] const std::filesystem::path& path() const { return atomic_.path(); }
   /// Makes a group, "/train", whose parent exists.
-  void create_group(const std::string& name);
+  void create_group(const std::string& name) const;
   /// Flushes, closes, syncs and renames. Handles within the file must be closed before.
   void commit();
   /// Throws Error(io_error) naming the file and reason(), for a library call that could not write.

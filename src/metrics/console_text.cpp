@@ -29,6 +29,13 @@ std::string header_line(std::string_view name, std::string_view value, bool colo
   return fmt::format("  {} {}\n", styled(fmt::format("{:<10}", name), Style::dim, colour), value);
 }
 
+/// "2 threads", "2 to 3 threads".
+std::string threads_text(const RunHeader& header) {
+  const std::string most = counted(std::max(header.max_threads_per_rank, header.threads_per_rank), "thread");
+  if (header.max_threads_per_rank <= header.threads_per_rank) return most;
+  return fmt::format("{} to {}", grouped(header.threads_per_rank), most);
+}
+
 /// "2 on 1 host (node1), 4 threads each".
 std::string ranks_text(const RunHeader& header) {
   constexpr std::size_t most_named = 4;
@@ -37,7 +44,7 @@ std::string ranks_text(const RunHeader& header) {
   if (named < header.hosts.size()) names += fmt::format(" and {} more", header.hosts.size() - named);
   return fmt::format("{} on {} ({}), {}{}", grouped(header.ranks),
                      counted(static_cast<std::int64_t>(header.hosts.size()), "host"), names,
-                     counted(header.threads_per_rank, "thread"), header.ranks > 1 ? " each" : "");
+                     threads_text(header), header.ranks > 1 ? " each" : "");
 }
 
 std::string promise_text(const std::string& reproducibility) {

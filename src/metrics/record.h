@@ -34,12 +34,13 @@ struct StepRecord {
 struct RunHeader {
   std::string experiment, file, folder;
   int ranks = 1;
-  std::vector<std::string> hosts;  ///< distinct
-  std::int64_t threads_per_rank = 1;
-  std::int64_t cores_idle = 0;  ///< cores that no rank uses
-  std::string idle_advice;      ///< which setting changes that; empty if none idle
-  std::string device;           ///< "cpu (avx512_core), oneDNN 2.6.3"
-  std::string exchange;         ///< "shared memory, 1.7 MB a step"
+  std::vector<std::string> hosts;         ///< distinct
+  std::int64_t threads_per_rank = 1;      ///< of the rank with the fewest
+  std::int64_t max_threads_per_rank = 1;  ///< of the rank with the most
+  std::int64_t cores_idle = 0;            ///< cores that no rank uses
+  std::string idle_advice;                ///< which setting changes that; empty if none idle
+  std::string device;                     ///< "cpu (avx512_core), oneDNN 2.6.3"
+  std::string exchange;                   ///< "shared memory, 1.7 MB a step"
   std::int64_t train_samples = 0, val_samples = 0;
   std::int64_t parameters = 0;
   std::int64_t epochs = 0, steps_per_epoch = 0, batch = 0, shards = 0;

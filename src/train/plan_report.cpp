@@ -76,7 +76,7 @@ std::int64_t bytes_sent(const Blueprint& blueprint, int ranks, int rank) {
   const std::int64_t slab = blueprint.network.parameters.slab_size();
   if (training.reproducibility == config::Reproducibility::lockstep)
     return comm::bytes_per_step(slab, training.shards, ranks, rank);
-  return 2 * (ranks - 1) * slab / ranks * static_cast<std::int64_t>(sizeof(float));
+  return 2 * std::int64_t{ranks - 1} * slab / ranks * static_cast<std::int64_t>(sizeof(float));
 }
 
 std::string describe_ranks(const Blueprint& blueprint, device::Backend& backend, int ranks) {
@@ -86,10 +86,14 @@ std::string describe_ranks(const Blueprint& blueprint, device::Backend& backend,
                       "weights", "gradients", "activations", "total");
   const config::Training& training = blueprint.experiment.training;
   const data::Stripes stripes = blueprint.train_stripes();
+  std::int64_t max_threads = 1;
+  for (int rank = 0; rank < ranks; ++rank)
+    max_threads =
+        std::max(max_threads, threads_on_one_host(blueprint.experiment, cores_available(), ranks, rank));
   for (int rank = 0; rank < ranks; ++rank) {
     const Range shards = comm::shards_of_rank(training.shards, ranks, rank);
     const std::int64_t threads = threads_on_one_host(blueprint.experiment, cores_available(), ranks, rank);
-    const RankMemory memory = rank_memory(blueprint, backend, ranks, rank, threads);
+    const RankMemory memory = rank_memory(blueprint, backend, ranks, rank, threads, max_threads);
     const std::int64_t sent = bytes_sent(blueprint, ranks, rank);
     text += fmt::format(row, rank, threads, fmt::format("{}-{}", shards.begin, shards.end - 1),
                         grouped(stripes.stripe_rows(shards)), stripes.rows(0, shards).size(), megabytes(sent),

@@ -1,5 +1,6 @@
 #include "train/rank_memory.h"
 
+#include <algorithm>
 #include <variant>
 
 #include "comm/collective.h"
@@ -42,7 +43,7 @@ std::int64_t engine_bytes(const device::Network& network, device::Backend& backe
 }  // namespace
 
 RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int ranks, int rank,
-                       std::int64_t threads) {
+                       std::int64_t threads, std::int64_t max_threads) {
   const config::Training& training = blueprint.experiment.training;
   const bool is_lockstep = training.reproducibility == config::Reproducibility::lockstep;
   const Range shards = comm::shards_of_rank(training.shards, ranks, rank);
@@ -55,7 +56,11 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
   memory.data = bytes_of_rows(blueprint.train, keeps_all ? stripes.samples() : stripes.stripe_rows(shards));
   memory.batches = loader_bytes(stripes, shards, blueprint.train.image);
   memory.weights = slab * float_bytes;
-  const int tree_slabs = comm::LocalTree::slabs_needed(shards, training.shards, static_cast<int>(threads));
+  int tree_slabs = 0;  // as many on every rank as the one that needs the most
+  for (int other = 0; other < ranks; ++other)
+    tree_slabs = std::max(tree_slabs,
+                          comm::LocalTree::slabs_needed(comm::shards_of_rank(training.shards, ranks, other),
+                                                        training.shards, static_cast<int>(max_threads)));
   memory.gradients = (tree_slabs + (is_lockstep ? 0 : 1)) * slab * float_bytes;
   memory.optimizer =
       optimizer_slabs(blueprint.experiment.optimizer) * (is_lockstep ? slice : slab) * float_bytes;

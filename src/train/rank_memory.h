@@ -9,10 +9,11 @@ namespace lockstep::train {
 
 /// Bytes that a rank holds while it trains, by purpose. The program itself and its libraries come on top.
 struct RankMemory {
-  std::int64_t data = 0;         ///< stripes of the training and validation sets, with labels
-  std::int64_t batches = 0;      ///< the loaders' slots
-  std::int64_t weights = 0;      ///< the weights' slab
-  std::int64_t gradients = 0;    ///< slabs of the reduction tree and what the exchange receives
+  std::int64_t data = 0;     ///< stripes of the training and validation sets, with labels
+  std::int64_t batches = 0;  ///< the loaders' slots
+  std::int64_t weights = 0;  ///< the weights' slab
+  std::int64_t gradients =
+      0;  ///< slabs of the reduction tree; without the buffers of an exchange by messages
   std::int64_t optimizer = 0;    ///< the state of the rank's slice
   std::int64_t activations = 0;  ///< plans and the workers' activations and scratch
   [[nodiscard]] std::int64_t total() const {
@@ -20,8 +21,9 @@ struct RankMemory {
   }
 };
 
-/// Computed from the blueprint alone, with plans made for their sizes.
+/// Computed from the blueprint alone, with plans made for their sizes. `threads` are this rank's,
+/// `max_threads` the most of any rank.
 RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int ranks, int rank,
-                       std::int64_t threads);
+                       std::int64_t threads, std::int64_t max_threads);
 
 }  // namespace lockstep::train

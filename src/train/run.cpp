@@ -51,8 +51,8 @@ std::unique_ptr<Records> make_records(const config::Experiment& experiment, cons
 }
 
 metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& world, const CoreUse& cores,
-                             const Trainer& trainer, const device::Backend& backend,
-                             const RunFolder& folder) {
+                             const Environment& environment, const Trainer& trainer,
+                             const device::Backend& backend, const RunFolder& folder) {
   const config::Experiment& experiment = blueprint.experiment;
   const bool is_lockstep = experiment.training.reproducibility == config::Reproducibility::lockstep;
   metrics::RunHeader header;
@@ -63,7 +63,8 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
   header.hosts = world.hosts();
   std::sort(header.hosts.begin(), header.hosts.end());
   header.hosts.erase(std::unique(header.hosts.begin(), header.hosts.end()), header.hosts.end());
-  header.threads_per_rank = cores.threads;
+  header.threads_per_rank = *std::min_element(environment.threads.begin(), environment.threads.end());
+  header.max_threads_per_rank = cores.max_threads;
   header.cores_idle = cores.idle;
   header.idle_advice = cores.advice;
   header.device = fmt::format("{}, oneDNN {}", backend.describe(), device::onednn_version());
@@ -113,17 +114,22 @@ void write_results(comm::World& world, const Blueprint& blueprint, std::span<con
   });
 }
 
-/// A training that failed still says so in its folder, if it can. The failure itself is on its way to the
-/// user, so another one on the way is not reported.
-void write_failure(const Records& records, metrics::RunSummary& summary, const Error& error) {
-  summary.status = error.code() == ExitCode::bad_data ? "diverged" : "failed";
-  summary.detail = error.what();
-  try {
-    for (const auto& sink : records.sinks) sink->end(summary);
-    records.folder.write_summary(summary);
-  } catch (const Error&) {
-    return;
-  }
+/// A training that failed still says so in its folder and on the terminal, each if it can: the failure itself
+/// is on its way to the user, so another one on the way is not reported.
+void write_failure(const Records& records, metrics::RunSummary& summary, const std::exception& failure) {
+  const auto* error = dynamic_cast<const Error*>(&failure);
+  summary.status = error != nullptr && error->code() == ExitCode::bad_data ? "diverged" : "failed";
+  summary.detail = failure.what();
+  summary.weights.clear();
+  const auto attempt = [](const auto& work) {
+    try {
+      work();
+    } catch (const std::exception&) {
+      return;
+    }
+  };
+  attempt([&] { records.folder.write_summary(summary); });
+  for (const auto& sink : records.sinks) attempt([&] { sink->end(summary); });
 }
 
 }  // namespace
@@ -161,18 +167,18 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment) 
   metrics::RunSummary summary;
   if (records) {
     summary.folder = records->folder.path();
-    const auto header = header_of(blueprint, world, cores, trainer, *backend, records->folder);
+    const auto header = header_of(blueprint, world, cores, environment, trainer, *backend, records->folder);
     for (const auto& sink : records->sinks) sink->begin(header);
   }
   const Sinks no_sinks;
   summary.startup_seconds = process_age_seconds();
   try {
     trainer.run(records ? records->sinks : no_sinks, summary);
-  } catch (const Error& error) {
-    if (records) write_failure(*records, summary, error);
+    write_results(world, blueprint, trainer.weights(), records.get(), summary);
+  } catch (const std::exception& failure) {
+    if (records) write_failure(*records, summary, failure);
     throw;
   }
-  write_results(world, blueprint, trainer.weights(), records.get(), summary);
   return summary.status == "finished" ? ExitCode::success : ExitCode::preempted;
 }
 

@@ -98,8 +98,4 @@ std::int64_t ShardEngine::bytes() const {
   return total;
 }
 
-std::vector<std::string> ShardEngine::implementations() const {
-  return plans_.empty() ? std::vector<std::string>{} : plans_.front().plan->implementations();
-}
-
 }  // namespace lockstep::train

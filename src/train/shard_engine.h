@@ -34,8 +34,6 @@ class ShardEngine {
 
   /// Bytes of plans and of all workers' runners.
   [[nodiscard]] std::int64_t bytes() const;
-  /// What computes each node, for a full shard.
-  [[nodiscard]] std::vector<std::string> implementations() const;
 
  private:
   struct SizedPlan {

@@ -1,26 +1,34 @@
 #include "train/signals.h"
 
+#include <atomic>
 #include <csignal>
 #include <initializer_list>
 
 namespace lockstep::train {
 namespace {
 
-volatile std::sig_atomic_t stop_requested = 0;
+std::atomic<bool> stop_requested = false;
+static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may set the flag");
 
-void request_stop(int /*signal*/) {
-  stop_requested = 1;
+void request_stop(int signal) {
+  if (stop_requested.exchange(true) && signal != SIGUSR1) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
 }
 
 }  // namespace
 
-void watch_signals() {
-  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, request_stop);
+void ignore_write_signals() {
   for (const int signal : {SIGPIPE, SIGXFSZ}) std::signal(signal, SIG_IGN);
 }
 
+void watch_stop_signals() {
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, request_stop);
+}
+
 bool stop_was_requested() {
-  return stop_requested != 0;
+  return stop_requested;
 }
 
 }  // namespace lockstep::train

@@ -2,10 +2,13 @@
 
 namespace lockstep::train {
 
-/// From now on SIGINT, SIGTERM and SIGUSR1 only set a flag, which training looks at once a step. SIGPIPE and
-/// SIGXFSZ are ignored, so that a closed pipe and a file-size limit are errors of the write and not the end
-/// of the process.
-void watch_signals();
+/// From now on a closed pipe and a file-size limit (SIGPIPE, SIGXFSZ) are errors of the write, and not the
+/// end of the process.
+void ignore_write_signals();
+
+/// From now on the first SIGINT, SIGTERM or SIGUSR1 only sets a flag, which training looks at once a step. A
+/// second SIGINT or SIGTERM ends the process as if nobody watched, for whoever cannot wait.
+void watch_stop_signals();
 
 /// Whether one of them has come.
 bool stop_was_requested();

@@ -1,26 +1,52 @@
 #include "train/status.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
 namespace lockstep::train {
 namespace {
 
-constexpr double fixed_point = 1 << 20;
-/// Of one rank, so that sums over thousands of ranks stay in range.
-constexpr double largest_loss = 1e9;
+/// A loss as two integers, whose sums over ranks need no order: a fine one for what people want to see, and
+/// one that also holds the losses of a training that is on its way to infinity.
+constexpr double fine_unit = 0x1p-20;
+constexpr double largest_fine = 1e6;
+constexpr double largest_coarse = 1e14;  // thousands of ranks' stay in range
+
+std::int64_t fine(double loss) {
+  return std::llround(std::clamp(loss, -largest_fine, largest_fine) / fine_unit);
+}
+std::int64_t coarse(double loss) {
+  return std::llround(std::clamp(loss, -largest_coarse, largest_coarse));
+}
+
+double loss_of(std::int64_t fine_sum, std::int64_t coarse_sum) {
+  const auto large = static_cast<double>(coarse_sum);
+  return std::abs(large) < largest_fine ? static_cast<double>(fine_sum) * fine_unit : large;
+}
 
 }  // namespace
 
 StepStatus share_status(comm::World& world, const RankStatus& own) {
-  const bool finite = std::isfinite(own.totals.loss) && std::abs(own.totals.loss) < largest_loss;
-  enum Field : std::size_t { stop, failed, diverged, not_finite, loss, correct, samples, fields };
+  const bool finite = std::isfinite(own.totals.loss);
+  enum Field : std::size_t {
+    stop,
+    failed,
+    diverged,
+    not_finite,
+    fine_loss,
+    coarse_loss,
+    correct,
+    samples,
+    fields
+  };
   std::array<std::int64_t, fields> values{};
   values[stop] = own.stop_requested ? 1 : 0;
   values[failed] = own.failure ? 1 : 0;
   values[diverged] = own.diverged ? 1 : 0;
   values[not_finite] = finite ? 0 : 1;
-  values[loss] = finite ? std::llround(own.totals.loss * fixed_point) : 0;
+  values[fine_loss] = finite ? fine(own.totals.loss) : 0;
+  values[coarse_loss] = finite ? coarse(own.totals.loss) : 0;
   values[correct] = own.totals.correct;
   values[samples] = own.totals.samples;
   world.sum(values);
@@ -35,7 +61,7 @@ StepStatus share_status(comm::World& world, const RankStatus& own) {
                     .correct = values[correct],
                     .samples = values[samples]};
   if (values[not_finite] == 0 && values[samples] > 0)
-    status.loss = static_cast<double>(values[loss]) / fixed_point / static_cast<double>(values[samples]);
+    status.loss = loss_of(values[fine_loss], values[coarse_loss]) / static_cast<double>(values[samples]);
   return status;
 }
 

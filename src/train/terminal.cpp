@@ -30,6 +30,21 @@ std::string contents(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+/// Whether a variable was set, and not empty, when this process was started. Not getenv(): without mpirun,
+/// MPI plays it and sets the same variables by itself.
+bool was_started_with(std::string_view variable) {
+  const std::string environment = contents("/proc/self/environ");  // "NAME=value", each with a zero behind it
+  std::size_t begin = 0;
+  while (begin < environment.size()) {
+    const std::size_t end = std::min(environment.find('\0', begin), environment.size());
+    const std::string_view entry = std::string_view(environment).substr(begin, end - begin);
+    if (entry.starts_with(variable) && entry.size() > variable.size() + 1 && entry[variable.size()] == '=')
+      return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
 struct Process {
   pid_t parent = 0;
   std::string name;  // of its program, at most 15 characters
@@ -104,7 +119,7 @@ Terminal::Terminal(io::FileDescriptor descriptor) : descriptor_(std::move(descri
 
 Terminal Terminal::of_standard_output() {
   if (::isatty(STDOUT_FILENO) == 0) return {};
-  const bool under_mpirun = is_set("OMPI_COMM_WORLD_RANK") || is_set("PMIX_RANK");
+  const bool under_mpirun = was_started_with("OMPI_COMM_WORLD_RANK") || was_started_with("PMIX_RANK");
   if (!under_mpirun) return Terminal(io::FileDescriptor(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)));
   const std::optional<pid_t> mpirun = forwarding_mpirun();
   if (!mpirun || !forwards_plainly(*mpirun)) return {};

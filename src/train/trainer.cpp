@@ -90,7 +90,8 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary) {
     if (record.val_accuracy && (!summary.best || *record.val_accuracy > summary.best->val_accuracy))
       summary.best = record;
     summary.seconds = seconds_since(run_started_);
-    if (end.stop_requested && epoch < blueprint_.experiment.training.epochs) {
+    const bool stop = end.stop_requested || share_status(world_, own_status()).stop_requested;
+    if (stop && epoch < blueprint_.experiment.training.epochs) {
       summary.status = stopped_by_signal;
       summary.detail = fmt::format("after epoch {}", epoch);
       return;
@@ -105,16 +106,16 @@ Trainer::EpochEnd Trainer::train_epoch(std::int64_t epoch, const Sinks& sinks, m
   epoch_correct_ = epoch_samples_ = 0;
   meter_.reset();
   loader_.start(epoch);
-  for (std::int64_t step = 0; step < stripes_.steps(); ++step) {
-    const StepStatus status = train_step(epoch, step);
+  std::int64_t step = 0;
+  bool stop = false;
+  while (step < stripes_.steps() && !stop) {
+    stop = train_step(epoch, step).stop_requested;
     ++summary.steps_done;
-    report_step(epoch, step, sinks);
-    const bool is_last_step = step + 1 == stripes_.steps();
-    if (status.stop_requested && !is_last_step) return {.whole = false, .stop_requested = true};
+    report_step(epoch, step++, sinks);
   }
-  const StepStatus status = share_status(world_, own_status());  // of the last update
-  if (status.diverged) fail_diverged(epoch + 1, 0, status);
-  return {.whole = true, .stop_requested = status.stop_requested};
+  const StepStatus status = share_status(world_, own_status());
+  if (status.diverged) fail_diverged(epoch, step, status);  // in the last update
+  return {.whole = step == stripes_.steps(), .stop_requested = stop || status.stop_requested};
 }
 
 RankStatus Trainer::own_status() const {

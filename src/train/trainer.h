@@ -44,7 +44,6 @@ class Trainer {
 
   [[nodiscard]] std::span<const float> weights() const { return weights_; }
   [[nodiscard]] const comm::Collective& collective() const { return *collective_; }
-  [[nodiscard]] std::vector<std::string> implementations() const { return engine_.implementations(); }
 
  private:
   using Clock = std::chrono::steady_clock;

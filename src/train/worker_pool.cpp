@@ -1,6 +1,9 @@
 #include "train/worker_pool.h"
 
+#include <system_error>
+
 #include "base/check.h"
+#include "base/error.h"
 
 namespace lockstep::train {
 namespace {
@@ -22,11 +25,22 @@ WorkerPool::WorkerPool(int workers, void (*prepare)()) : failures_(static_cast<s
   check(workers >= 1, "a pool has a worker");
   prepare();
   threads_.reserve(static_cast<std::size_t>(workers - 1));
-  for (int worker = 1; worker < workers; ++worker)
-    threads_.emplace_back([this, worker, prepare] { serve(worker, prepare); });
+  try {
+    for (int worker = 1; worker < workers; ++worker)
+      threads_.emplace_back([this, worker, prepare] { serve(worker, prepare); });
+  } catch (const std::system_error& error) {
+    const std::size_t started = threads_.size() + 1;
+    join_all();
+    fail(ExitCode::internal, "only {} of {} threads could be started ({}): lower device.threads", started,
+         workers, error.what());
+  }
 }
 
 WorkerPool::~WorkerPool() {
+  join_all();
+}
+
+void WorkerPool::join_all() {
   closing_.store(true, std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <exception>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace lockstep::train {
@@ -14,7 +15,8 @@ namespace lockstep::train {
 /// workers spin for a moment between pieces before they sleep.
 class WorkerPool {
  public:
-  /// `prepare` runs once on each thread that the pool starts, and on the calling thread.
+  /// `prepare` runs once on each thread that the pool starts, and on the calling thread. Throws
+  /// Error(internal) when the system gives no more threads.
   WorkerPool(int workers, void (*prepare)());
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -33,6 +35,7 @@ class WorkerPool {
 
  private:
   using Call = void (*)(void* context, int worker);
+  void join_all();
   void run_erased(Call call, void* context);
   void serve(int worker, void (*prepare)());
   void run_one(int worker) noexcept;

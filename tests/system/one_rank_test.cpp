@@ -34,7 +34,10 @@ class OneRankTest : public SystemTest {
     const std::string script = fmt::format(
         "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]\nthen {}\nelse cd others\nfi\nexec \"$@\"", what_rank_1_does);
     return run(train_shipped("mnist_softmax", "data.h5", into("run", overrides)),
-               {.ranks = 3, .wrapper = {"sh", "-c", script, "sh"}, .folder = folder()});
+               {.ranks = 3,
+                .wrapper = {"sh", "-c", script, "sh"},
+                .folder = folder(),
+                .environment = {{"TMPDIR", folder()}}});  // MPI may not get to remove its own files
   }
   const std::string rank_1 = "rank 1 on " + this_host();
 };

@@ -23,7 +23,9 @@ class SignalsTest : public SystemTest {
   [[nodiscard]] ProcessResult train_until(int signal, int ranks) const {
     const auto has_epoch = [&] { return contents(metrics()).find("\n1,") != std::string::npos; };
     return run(train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1000000"})),
-               {.ranks = ranks, .started = [&](pid_t process) {
+               {.ranks = ranks,
+                .environment = {{"TMPDIR", folder()}},  // MPI may not get to remove its own files
+                .started = [&](pid_t process) {
                   EXPECT_TRUE(wait_until(has_epoch)) << "the training does not start";
                   kill(process, signal);
                 }});

@@ -58,6 +58,17 @@ TEST(StatusOnRanks, MeansAreOverAllRanks) {
   EXPECT_EQ(status.samples, 10 * ranks);
 }
 
+TEST(StatusOnRanks, ALargeLossIsNoDivergenceOnAnyNumberOfRanks) {
+  comm::World world;
+  for (const double large : {1e7, 1e9, 1e12}) {
+    RankStatus own;
+    own.totals = {.loss = large * (world.rank() + 1), .correct = 0, .samples = 16};
+    const StepStatus status = share_status(world, own);
+    ASSERT_TRUE(status.loss.has_value());
+    EXPECT_NEAR(*status.loss / (large * (world.size() + 1) / 2 / 16), 1, 1e-6);
+  }
+}
+
 TEST(StatusOnRanks, WhatOneRankKnowsAllLearn) {
   comm::World world;
   for (int who = 0; who < world.size(); ++who) {
