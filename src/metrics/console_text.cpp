@@ -31,7 +31,7 @@ std::string header_line(std::string_view name, std::string_view value, bool colo
 
 /// "2 threads", "2 to 3 threads".
 std::string threads_text(const RunHeader& header) {
-  const std::string most = counted(std::max(header.max_threads_per_rank, header.threads_per_rank), "thread");
+  std::string most = counted(std::max(header.max_threads_per_rank, header.threads_per_rank), "thread");
   if (header.max_threads_per_rank <= header.threads_per_rank) return most;
   return fmt::format("{} to {}", grouped(header.threads_per_rank), most);
 }
