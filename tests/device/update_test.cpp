@@ -113,7 +113,7 @@ TEST(Update, notices_what_is_not_finite_wherever_it_is) {
   const SgdArguments momentum{.learning_rate = 0.1F, .momentum = 0.9F};
   const SgdArguments nesterov{.learning_rate = 0.1F, .momentum = 0.9F, .nesterov = true};
   const AdamWArguments adamw{.learning_rate = 0.1F, .beta1 = 0.9F, .beta2 = 0.9F, .epsilon = 1e-8F};
-  const auto update = [&](std::vector<float> w, const std::vector<float>& g) {
+  const auto update = [&](const std::vector<float>& w, const std::vector<float>& g) {
     std::vector<bool> finite;
     std::vector<float> state1(count);
     std::vector<float> state2(count);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "io/atomic_file.h"
 #include "io/error_of.h"
@@ -105,7 +106,8 @@ TEST_F(GzipFileTest, RefusesOtherBytesAfterTheEnd) {
 }
 
 TEST_F(GzipFileTest, BoundsWhatAFileCanUnpackTo) {
-  const std::string packed = gzip(std::string(10'000'000, '\0'));
+  const std::vector<char> zeros(10'000'000);
+  const std::string packed = gzip({zeros.data(), zeros.size()});
   write_file(path_, packed);
   const GzipFile file(path_);
   EXPECT_GE(file.most_bytes(), 10'000'000);
