@@ -130,37 +130,38 @@ Allocations stop_watching() {
 
 }  // namespace lockstep::testing
 
+// Parameters have the names of the C library's declarations.
 extern "C" {
 
-void* malloc(std::size_t bytes) {
+void* malloc(std::size_t size) {
   lockstep::testing::note_allocation();
-  return __libc_malloc(bytes);
+  return __libc_malloc(size);
 }
 
-void* calloc(std::size_t count, std::size_t bytes) {
+void* calloc(std::size_t nmemb, std::size_t size) {
   lockstep::testing::note_allocation();
-  return __libc_calloc(count, bytes);
+  return __libc_calloc(nmemb, size);
 }
 
-void* realloc(void* memory, std::size_t bytes) {
+void* realloc(void* ptr, std::size_t size) {
   lockstep::testing::note_allocation();
-  return __libc_realloc(memory, bytes);
+  return __libc_realloc(ptr, size);
 }
 
-void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
   lockstep::testing::note_allocation();
-  return __libc_memalign(alignment, bytes);
+  return __libc_memalign(alignment, size);
 }
 
-void* memalign(std::size_t alignment, std::size_t bytes) {
+void* memalign(std::size_t alignment, std::size_t size) {
   lockstep::testing::note_allocation();
-  return __libc_memalign(alignment, bytes);
+  return __libc_memalign(alignment, size);
 }
 
-int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) {
+int posix_memalign(void** memptr, std::size_t alignment, std::size_t size) {
   lockstep::testing::note_allocation();
-  *memory = __libc_memalign(alignment, bytes);
-  return *memory == nullptr ? ENOMEM : 0;
+  *memptr = __libc_memalign(alignment, size);
+  return *memptr == nullptr ? ENOMEM : 0;
 }
 
 }  // extern "C"

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <cstdio>
+#include <exception>
 
 #include <csignal>
 #include <cstdlib>
@@ -107,7 +109,8 @@ TEST_F(RunFolderTest, RacingProcessesGetFoldersOfTheirOwn) {
           std::ofstream(folder.experiment(), std::ios::app) << "one\n";
           ++made;
         }
-      } catch (...) {
+      } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s\n", error.what());
       }
       ::_exit(made);
     }
