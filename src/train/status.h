@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
-#include <string>
 
 #include "comm/world.h"
 #include "device/backend.h"
@@ -22,8 +21,8 @@ struct RankStatus {
 struct StepStatus {
   bool stop_requested = false;
   bool diverged = false;
-  /// Means over the step's samples of all ranks, for display: summed in fixed point, so that they need no
-  /// order. No loss if it is not finite on some rank.
+  /// The mean over the step's samples of all ranks, for display: its last digits depend on the number of
+  /// ranks. None if the loss is not finite on some rank.
   std::optional<double> loss;
   std::int64_t correct = 0;
   std::int64_t samples = 0;
