@@ -1,9 +1,10 @@
 #include "metrics/console.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cerrno>
 #include <system_error>
 #include <utility>
 
@@ -16,6 +17,8 @@ namespace {
 
 constexpr double seconds_between_updates = 0.1;
 constexpr int usual_columns = 80;
+constexpr std::chrono::milliseconds at_once(0), farewell(2000);
+constexpr std::size_t most_kept = std::size_t{1} << 20U;  // some 10 000 rows
 
 double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -24,32 +27,40 @@ double steady_seconds() {
 }  // namespace
 
 Console::Console(int descriptor, ConsoleOptions options)
-    : descriptor_(descriptor), options_(std::move(options)) {
+    : terminal_(without_blocking(descriptor)),
+      descriptor_(terminal_ ? terminal_.get() : descriptor),
+      is_terminal_(::isatty(descriptor) != 0),
+      options_(std::move(options)) {
   if (!options_.now) options_.now = steady_seconds;
   if (!options_.width) options_.width = [] { return 0; };
 }
 
 Console::~Console() {
-  if (live_ > 0) write(erased());
+  print(erased(), at_the_end());
 }
 
 void Console::begin(const RunHeader& header) {
   has_validation_ = header.val_samples > 0;
-  write(header_text(header, options_.colour));
+  print(header_text(header, options_.colour), of_a_row());
 }
 
 void Console::step(const StepRecord& record) {
-  if (!options_.progress || broken_) return;
+  print_kept(at_once);
+  if (!options_.progress || broken_ || !kept_.empty()) return;
   const double now = options_.now();
   if (last_update_ && now - *last_update_ < seconds_between_updates) return;
   last_update_ = now;
-  const std::string line = progress_text(record, static_cast<std::size_t>(columns()));
-  std::string text = "\r" + line;
+  draw(progress_text(record, static_cast<std::size_t>(columns())));
+}
+
+void Console::draw(std::string_view line) {
+  std::string text = fmt::format("\r{}", line);
   // Blanks over what is left of a longer line, rather than an escape sequence: every terminal knows them.
   const std::size_t visible = std::min(live_, static_cast<std::size_t>(columns()));
   if (visible > line.size()) text.append(visible - line.size(), ' ');
-  live_ = line.size();
-  write(text);
+  const auto [count, error] = quiet_write(descriptor_, text, at_once);
+  live_ = error == 0 ? line.size() : std::max(live_, line.size());  // a part of it may be there
+  note(error);
 }
 
 void Console::epoch(const EpochRecord& record) {
@@ -57,23 +68,44 @@ void Console::epoch(const EpochRecord& record) {
   if (!std::exchange(has_heads_, true)) text += heads_text(has_validation_, options_.colour);
   text += row_text(record, has_validation_);
   live_ = 0;
-  write(text);
+  print(text, of_a_row());
 }
 
 void Console::end(const RunSummary& summary) {
   const std::string text = erased() + summary_text(summary, options_.colour);
   live_ = 0;
-  write(text);
+  print(text, at_the_end());
+  kept_.clear();  // given up
 }
 
-void Console::write(std::string_view text) {
-  if (broken_) return;
-  if (const int error = quiet_write(descriptor_, text); error != 0) {
-    broken_ = true;
-    log::warning(
-        "standard output cannot be written: {}; the training goes on, and its run folder has the metrics",
-        std::generic_category().message(error));
-  }
+void Console::print(std::string_view text, Patience patience) {
+  if (broken_ || kept_.size() > most_kept) return;
+  kept_ += text;
+  print_kept(patience);
+}
+
+void Console::print_kept(Patience patience) {
+  if (kept_.empty()) return;
+  const auto [count, error] = quiet_write(descriptor_, kept_, patience);
+  kept_.erase(0, count);
+  note(error);
+}
+
+void Console::note(int error) {
+  if (error == 0 || error == EAGAIN) return;
+  broken_ = true;
+  kept_.clear();
+  log::warning(
+      "standard output cannot be written: {}; the training goes on, and its run folder has the metrics",
+      std::generic_category().message(error));
+}
+
+Console::Patience Console::of_a_row() const {
+  return is_terminal_ ? Patience(at_once) : std::nullopt;
+}
+
+Console::Patience Console::at_the_end() const {
+  return is_terminal_ ? Patience(farewell) : std::nullopt;
 }
 
 int Console::columns() const {

@@ -1,10 +1,15 @@
 #include "metrics/quiet_write.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
 #include <csignal>
+#include <cstdio>
 #include <ctime>
 
 namespace lockstep::metrics {
@@ -46,28 +51,53 @@ class SignalsHeld {
   bool was_pending_ = false;
 };
 
-/// Waits until a non-blocking descriptor takes more. Terminals shared with other programs can be
-/// non-blocking.
-bool wait_until_writable(int descriptor) noexcept {
-  pollfd waited{.fd = descriptor, .events = POLLOUT, .revents = 0};
-  return ::poll(&waited, 1, -1) >= 0 || errno == EINTR;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+/// Waits until a descriptor has room, or is broken; false if the time is up.
+bool wait_until_writable(int descriptor, std::optional<Clock::time_point> end) noexcept {
+  for (;;) {
+    const auto left = end ? std::max(std::chrono::ceil<milliseconds>(*end - Clock::now()), milliseconds(0))
+                          : milliseconds(-1);
+    pollfd waited{.fd = descriptor, .events = POLLOUT, .revents = 0};
+    const int ready = ::poll(&waited, 1, static_cast<int>(left.count()));
+    if (ready >= 0 || errno != EINTR) return ready != 0;
+  }
+}
+
+/// A terminal can have room, but not for a line's end, which it makes two characters of.
+void wait_a_little() noexcept {
+  constexpr timespec five_milliseconds{.tv_sec = 0, .tv_nsec = 5'000'000};
+  nanosleep(&five_milliseconds, nullptr);
 }
 
 }  // namespace
 
-int quiet_write(int descriptor, std::string_view text) noexcept {
+Written quiet_write(int descriptor, std::string_view text, std::optional<milliseconds> patience) noexcept {
   const SignalsHeld held;
-  while (!text.empty()) {
-    const ssize_t count = ::write(descriptor, text.data(), text.size());
-    if (count >= 0) {
-      text.remove_prefix(static_cast<std::size_t>(count));
-    } else if (errno == EAGAIN) {
-      if (!wait_until_writable(descriptor)) return errno;
+  const auto end = patience ? std::optional(Clock::now() + *patience) : std::nullopt;
+  std::size_t done = 0;
+  while (done < text.size()) {
+    if (!wait_until_writable(descriptor, end)) return {done, EAGAIN};
+    const std::size_t piece = std::min<std::size_t>(text.size() - done, PIPE_BUF);
+    const ssize_t count = ::write(descriptor, text.data() + done, piece);
+    if (count > 0) {
+      done += static_cast<std::size_t>(count);
+    } else if (count == 0 || errno == EAGAIN) {
+      if (end && Clock::now() >= *end) return {done, EAGAIN};
+      wait_a_little();
     } else if (errno != EINTR) {
-      return errno;
+      return {done, errno};
     }
   }
-  return 0;
+  return {done, 0};
+}
+
+io::FileDescriptor without_blocking(int descriptor) noexcept {
+  if (::isatty(descriptor) == 0) return {};
+  std::array<char, 32> path{};  // "/proc/self/fd/2147483647"
+  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", descriptor);
+  return io::FileDescriptor(::open(path.data(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
 }
 
 }  // namespace lockstep::metrics

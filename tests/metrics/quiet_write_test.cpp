@@ -39,7 +39,9 @@ TEST(QuietWrite, WritesAllEvenIfThePipeIsFullAndNonBlocking) {
       if (count < 0) std::this_thread::yield();
     }
   });
-  EXPECT_EQ(quiet_write(pipe.in.get(), text), 0);
+  const Written written = quiet_write(pipe.in.get(), text);
+  EXPECT_EQ(written.count, text.size());
+  EXPECT_EQ(written.error, 0);
   reader.join();
   EXPECT_EQ(received, text);
 }
@@ -48,7 +50,7 @@ TEST(QuietWrite, LeavesNoSignalBehind) {
   Pipe pipe;
   pipe.out.reset();
   const auto before = std::signal(SIGPIPE, SIG_DFL);
-  EXPECT_EQ(quiet_write(pipe.in.get(), "a"), EPIPE);
+  EXPECT_EQ(quiet_write(pipe.in.get(), "a").error, EPIPE);
   sigset_t pending, mask;
   sigpending(&pending);
   pthread_sigmask(SIG_BLOCK, nullptr, &mask);
@@ -65,7 +67,7 @@ TEST(QuietWrite, KeepsASignalThatWasThereBefore) {
   sigaddset(&blocked, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &blocked, &before);
   std::raise(SIGPIPE);
-  EXPECT_EQ(quiet_write(pipe.in.get(), "a"), EPIPE);
+  EXPECT_EQ(quiet_write(pipe.in.get(), "a").error, EPIPE);
   sigpending(&pending);
   EXPECT_EQ(sigismember(&pending, SIGPIPE), 1);
   const timespec at_once{};
@@ -73,9 +75,22 @@ TEST(QuietWrite, KeepsASignalThatWasThereBefore) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+TEST(QuietWrite, FillsAPipeThatNobodyReadsAndSaysHowFarItCame) {
+  for (const int flags : {0, O_NONBLOCK}) {
+    const Pipe pipe(flags);
+    const auto capacity = static_cast<std::size_t>(::fcntl(pipe.in.get(), F_GETPIPE_SZ));
+    const std::string text(capacity + 1, 'x');
+    const Written written = quiet_write(pipe.in.get(), text, std::chrono::milliseconds(10));
+    EXPECT_EQ(written.count, capacity);
+    EXPECT_EQ(written.error, EAGAIN);
+  }
+}
+
 TEST(QuietWrite, ReturnsTheReason) {
-  EXPECT_EQ(quiet_write(-1, "a"), EBADF);
-  EXPECT_EQ(quiet_write(-1, ""), 0);
+  constexpr int closed = 1'000'000;
+  EXPECT_EQ(quiet_write(closed, "a").error, EBADF);
+  EXPECT_EQ(quiet_write(closed, "a", std::chrono::milliseconds(0)).error, EBADF);
+  EXPECT_EQ(quiet_write(closed, "").error, 0);
 }
 
 }  // namespace
