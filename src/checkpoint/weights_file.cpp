@@ -41,9 +41,6 @@ void write_tensor(const hdf5::NewFile& file, const Parameter& parameter, std::sp
   check(parameter.name.find('/') == std::string::npos, "names of parameters hold no '/'");
   const auto dataset = hdf5::create_array(file, path_in_file(parameter), DType::f32, parameter.shape);
   hdf5::write_rows(file, dataset, DType::f32, parameter.shape, rows_of(parameter), values.data());
-  // What the library still buffers is written here, where a full disk is an error, not when the handle is
-  // closed.
-  if (H5Dflush(dataset.get()) < 0) file.fail_to_write();
   hdf5::write_attribute(file, dataset.get(), "checksum", io::hash_text(std::as_bytes(values)));
 }
 

@@ -33,8 +33,8 @@ struct ShardInput {
 ///
 /// Not every NaN or infinity shows in the loss: libraries' ReLU (alone or behind a convolution) and
 /// max-pooling turn a NaN into a number. So a finite loss proves nothing; what does is that the updates below
-/// look at every gradient and every new weight. A NaN or +infinity among the outputs themselves always gives
-/// a loss that is not finite.
+/// look at every gradient, every new weight and the optimizer's state. A NaN or +infinity among the outputs
+/// themselves always gives a loss that is not finite.
 class ShardRunner {
  public:
   virtual ~ShardRunner() = default;
@@ -93,8 +93,8 @@ class Backend {
                                                    Mode mode) = 0;
 
   /// Element by element, so any cut of the slab gives the same bits, on any processor. Return false when a
-  /// gradient or a new weight is not finite (the update is applied all the same). Velocity and moments start
-  /// as zeros.
+  /// gradient, a new weight or a new velocity or moment is not finite (the update is applied all the same).
+  /// Velocity and moments start as zeros.
   virtual bool sgd_update(const SgdArguments& arguments, std::span<float> weights,
                           std::span<const float> gradient, std::span<float> velocity) = 0;
   virtual bool adamw_update(const AdamWArguments& arguments, std::span<float> weights,

@@ -72,7 +72,8 @@ class Array {
 /// Makes a contiguous data set of little-endian numbers in a new file.
 Dataset create_array(const NewFile& file, const std::string& name, DType type, const Shape& shape);
 
-/// Writes rows of a data set of `type` and `shape` from memory in C order.
+/// Writes rows of a data set of `type` and `shape` from memory in C order. Hands them to the operating
+/// system: a full disk is an error here, as it would not be when the data set is closed.
 void write_rows(const NewFile& file, const Dataset& dataset, DType type, const Shape& shape, Range rows,
                 const void* values);
 

@@ -20,8 +20,8 @@ class Optimizer {
   /// Sets what is the same for all elements of a step. Steps count from 1 over the whole training.
   virtual void begin_step(std::int64_t step, double learning_rate) = 0;
   /// Updates floats [first, first + weights.size()) of the slab, within the slice, from their mean gradient.
-  /// Threads may call it at once for disjoint ranges. False when a gradient or a new weight is not finite.
-  /// Allocates nothing.
+  /// Threads may call it at once for disjoint ranges. False when a gradient, a new weight or new state is not
+  /// finite. Allocates nothing.
   virtual bool update(std::int64_t first, std::span<float> weights, std::span<const float> gradient) = 0;
   /// The state, for checkpoints: named slabs ("velocity"; "moment1", "moment2"), each of slice.size() floats.
   /// SGD without momentum has none.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -12,9 +13,12 @@ namespace {
 
 constexpr std::int64_t nowhere = std::numeric_limits<std::int64_t>::max();
 
-/// Orders findings by place, the gradient before the weight that it spoilt.
+constexpr std::array described{"the gradient of", "a new weight in", "the optimizer state of"};  // by Where
+constexpr auto kinds = static_cast<std::int64_t>(described.size());
+
+/// Orders findings by place, and at one place as Where does.
 std::int64_t encode(const std::optional<NotFinite>& found) {
-  return found ? 2 * found->offset + (found->in_gradient ? 0 : 1) : nowhere;
+  return found ? kinds * found->offset + static_cast<std::int64_t>(found->where) : nowhere;
 }
 
 std::int64_t lowest_of_all_ranks(comm::World& world, std::int64_t own) {
@@ -34,8 +38,8 @@ void throw_divergence(comm::World& world, const Parameters& parameters, const Di
   const std::int64_t found = lowest_of_all_ranks(world, encode(own));
   const std::string what = found == nowhere
                                ? "the loss"
-                               : fmt::format("{} {}", found % 2 == 0 ? "the gradient of" : "a new weight in",
-                                             parameters.at_offset(found / 2).name);
+                               : fmt::format("{} {}", described.at(static_cast<std::size_t>(found % kinds)),
+                                             parameters.at_offset(found / kinds).name);
   const std::string loss = where.last_good_loss ? fmt::format("{:.4g}", *where.last_good_loss) : "none";
   world.agree([&] {
     fail(ExitCode::bad_data,

@@ -8,10 +8,13 @@
 
 namespace lockstep::train {
 
-/// A number that is not finite, met by a rank while updating its part of the weights.
+/// A number that is not finite, left behind or met by a rank's update of its part of the weights.
 struct NotFinite {
-  std::int64_t offset = 0;   ///< in the slab
-  bool in_gradient = false;  ///< else in a new weight
+  /// In the order in which one spoils the next.
+  enum class Where : std::uint8_t { gradient, weight, optimizer_state };
+
+  std::int64_t offset = 0;  ///< in the slab
+  Where where = Where::gradient;
 };
 
 /// Where a training went wrong.

@@ -4,19 +4,17 @@
 #include <array>
 #include <cmath>
 
+#include "base/check.h"
 #include "tensor/parameters.h"
 
 namespace lockstep::train {
 namespace {
 
-std::optional<NotFinite> locate(std::span<const float> gradient, std::span<const float> weights,
-                                std::int64_t first) {
-  for (const auto& [values, in_gradient] : {std::pair{gradient, true}, std::pair{weights, false}}) {
-    const auto bad =
-        std::find_if_not(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
-    if (bad != values.end()) return NotFinite{first + (bad - values.begin()), in_gradient};
-  }
-  return std::nullopt;
+std::optional<std::int64_t> first_not_finite(std::span<const float> values) {
+  const auto bad =
+      std::find_if_not(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  if (bad == values.end()) return std::nullopt;
+  return bad - values.begin();
 }
 
 }  // namespace
@@ -50,9 +48,24 @@ std::optional<NotFinite> Updater::update_range(Range floats, float samples, std:
   for (std::int64_t first = floats.begin; first < floats.end; first += Parameters::block) {
     const auto block = weights.subspan(static_cast<std::size_t>(first), gradient.size());
     reducer_.mean(first, samples, gradient);
-    if (!optimizer_.update(first, block, gradient) && !found) found = locate(gradient, block, first);
+    if (!optimizer_.update(first, block, gradient) && !found) found = locate(first, gradient, block);
   }
   return found;
+}
+
+/// What made the optimizer refuse the block at `first`: the same whoever owns it, as a block is never cut.
+NotFinite Updater::locate(std::int64_t first, std::span<const float> gradient,
+                          std::span<const float> weights) {
+  using Where = NotFinite::Where;
+  if (const auto at = first_not_finite(gradient)) return {first + *at, Where::gradient};
+  if (const auto at = first_not_finite(weights)) return {first + *at, Where::weight};
+  std::optional<std::int64_t> lowest;
+  const auto in_slice = static_cast<std::size_t>(first - reducer_.owned().begin);
+  for (const optim::Optimizer::State& state : optimizer_.state())
+    if (const auto at = first_not_finite(state.values.subspan(in_slice, weights.size())))
+      lowest = std::min(lowest.value_or(*at), *at);
+  check(lowest.has_value(), "an optimizer refuses only what is not finite");
+  return {first + *lowest, Where::optimizer_state};
 }
 
 }  // namespace lockstep::train

@@ -18,12 +18,13 @@ class Updater {
   Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, WorkerPool& workers);
 
   /// Collective; call Optimizer::begin_step before. Returns the first number in this rank's part that is not
-  /// finite, in which case the weights are spoilt.
+  /// finite, in which case weights or state are spoilt.
   std::optional<NotFinite> apply(std::span<const comm::Partial> partials, std::int64_t samples,
                                  std::span<float> weights);
 
  private:
   std::optional<NotFinite> update_range(Range floats, float samples, std::span<float> weights);
+  NotFinite locate(std::int64_t first, std::span<const float> gradient, std::span<const float> weights);
 
   comm::GradientReducer& reducer_;
   optim::Optimizer& optimizer_;

@@ -146,6 +146,22 @@ TEST(problems, layer_names_cannot_look_like_an_index) {
   EXPECT_THAT(problems_of(minimal_with("model", "model: [relu: {name: a.b}]")), SizeIs(1));
 }
 
+// They become names of data sets in files of weights.
+TEST(problems, layer_names_are_plain) {
+  for (const char* good : {"a", "Conv-1_b", "x_"})
+    EXPECT_THAT(
+        problems_of(minimal_with("model", "model: [dense: {units: 3, name: " + std::string(good) + "}]")),
+        IsEmpty())
+        << good;
+  for (const char* bad : {"a/b", "/", "..", ".", "a.b", "-a", "_a", "1", "a b", "ü", "\"a\\nb\"", "\"a\\0b\"",
+                          "\"\\e[31m\"", "\"\\x7f\"", "''", "~", "[a]"})
+    EXPECT_THAT(
+        problems_of(minimal_with("model", "model: [dense: {units: 3, name: " + std::string(bad) + "}]")),
+        ElementsAre(HasSubstr("x.yaml:3:33: model.0.name must be a name of letters, digits, '_' and '-' "
+                              "that begins with a letter")))
+        << bad;
+}
+
 TEST(problems, paths_are_text) {
   for (const char* bad : {"''", "' a'", "'a '", "\"a\\nb\"", "~", "[a]"})
     EXPECT_THAT(problems_of(minimal + "output: {dir: " + bad + "}\n"),

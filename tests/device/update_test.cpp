@@ -140,5 +140,36 @@ TEST(Update, notices_what_is_not_finite_wherever_it_is) {
   }
 }
 
+// The gradients are finite, their squares are not.
+TEST(Update, notices_state_that_overflows_wherever_it_is) {
+  const auto backend = device::make_cpu_backend();
+  constexpr std::size_t count = 37;
+  for (std::size_t place = 0; place < count; ++place) {
+    std::vector<float> gradient(count, 1.0F);
+    std::vector<float> w(count, 1.0F);
+    std::vector<float> m(count);
+    std::vector<float> v(count);
+    const AdamWArguments adamw{.learning_rate = 0.1F, .beta1 = 0.9F, .beta2 = 0.9F, .epsilon = 1e-8F};
+    gradient[place] = -1e25F;
+    EXPECT_FALSE(backend->adamw_update(adamw, w, gradient, m, v)) << place;
+    EXPECT_EQ(v[place], INFINITY);
+    EXPECT_EQ(w[place], 1.0F) << "nothing shows in the weight";
+    gradient[place] = 1;
+    EXPECT_FALSE(backend->adamw_update(adamw, w, gradient, m, v)) << "and it stays so: " << place;
+  }
+  // Without a rate a velocity does not move the weight, but one that overflows is noticed all the same.
+  for (const bool nesterov : {false, true})
+    for (std::size_t place = 0; place < count; ++place) {
+      std::vector<float> gradient(count, 1.0F);
+      std::vector<float> w(count, 1.0F);
+      std::vector<float> v(count, 1.0F);
+      gradient[place] = v[place] = 3e38F;
+      EXPECT_FALSE(
+          backend->sgd_update({.learning_rate = 0, .momentum = 0.9F, .nesterov = nesterov}, w, gradient, v))
+          << place;
+      EXPECT_EQ(v[place], INFINITY);
+    }
+}
+
 }  // namespace
 }  // namespace lockstep::testing

@@ -163,6 +163,19 @@ TEST_P(EveryOptimizer, ReportsAWeightThatIsNotFiniteThoughItsGradientIs) {
   EXPECT_FALSE(optimizer->update(0, weights, gradient));
 }
 
+TEST_P(EveryOptimizer, ReportsStateThatIsNotFinite) {
+  const auto optimizer = make({1024, 2048});
+  for (const Optimizer::State& state : optimizer->state()) {
+    std::vector<float> weights = random_slab(0);
+    std::vector<float> gradient = random_slab(1);
+    optimizer->begin_step(1, 0.1);
+    EXPECT_TRUE(optimizer->update(1024, part(weights, {0, 1024}), part(gradient, {0, 1024})));
+    state.values[700] = std::numeric_limits<float>::infinity();
+    EXPECT_FALSE(optimizer->update(1024, part(weights, {0, 1024}), part(gradient, {0, 1024}))) << state.name;
+    state.values[700] = 0;
+  }
+}
+
 TEST_P(EveryOptimizer, RefusesWeightsOutsideOfItsSlice) {
   const auto optimizer = make({1024, 2048});
   std::vector<float> weights(10);

@@ -4,6 +4,7 @@
 
 #include "device/cpu/relu_mask.h"
 #include "device/cpu/slab.h"
+#include "device/cpu/weighted.h"
 
 namespace lockstep::device::cpu {
 namespace {
@@ -93,43 +94,30 @@ class ConvolutionRunner final : public BlockRunner {
 class Convolution final : public Block {
  public:
   Convolution(const Conv2dOp& op, const Site& site)
-      : engine_(site.engine), weight_(site.parameter(op.weight)) {
-    if (op.bias >= 0) bias_ = site.parameter(op.bias);
+      : engine_(site.engine), weight_(site.parameter(op.weight)), bias_(bias_of(op.bias, site)) {
     const Geometry geometry(op, site.samples);
     const auto forward = describe_forward(op, site, geometry);
-    forward_ = Forward(forward);
-    forward_weights_ = SlabWeights(engine_, weight_, forward.weights_desc());
-    if (bias_) bias_weights_ = SlabWeights(engine_, *bias_, geometry.bias);
-    forward_scratch_ = contract_.add_buffer(forward.scratchpad_desc(), Life::forward);
+    forward_ = WeightedForward(forward, engine_, weight_, bias_, contract_);
     contract_.src = forward.src_desc();
     contract_.dst = contract_.diff_dst = forward.dst_desc();
 
-    std::string weights_name;
-    std::string data_name;
-    if (site.backward) weights_name = plan_weight_gradient(op, site, geometry, forward);
-    if (site.data_gradient) data_name = plan_data_gradient(site, geometry, forward);
-    contract_.implementations = {name_implementations(forward.impl_info_str(), weights_name, data_name)};
-    if (site.relu_follows) contract_.implementations.emplace_back("fused");
+    const std::string weights_name = site.backward ? plan_weight_gradient(op, site, geometry, forward) : "";
+    const std::string data_name = site.data_gradient ? plan_data_gradient(site, geometry, forward) : "";
+    contract_.implementations = list_implementations(forward.impl_info_str(), weights_name, data_name, site);
   }
 
   void load_weights(std::span<const float> weights) override {
-    forward_weights_.load(weights);
-    bias_weights_.load(weights);
+    forward_.load(weights);
     data_weights_.load(weights);
   }
 
   [[nodiscard]] std::int64_t shared_bytes() const override {
-    return forward_weights_.bytes() + data_weights_.bytes();
+    return forward_.weights().bytes() + data_weights_.bytes();
   }
 
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override {
     auto runner = std::make_unique<ConvolutionRunner>();
-    runner->forward_call = Call(forward_, bindings.stream,
-                                {{DNNL_ARG_SRC, bindings.src},
-                                 {DNNL_ARG_WEIGHTS, forward_weights_.memory()},
-                                 {DNNL_ARG_BIAS, bias_weights_.memory()},
-                                 {DNNL_ARG_DST, bindings.dst},
-                                 {DNNL_ARG_SCRATCHPAD, bindings.buffer(forward_scratch_)}});
+    runner->forward_call = forward_.bind(bindings);
     if (backward_weights_) bind_backward(bindings, *runner);
     return runner;
   }
@@ -139,11 +127,7 @@ class Convolution final : public Block {
                                    const Forward::primitive_desc& forward) {
     const auto desc = describe_backward_weights(op, site, geometry, forward);
     backward_weights_ = BackwardWeights(desc);
-    masks_ = site.relu_follows && !site.pool_masks_relu;
-    contract_.backward_reads_src = true;
-    contract_.backward_reads_dst = masks_;
-    contract_.gradients.push_back(op.weight);
-    if (bias_) contract_.gradients.push_back(op.bias);
+    masks_ = promise_weight_gradients(op.weight, op.bias, site, contract_);
     src_ = Converted(engine_, contract_.src, desc.src_desc(), contract_);
     diff_dst_ = Converted(engine_, contract_.dst, desc.diff_dst_desc(), contract_);
     weights_scratch_ = contract_.add_buffer(desc.scratchpad_desc(), Life::backward);
@@ -167,7 +151,7 @@ class Convolution final : public Block {
       data_diff_dst_ = Converted(engine_, contract_.dst, desc.diff_dst_desc(), contract_);
     data_scratch_ = contract_.add_buffer(desc.scratchpad_desc(), Life::backward);
     contract_.diff_src = desc.diff_src_desc();
-    shares_weights_ = desc.weights_desc() == forward_weights_.memory().get_desc();
+    shares_weights_ = desc.weights_desc() == forward_.weights().memory().get_desc();
     if (!shares_weights_) data_weights_ = SlabWeights(engine_, weight_, desc.weights_desc());
     return desc.impl_info_str();
   }
@@ -195,7 +179,7 @@ class Convolution final : public Block {
         Call(backward_data_, bindings.stream,
              {{DNNL_ARG_DIFF_DST,
                data_shares_diff_dst_ ? diff_dst : data_diff_dst_.memory(bindings, bindings.diff_dst)},
-              {DNNL_ARG_WEIGHTS, shares_weights_ ? forward_weights_.memory() : data_weights_.memory()},
+              {DNNL_ARG_WEIGHTS, shares_weights_ ? forward_.weights().memory() : data_weights_.memory()},
               {DNNL_ARG_DIFF_SRC, bindings.diff_src},
               {DNNL_ARG_SCRATCHPAD, bindings.buffer(data_scratch_)}});
   }
@@ -203,14 +187,15 @@ class Convolution final : public Block {
   dnnl::engine engine_;
   Parameter weight_;
   std::optional<Parameter> bias_;
-  dnnl::primitive forward_, backward_weights_, backward_data_;
-  SlabWeights forward_weights_, bias_weights_, data_weights_;
+  WeightedForward forward_;
+  dnnl::primitive backward_weights_, backward_data_;
+  SlabWeights data_weights_;
   bool shares_weights_ = false;  ///< forward and data gradient read the same packed copy
   bool masks_ = false;           ///< backward begins with the ReLU's
   Converted src_, diff_dst_, data_diff_dst_;
   bool data_shares_diff_dst_ = false;
   Reorder unpack_;
-  int forward_scratch_ = -1, weights_scratch_ = -1, data_scratch_ = -1;
+  int weights_scratch_ = -1, data_scratch_ = -1;
   int packed_gradient_ = -1, unpack_scratch_ = -1;
 };
 

@@ -5,6 +5,7 @@
 
 #include "device/cpu/relu_mask.h"
 #include "device/cpu/slab.h"
+#include "device/cpu/weighted.h"
 
 namespace lockstep::device::cpu {
 namespace {
@@ -62,41 +63,29 @@ class DenseRunner final : public BlockRunner {
 
 class Dense final : public Block {
  public:
-  Dense(const DenseOp& op, const Site& site) : engine_(site.engine), weight_(site.parameter(op.weight)) {
-    if (op.bias >= 0) bias_ = site.parameter(op.bias);
+  Dense(const DenseOp& op, const Site& site)
+      : engine_(site.engine), weight_(site.parameter(op.weight)), bias_(bias_of(op.bias, site)) {
     const Geometry geometry(op, site.samples);
     const auto forward = choose_forward(op, site, geometry);
-    forward_ = Forward(forward);
-    forward_weights_ = SlabWeights(engine_, weight_, forward.weights_desc());
-    if (bias_) bias_weights_ = SlabWeights(engine_, *bias_, geometry.bias);
-    forward_scratch_ = contract_.add_buffer(forward.scratchpad_desc(), Life::forward);
+    forward_ = WeightedForward(forward, engine_, weight_, bias_, contract_);
     contract_.src = geometry.src;
     contract_.dst = contract_.diff_dst = geometry.dst;
 
-    std::string weights_name;
-    std::string data_name;
-    if (site.backward) weights_name = plan_weight_gradient(op, site, geometry, forward);
-    if (site.data_gradient) data_name = plan_data_gradient(op, geometry, forward);
-    contract_.implementations = {name_implementations(forward.impl_info_str(), weights_name, data_name)};
-    if (site.relu_follows) contract_.implementations.emplace_back("fused");
+    const std::string weights_name = site.backward ? plan_weight_gradient(op, site, geometry, forward) : "";
+    const std::string data_name = site.data_gradient ? plan_data_gradient(op, geometry, forward) : "";
+    contract_.implementations = list_implementations(forward.impl_info_str(), weights_name, data_name, site);
   }
 
   void load_weights(std::span<const float> weights) override {
-    forward_weights_.load(weights);
-    bias_weights_.load(weights);
+    forward_.load(weights);
     data_weights_.load(weights);
   }
 
-  [[nodiscard]] std::int64_t shared_bytes() const override { return forward_weights_.bytes(); }
+  [[nodiscard]] std::int64_t shared_bytes() const override { return forward_.weights().bytes(); }
 
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override {
     auto runner = std::make_unique<DenseRunner>();
-    runner->forward_call = Call(forward_, bindings.stream,
-                                {{DNNL_ARG_SRC, bindings.src},
-                                 {DNNL_ARG_WEIGHTS, forward_weights_.memory()},
-                                 {DNNL_ARG_BIAS, bias_weights_.memory()},
-                                 {DNNL_ARG_DST, bindings.dst},
-                                 {DNNL_ARG_SCRATCHPAD, bindings.buffer(forward_scratch_)}});
+    runner->forward_call = forward_.bind(bindings);
     if (!backward_weights_) return runner;
     if (masks_) runner->mask = ReluMask(bindings.dst, bindings.diff_dst);
     runner->weight_gradient = SlabGradient(engine_, weight_);
@@ -123,11 +112,7 @@ class Dense final : public Block {
         op.bias < 0 ? describe_backward<BackwardWeights>(engine_, forward, g.src, g.weights, g.dst)
                     : describe_backward<BackwardWeights>(engine_, forward, g.src, g.weights, g.bias, g.dst);
     backward_weights_ = BackwardWeights(desc);
-    masks_ = site.relu_follows && !site.pool_masks_relu;
-    contract_.backward_reads_src = true;
-    contract_.backward_reads_dst = masks_;
-    contract_.gradients.push_back(op.weight);
-    if (bias_) contract_.gradients.push_back(op.bias);
+    masks_ = promise_weight_gradients(op.weight, op.bias, site, contract_);
     weights_scratch_ = contract_.add_buffer(desc.scratchpad_desc(), Life::backward);
     return desc.impl_info_str();
   }
@@ -145,10 +130,11 @@ class Dense final : public Block {
   dnnl::engine engine_;
   Parameter weight_;
   std::optional<Parameter> bias_;
-  dnnl::primitive forward_, backward_weights_, backward_data_;
-  SlabWeights forward_weights_, bias_weights_, data_weights_;
+  WeightedForward forward_;
+  dnnl::primitive backward_weights_, backward_data_;
+  SlabWeights data_weights_;
   bool masks_ = false;  ///< backward begins with the ReLU's
-  int forward_scratch_ = -1, weights_scratch_ = -1, data_scratch_ = -1;
+  int weights_scratch_ = -1, data_scratch_ = -1;
 };
 
 }  // namespace

@@ -66,6 +66,7 @@ LOCKSTEP_MULTIVERSION
 bool sgd(const SgdArguments& arguments, float* weights, const float* gradient, float* velocity,
          std::int64_t count) {
   const auto [rate, momentum, decay, nesterov] = arguments;
+  // A velocity that is not finite makes a weight that is not: even a rate of zero, times infinity, is NaN.
   std::uint32_t bad = 0;
   if (momentum == 0) {
     for (std::int64_t i = 0; i < count; ++i) {
@@ -108,7 +109,8 @@ bool adamw(const AdamWArguments& arguments, float* weights, const float* gradien
     const float v = beta2 * moment2[i] + (1 - beta2) * (g * g);
     const float step = rate * (m * correction1) / (std::sqrt(v * correction2) + epsilon);
     const float w = weights[i] - decay * weights[i] - step;
-    bad |= non_finite(g) | non_finite(w);
+    // Unlike the first moment, an infinite second one does not show in the weight: its step is zero for ever.
+    bad |= non_finite(g) | non_finite(v) | non_finite(w);
     moment1[i] = m;
     moment2[i] = v;
     weights[i] = w;
