@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 #include <string>
 
 #include "base/check.h"
@@ -98,8 +99,23 @@ void Collective::take_local(std::span<const Partial> local) {
   }
 }
 
+AlignedBuffer<float> Collective::make_buffer(std::int64_t floats, std::string_view purpose) {
+  AlignedBuffer<float> buffer;
+  world_.agree([&] {
+    try {
+      buffer = AlignedBuffer<float>(static_cast<std::size_t>(floats));
+    } catch (const std::bad_alloc&) {
+      fail(ExitCode::internal,
+           "cannot get {} bytes of memory for {} (ranks in the job: {}). Use fewer ranks on this host, a "
+           "smaller model or a higher limit (ulimit -v)",
+           floats * static_cast<std::int64_t>(sizeof(float)), purpose, world_.size());
+    }
+  });
+  return buffer;
+}
+
 std::span<float> Collective::make_private_slab() {
-  const AlignedBuffer<float>& slab = private_slabs_.emplace_back(static_cast<std::size_t>(slab_size_));
+  const AlignedBuffer<float>& slab = private_slabs_.emplace_back(make_buffer(slab_size_, "a slab"));
   std::fill_n(slab.data(), slab.size(), 0.0F);
   return slab.span();
 }
@@ -123,8 +139,10 @@ std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size
     return std::make_unique<SharedMemoryCollective>(world, slab_size, shards);
   } catch (const AgreedError& error) {  // on all ranks, so all of them turn to messages
     if (world.is_root())
-      log::warning("{}. Gradients go as MPI messages instead, which is slower; the results are the same.",
-                   error.what());
+      log::warning(
+          "{}. So the ranks of this host cannot share memory: gradients go as MPI messages instead, "
+          "which is slower; the results are the same.",
+          error.what());
     return std::make_unique<MpiCollective>(world, slab_size, shards);
   }
 }

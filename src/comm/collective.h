@@ -52,7 +52,9 @@ class Collective {
   [[nodiscard]] Range own_slice() const { return slice(world_.rank()); }
 
   /// Memory for `slab_size` floats that this collective can move without a copy where it has a way to;
-  /// zeroed, on a cache line. Owned by the collective. Call during set-up, equally often on all ranks.
+  /// zeroed, on a cache line. Owned by the collective. Call during set-up, equally often on all ranks. Throws
+  /// AgreedError if any rank gets none: it says how much was wanted, by how many ranks, and what to do. The
+  /// slabs made before stay as they are.
   virtual std::span<float> make_slab() = 0;
 
   /// Brings together all ranks' partial sums of the own slice. `local` are this rank's, in shard order:
@@ -79,7 +81,10 @@ class Collective {
   [[nodiscard]] std::span<SlicePartial> results_of(int rank);
   /// Fills in this rank's own partial sums, where they lie, and checks that they are the right ones.
   void take_local(std::span<const Partial> local);
-  /// A slab that only this rank sees.
+  /// Memory that only this rank sees, uninitialised; lengths may differ among ranks. Collective: throws
+  /// AgreedError, naming the purpose, if any rank gets none.
+  [[nodiscard]] AlignedBuffer<float> make_buffer(std::int64_t floats, std::string_view purpose);
+  /// A slab that only this rank sees. Collective, as make_slab.
   std::span<float> make_private_slab();
 
   World& world_;
@@ -93,8 +98,12 @@ class Collective {
 };
 
 /// `self` for one rank, shared memory where all ranks are on one host, else MPI messages. Collective: all
-/// ranks agree on the kind. Where ranks of one host cannot share memory, rank 0 warns and messages are used.
-/// LOCKSTEP_COLLECTIVE=mpi in the environment of every rank asks for messages everywhere, for tests.
+/// ranks agree on the kind.
+///
+/// Where the ranks of one host name turn out not to be able to share even one page (memfd or /proc are not
+/// permitted, or they are in containers of their own), rank 0 warns with the reason and messages are used.
+/// Nothing else changes the kind: that memory runs out is an AgreedError of make_slab, since messages would
+/// need as much. LOCKSTEP_COLLECTIVE=mpi in the environment of every rank asks for messages everywhere.
 std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size, std::int64_t shards);
 
 /// Adds the partial sums of floats [first, first + out.size()) of the slice in tree order, and divides by

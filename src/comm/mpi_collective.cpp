@@ -32,9 +32,11 @@ MpiCollective::MpiCollective(World& world, std::int64_t slab_size, std::int64_t 
 
   const std::size_t own_partials = results_of(world.rank()).size();
   const std::size_t others = results_.size() - own_partials;
-  received_ = AlignedBuffer<float>(others * static_cast<std::size_t>(own_slice().size()));
+  received_ =
+      make_buffer(static_cast<std::int64_t>(others) * own_slice().size(), "the gradients of other ranks");
   float* next = received_.data();
   for (int rank = 0; rank < world.size(); ++rank) {
+    received_from_.push_back(next);
     if (rank == world.rank()) continue;
     for (SlicePartial& partial : results_of(rank)) {
       partial.data = next;
@@ -48,12 +50,12 @@ MpiCollective::MpiCollective(World& world, std::int64_t slab_size, std::int64_t 
 
 void MpiCollective::receive_from(int rank) {
   const int blocks = slice_blocks_[static_cast<std::size_t>(world_.rank())];
-  for (const SlicePartial& partial : results_of(rank)) {
-    // received_ is ours to write: results_ only lends it out.
-    float* into = received_.data() + (partial.data - received_.data());
+  float* into = received_from_[static_cast<std::size_t>(rank)];
+  for (std::size_t partial = 0; partial < results_of(rank).size(); ++partial) {
     MPI_Request& request = requests_.emplace_back(MPI_REQUEST_NULL);
     require_mpi(MPI_Irecv(into, blocks, block_.get(), rank, tag, world_.native().handle, &request),
                 "MPI_Irecv", exchanging);
+    into += own_slice().size();
   }
 }
 

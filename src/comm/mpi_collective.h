@@ -28,6 +28,7 @@ class MpiCollective final : public Collective {
   std::vector<int> slice_blocks_;       // of each rank
   std::vector<int> slice_first_block_;  // of each rank
   AlignedBuffer<float> received_;       // the own slice of each partial sum of the others
+  std::vector<float*> received_from_;   // where those of each rank begin in it
   std::vector<MPI_Request> requests_;   // with room for all of a step
   std::vector<MPI_Status> statuses_;
 };

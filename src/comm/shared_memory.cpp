@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -34,9 +35,13 @@ struct Address {
   [[nodiscard]] std::string name() const { return fmt::format("lockstep-{:016x}", token); }
 };
 
-[[noreturn]] void fail_with(int error, std::string_view what) {
-  fail(ExitCode::internal, "cannot share memory between the ranks of a host: {}: {}", what,
-       std::strerror(error));
+[[noreturn]] void fail_with(int error, std::string_view what, std::string_view advice = "") {
+  fail(ExitCode::internal, "{}: {}{}", what, std::strerror(error), advice);
+}
+
+[[noreturn]] void fail_to_reserve(int error, std::int64_t bytes) {
+  fail_with(error, fmt::format("cannot reserve {} bytes of shared memory", bytes),
+            error == EFBIG ? " (the limit on file sizes, ulimit -f, holds for it too)" : "");
 }
 
 std::uint64_t random_token() {
@@ -44,13 +49,20 @@ std::uint64_t random_token() {
   return (std::uint64_t{device()} << 32) | device();
 }
 
+/// Looked at before a file is made, since the kernel would send SIGXFSZ, which ends a process by default.
+bool exceeds_file_size_limit(std::int64_t bytes) {
+  rlimit limit{};
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && static_cast<rlim_t>(bytes) > limit.rlim_cur;
+}
+
 /// An anonymous file of zeros, all of it reserved.
 File make_file(const std::string& name, std::int64_t bytes) {
+  if (exceeds_file_size_limit(bytes)) fail_to_reserve(EFBIG, bytes);
   File file(memfd_create(name.c_str(), MFD_CLOEXEC));
   if (!file) fail_with(errno, "memfd_create");
   int error = EINTR;  // signals such as USR1 may arrive at any time
   while (error == EINTR) error = posix_fallocate(file.get(), 0, bytes);
-  if (error != 0) fail_with(error, fmt::format("reserving {} bytes", bytes));
+  if (error != 0) fail_to_reserve(error, bytes);
   return file;
 }
 
@@ -59,11 +71,12 @@ File make_file(const std::string& name, std::int64_t bytes) {
 File open_file(const Address& address) {
   const std::string path = address.path();
   std::array<char, 64> target{};
-  if (readlink(path.c_str(), target.data(), target.size() - 1) < 0) fail_with(errno, path);
+  if (readlink(path.c_str(), target.data(), target.size() - 1) < 0)
+    fail_with(errno, "cannot read the link " + path);
   if (!std::string_view(target.data()).starts_with("/memfd:" + address.name()))
     fail_with(ESTALE, fmt::format("{} belongs to another process; are all ranks on one host?", path));
   File file(open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!file) fail_with(errno, path);
+  if (!file) fail_with(errno, "cannot open " + path);
   return file;
 }
 
@@ -71,7 +84,9 @@ File open_file(const Address& address) {
 
 Mapping::Mapping(int file, std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes)) {
   void* address = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  if (address == MAP_FAILED) fail_with(errno, fmt::format("mapping {} bytes", bytes));
+  if (address == MAP_FAILED)
+    fail_with(errno, fmt::format("cannot map {} bytes of shared memory", bytes),
+              " (a limit on address space, ulimit -v, must leave room for the slabs of all ranks)");
   data_ = static_cast<std::byte*>(address);
 }
 

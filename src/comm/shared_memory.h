@@ -14,7 +14,7 @@ namespace lockstep::comm {
 class Mapping {
  public:
   Mapping() = default;
-  /// Maps a whole file of `bytes` bytes for reading and writing. Throws Error.
+  /// Maps a whole file of `bytes` bytes for reading and writing. Throws Error, with the limit to look at.
   Mapping(int file, std::int64_t bytes);
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
@@ -33,11 +33,13 @@ class Mapping {
 /// Each rank makes an anonymous file (memfd) and the others open it through /proc. Unlike
 /// MPI_Win_allocate_shared this needs no room in /dev/shm (64 MiB in many containers), a failure on one rank
 /// is agreed on by all instead of leaving the others waiting, and neither making nor freeing order matters
-/// while an exception unwinds. The memory is reserved at once: a shortage is an error here, not a SIGBUS
-/// later.
+/// while an exception unwinds. The memory is reserved at once: what a limit or the system refuses is an error
+/// here, not a SIGBUS later, and where the kernel would rather kill a process than refuse memory (all of the
+/// host's is used, or all of a container's), it does so during set-up.
 class SharedMemory {
  public:
-  /// Collective. Throws AgreedError if the ranks cannot share memory.
+  /// Collective. Throws AgreedError, naming the rank and the reason, if any rank cannot make, reserve, find
+  /// or map a segment; nothing is kept then.
   SharedMemory(World& world, std::int64_t bytes);
   /// A rank's segment, as mapped here.
   [[nodiscard]] std::byte* segment(int rank) const {

@@ -24,7 +24,7 @@ namespace lockstep::comm {
 /// An all_gather that does not follow an exchange meets once more before it begins.
 class SharedMemoryCollective final : public Collective {
  public:
-  /// Throws AgreedError if the ranks cannot share memory.
+  /// Throws AgreedError if the ranks cannot share memory, which it tries with one page of each.
   SharedMemoryCollective(World& world, std::int64_t slab_size, std::int64_t shards);
   [[nodiscard]] std::string_view name() const override { return "shared memory"; }
   std::span<float> make_slab() override;

@@ -85,14 +85,6 @@ int World::host_count() const {
   return static_cast<int>(std::set<std::string>(hosts_.begin(), hosts_.end()).size());
 }
 
-std::vector<int> World::ranks_on_this_host() const {
-  std::vector<int> ranks;
-  const std::string& own = hosts_[static_cast<std::size_t>(rank_)];
-  for (int rank = 0; rank < size_; ++rank)
-    if (hosts_[static_cast<std::size_t>(rank)] == own) ranks.push_back(rank);
-  return ranks;
-}
-
 void World::barrier() {
   require_mpi(MPI_Barrier(communicator_->handle), "MPI_Barrier", "World::barrier");
 }
@@ -106,6 +98,15 @@ std::string World::broadcast(std::string_view text) {
   require_mpi(MPI_Bcast(all.data(), count, MPI_CHAR, 0, communicator_->handle), "MPI_Bcast",
               "World::broadcast");
   return all;
+}
+
+void World::broadcast_into(std::span<std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), 1 << 30));
+    require_mpi(MPI_Bcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, 0, communicator_->handle),
+                "MPI_Bcast", "World::broadcast_into");
+    bytes = bytes.subspan(part.size());
+  }
 }
 
 std::vector<std::string> World::all_gather(std::string_view text) {

@@ -38,13 +38,14 @@ class World {
   [[nodiscard]] bool is_root() const { return rank_ == 0; }
   /// Host name of each rank, by rank. Not collective: gathered once by the constructor.
   [[nodiscard]] const std::vector<std::string>& hosts() const { return hosts_; }
-  /// Number of distinct hosts, and the ranks on this rank's host. Not collective.
+  /// Number of distinct hosts. Not collective.
   [[nodiscard]] int host_count() const;
-  [[nodiscard]] std::vector<int> ranks_on_this_host() const;
 
   void barrier();
   /// The root's text, on all ranks.
   std::string broadcast(std::string_view text);
+  /// The root's bytes into everybody's; any number, the same on all ranks.
+  void broadcast_into(std::span<std::byte> bytes);
   /// Every rank's text, by rank, on every rank.
   std::vector<std::string> all_gather(std::string_view text);
   /// Raw bytes of every rank, in rank order (lengths may differ), on every rank. At most 2 GiB in total.

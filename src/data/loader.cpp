@@ -19,9 +19,17 @@ std::size_t round_up(std::size_t floats) {
   return (floats + floats_per_line - 1) / floats_per_line * floats_per_line;
 }
 
+/// Where the loader's thread writes what a ShardBatch shows to the user.
+struct ShardMemory {
+  float* images = nullptr;
+  std::int32_t* labels = nullptr;
+  std::int64_t* rows = nullptr;
+};
+
 /// Memory for one step of a rank.
 struct Slot {
   Batch batch;
+  std::vector<ShardMemory> memory;  ///< of batch.shards
   AlignedBuffer<float> images;
   AlignedBuffer<std::int32_t> labels;
   AlignedBuffer<std::int64_t> rows;
@@ -121,7 +129,9 @@ class Loader::Impl {
     std::size_t first = 0;
     for (std::int64_t shard = shards_.begin; shard < shards_.end; ++shard) {
       const auto most = static_cast<std::size_t>(capacity(shard));
-      slot.batch.shards.push_back({shard, 0, images, slot.labels.data() + first, slot.rows.data() + first});
+      const ShardMemory& memory =
+          slot.memory.emplace_back(ShardMemory{images, slot.labels.data() + first, slot.rows.data() + first});
+      slot.batch.shards.push_back({shard, 0, memory.images, memory.labels, memory.rows});
       images += round_up(most * image_size_);
       first += most;
     }
@@ -131,13 +141,11 @@ class Loader::Impl {
     slot.batch.epoch = epoch;
     slot.batch.step = step;
     slot.batch.global_samples = sampler_.stripes().step_samples(step);
-    for (ShardBatch& shard : slot.batch.shards) {
+    for (std::size_t index = 0; index < slot.memory.size(); ++index) {
+      ShardBatch& shard = slot.batch.shards[index];
       shard.count = sampler_.count(step, shard.shard);
-      // The batch shows the user what this thread alone writes.
-      const std::span rows(slot.rows.data() + (shard.rows - slot.rows.data()),
-                           static_cast<std::size_t>(shard.count));
-      float* images = slot.images.data() + (shard.images - slot.images.data());
-      std::int32_t* labels = slot.labels.data() + (shard.labels - slot.labels.data());
+      auto [images, labels, first_row] = slot.memory[index];
+      const std::span rows(first_row, static_cast<std::size_t>(shard.count));
       sampler_.rows(epoch, step, shard.shard, rows);
       for (std::size_t i = 0; i < rows.size(); ++i) {
         // Shuffled rows lie anywhere in memory: fetch ahead, or the thread waits for each of them.

@@ -54,8 +54,8 @@ Json libraries_json() {
 
 /// Those that libraries read, and no others: an environment may hold secrets.
 Json variables_json() {
-  constexpr std::array<std::string_view, 7> prefixes{"OMP_",         "ONEDNN_",      "DNNL_",        "HDF5_",
-                                                     "OMPI_MCA_btl", "OMPI_MCA_pml", "OMPI_MCA_coll"};
+  constexpr std::array<std::string_view, 8> prefixes{
+      "OMP_", "ONEDNN_", "DNNL_", "HDF5_", "LOCKSTEP_COLLECTIVE", "OMPI_MCA_btl", "OMPI_MCA_pml", "OMPI_MCA_coll"};
   std::map<std::string, std::string> found;
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text(*variable);
@@ -73,10 +73,12 @@ std::string environment_json(const Environment& environment) {
   check(environment.machines.size() == environment.threads.size(), "each rank has a machine and threads");
   const std::time_t started = std::chrono::system_clock::to_time_t(environment.started);
   const Json json{{"command_line", environment.command_line},
+                  {"working_directory", environment.working_directory},
                   {"started", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(started))},
                   {"ranks", environment.machines.size()},
                   {"threads", environment.threads},
                   {"device", environment.device},
+                  {"exchange", environment.exchange},
                   {"hosts", hosts_json(environment.machines)},
                   {"build", build_json()},
                   {"libraries", libraries_json()},

@@ -12,10 +12,12 @@ namespace lockstep::train {
 /// What environment.json says that only the run itself knows.
 struct Environment {
   std::string command_line;
+  std::string working_directory;  ///< of rank 0: relative names in the experiment start there
   std::chrono::system_clock::time_point started;
   std::vector<Machine> machines;      ///< of each rank, by rank
   std::vector<std::int64_t> threads;  ///< of each rank, by rank
   std::string device;                 ///< with the instruction set in use
+  std::string exchange;               ///< how gradients travel: Collective::name()
 };
 
 /// environment.json: where and with what a run was made. To the given facts it adds the build, the versions

@@ -14,7 +14,7 @@
 #include "comm/collective.h"
 #include "train/cores.h"
 #include "train/evaluator.h"
-#include "train/run.h"
+#include "train/recorded_run.h"
 #include "train/run_folder.h"
 
 namespace lockstep::train {
@@ -54,11 +54,7 @@ void check_finite(const Parameters& parameters, std::span<const float> weights, 
 
 ExitCode evaluate_run(comm::World& world, const std::string& folder) {
   const RunFolder run{std::filesystem::path(folder)};
-  world.agree([&] {
-    if (!std::filesystem::is_directory(folder))
-      fail(ExitCode::no_input, "{} is not the folder of a run: give one such as runs/NAME", folder);
-  });
-  const config::Experiment experiment = share_experiment(world, run.experiment(), {});
+  const config::Experiment experiment = share_recorded_experiment(world, run);
   Blueprint blueprint;
   world.agree([&] {
     if (!experiment.data.validation)
@@ -71,15 +67,17 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder) {
   const AlignedBuffer<float> weights(static_cast<std::size_t>(blueprint.network.parameters.slab_size()));
   checkpoint::WeightsInfo info;
   world.agree([&] {
+    if (!world.is_root()) return;
     info = checkpoint::read_weights(run.final_weights(), blueprint.network.parameters, weights.span());
     check_finite(blueprint.network.parameters, weights.span(), run.final_weights());
   });
+  world.broadcast_into(std::as_writable_bytes(weights.span()));
 
-  WorkerPool workers(static_cast<int>(divide_cores(world, experiment).threads), device::prepare_cpu_thread);
+  const auto workers = make_workers(world, divide_cores(world, experiment).threads);
   const auto backend = device::make_cpu_backend();
   const Range shards = comm::shards_of_rank(experiment.training.shards, world.size(), world.rank());
   std::optional<Evaluator> evaluator;
-  world.agree([&] { evaluator.emplace(blueprint, *backend, shards, workers); });
+  world.agree([&] { evaluator.emplace(blueprint, *backend, shards, *workers); });
   const device::Totals totals = evaluator->evaluate(world, weights.span());
   if (!world.is_root()) return ExitCode::success;
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 
 #include "checkpoint/weights_file.h"
 #include "config/parse.h"
@@ -85,12 +86,15 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
 }
 
 /// Where and with what the run is made, from all ranks. Collective.
-Environment gather_environment(comm::World& world, std::int64_t threads, const std::string& device) {
+Environment gather_environment(comm::World& world, std::int64_t threads, const device::Backend& backend,
+                               const comm::Collective& collective) {
   Environment environment{.command_line = command_line(),
+                          .working_directory = std::filesystem::current_path().string(),
                           .started = std::chrono::system_clock::now(),
                           .machines = {},
                           .threads = std::vector<std::int64_t>(static_cast<std::size_t>(world.size()), 0),
-                          .device = device};
+                          .device = backend.describe(),
+                          .exchange = std::string(collective.name())};
   for (const std::string& text : world.all_gather(text_of(this_machine())))
     environment.machines.push_back(parse_machine(text));
   environment.threads[static_cast<std::size_t>(world.rank())] = threads;
@@ -157,19 +161,19 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment) 
   const CoreUse cores = divide_cores(world, experiment);
   device::prepare_cpu_thread();
   const auto backend = device::make_cpu_backend();
-  Trainer trainer(world, blueprint, *backend, cores.threads, cores.max_threads);
+  const auto workers = make_workers(world, cores.threads);
+  Trainer trainer(world, blueprint, *backend, *workers, cores.max_threads);
 
-  const Environment environment = gather_environment(world, cores.threads, backend->describe());
+  const Environment environment = gather_environment(world, cores.threads, *backend, trainer.collective());
+  metrics::RunSummary summary;
   std::unique_ptr<Records> records;  // rank 0's; none on the others
   world.agree([&] {
-    if (world.is_root()) records = make_records(experiment, environment);
-  });
-  metrics::RunSummary summary;
-  if (records) {
+    if (!world.is_root()) return;
+    records = make_records(experiment, environment);
     summary.folder = records->folder.path();
     const auto header = header_of(blueprint, world, cores, environment, trainer, *backend, records->folder);
     for (const auto& sink : records->sinks) sink->begin(header);
-  }
+  });
   const Sinks no_sinks;
   summary.startup_seconds = process_age_seconds();
   try {

@@ -42,12 +42,12 @@ std::unique_ptr<data::Dataset> read_training_set(comm::World& world, const Bluep
 }  // namespace
 
 Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend& backend,
-                 std::int64_t threads, std::int64_t max_threads)
+                 WorkerPool& workers, std::int64_t max_threads)
     : world_(world),
       blueprint_(blueprint),
       stripes_(blueprint.train_stripes()),
       shards_(comm::shards_of_rank(stripes_.shards(), world.size(), world.rank())),
-      workers_(static_cast<int>(threads), device::prepare_cpu_thread),
+      workers_(workers),
       collective_(comm::make_collective(world, blueprint.network.parameters.slab_size(), stripes_.shards())),
       weights_(collective_->make_slab()),
       reducer_(comm::make_gradient_reducer(blueprint.experiment.training.reproducibility, *collective_,
@@ -57,16 +57,16 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
       optimizer_(optim::make_optimizer(blueprint.experiment.optimizer, backend, reducer_->owned())),
       updater_(*reducer_, *optimizer_, workers_),
       dataset_(read_training_set(world, blueprint, stripes_, shards_)),
-      loader_(*dataset_,
-              data::Sampler(stripes_, blueprint.experiment.data.shuffle, blueprint.experiment.seed),
-              static_cast<float>(blueprint.experiment.data.scale), shards_),
-      engine_(backend, blueprint.network, device::Mode::training, stripes_, shards_, workers_),
       meter_(shards_, stripes_.shards()) {
   world.agree([&] {
+    const config::Data& data = blueprint.experiment.data;
+    loader_.emplace(*dataset_, data::Sampler(stripes_, data.shuffle, blueprint.experiment.seed),
+                    static_cast<float>(data.scale), shards_);
+    engine_.emplace(backend, blueprint.network, device::Mode::training, stripes_, shards_, workers_);
     if (blueprint.validation) evaluator_.emplace(blueprint, backend, shards_, workers_);
   });
   nn::initialize_weights(blueprint.experiment, blueprint.network, weights_);
-  engine_.weights_changed(weights_);
+  engine_->weights_changed(weights_);
 }
 
 void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary) {
@@ -105,7 +105,7 @@ Trainer::EpochEnd Trainer::train_epoch(std::int64_t epoch, const Sinks& sinks, m
   epoch_loss_sum_ = 0;
   epoch_correct_ = epoch_samples_ = 0;
   meter_.reset();
-  loader_.start(epoch);
+  loader_->start(epoch);
   std::int64_t step = 0;
   bool stop = false;
   while (step < stripes_.steps() && !stop) {
@@ -130,9 +130,9 @@ StepStatus Trainer::train_step(std::int64_t epoch, std::int64_t step) {
   RankStatus own = own_status();
   const data::Batch* batch = nullptr;
   try {
-    batch = &loader_.next();
+    batch = &loader_->next();
     tree_.reset();
-    const auto totals = engine_.train(*batch, tree_);
+    const auto totals = engine_->train(*batch, tree_);
     meter_.add(totals);
     for (const device::Totals& shard : totals) own.totals += shard;
   } catch (...) {
@@ -149,7 +149,7 @@ StepStatus Trainer::train_step(std::int64_t epoch, std::int64_t step) {
   const std::int64_t global_step = (epoch - 1) * stripes_.steps() + step;
   optimizer_->begin_step(global_step + 1, learning_rate(global_step));
   diverged_ = updater_.apply(tree_.partials(), batch->global_samples, weights_);
-  engine_.weights_changed(weights_);
+  engine_->weights_changed(weights_);
   return status;
 }
 

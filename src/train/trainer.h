@@ -32,9 +32,10 @@ using Sinks = std::vector<std::unique_ptr<metrics::Sink>>;
 /// steps and epochs. Main thread only.
 class Trainer {
  public:
-  /// Reads this rank's stripes, plans the network, writes the initial weights. Collective. The references
-  /// must outlive the trainer. `threads` are this rank's, `max_threads` the most that any rank has.
-  Trainer(comm::World& world, const Blueprint& blueprint, device::Backend& backend, std::int64_t threads,
+  /// Reads this rank's stripes, plans the network, writes the initial weights. Collective; throws on all
+  /// ranks if any of them fails. The references must outlive the trainer. `max_threads` is the size of the
+  /// largest pool of workers that any rank has.
+  Trainer(comm::World& world, const Blueprint& blueprint, device::Backend& backend, WorkerPool& workers,
           std::int64_t max_threads);
 
   /// Trains all epochs, or until a signal asks to stop, which it does after the step in hand. Collective.
@@ -64,7 +65,7 @@ class Trainer {
   const Blueprint& blueprint_;
   data::Stripes stripes_;
   Range shards_;
-  WorkerPool workers_;
+  WorkerPool& workers_;
   std::unique_ptr<comm::Collective> collective_;
   std::span<float> weights_;
   std::unique_ptr<comm::GradientReducer> reducer_;
@@ -72,8 +73,8 @@ class Trainer {
   std::unique_ptr<optim::Optimizer> optimizer_;
   Updater updater_;
   std::unique_ptr<data::Dataset> dataset_;
-  data::Loader loader_;
-  ShardEngine engine_;
+  std::optional<data::Loader> loader_;
+  std::optional<ShardEngine> engine_;
   Meter meter_;
   std::optional<Evaluator> evaluator_;
 

@@ -3,19 +3,23 @@
 #include <system_error>
 
 #include "base/check.h"
+#include "base/cpu_pause.h"
 #include "base/error.h"
+#include "device/backend.h"
 
 namespace lockstep::train {
 namespace {
 
 // Long enough to bridge the pause between two pieces of a step, short enough not to heat an idle core.
-constexpr int spins_before_sleep = 20'000;
+constexpr int spins_before_sleep = 500;
 
 /// Waits until `value` is no longer `old`.
 template <class T>
 void wait_for_change(const std::atomic<T>& value, T old) {
-  for (int spin = 0; spin < spins_before_sleep; ++spin)
+  for (int spin = 0; spin < spins_before_sleep; ++spin) {
     if (value.load(std::memory_order_acquire) != old) return;
+    cpu_pause();
+  }
   value.wait(old, std::memory_order_acquire);
 }
 
@@ -82,6 +86,13 @@ void WorkerPool::run_one(int worker) noexcept {
   } catch (...) {
     failures_[static_cast<std::size_t>(worker)] = std::current_exception();
   }
+}
+
+std::unique_ptr<WorkerPool> make_workers(comm::World& world, std::int64_t threads) {
+  std::unique_ptr<WorkerPool> workers;
+  world.agree(
+      [&] { workers = std::make_unique<WorkerPool>(static_cast<int>(threads), device::prepare_cpu_thread); });
+  return workers;
 }
 
 }  // namespace lockstep::train

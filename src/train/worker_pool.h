@@ -3,9 +3,12 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "comm/world.h"
 
 namespace lockstep::train {
 
@@ -48,5 +51,9 @@ class WorkerPool {
   std::atomic<bool> closing_ = false;
   std::vector<std::thread> threads_;
 };
+
+/// The workers of each rank, with OpenMP set to one thread on each of them. Collective: throws on all ranks
+/// when one of them gets too few threads.
+std::unique_ptr<WorkerPool> make_workers(comm::World& world, std::int64_t threads);
 
 }  // namespace lockstep::train

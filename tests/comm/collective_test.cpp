@@ -2,21 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "allocation_count.h"
 #include "comm/local_tree.h"
 #include "comm/mpi_calls.h"
+#include "support/allocation_watch.h"
 #include "tensor/parameters.h"
 #include "tree_reference.h"
 
@@ -54,13 +52,13 @@ struct Rank {
 
   /// The own shards, up to `workers` of them under way at once, finished in an order that depends on the
   /// rank.
-  std::span<const Partial> compute(std::uint64_t seed) {
-    std::minstd_rand random(static_cast<unsigned>(seed) * 100 + static_cast<unsigned>(world.rank()) + 1);
+  std::span<const Partial> compute(const testing::Step& step) {
+    std::minstd_rand random(static_cast<unsigned>(step.seed) * 100 + static_cast<unsigned>(world.rank()) + 1);
     tree.reset();
     for (std::int64_t next = own_shards.begin; next < own_shards.end || busy_count > 0;) {
       if (next < own_shards.end && busy_count < workers) {
         busy[busy_count] = {next, tree.take_slab()};
-        testing::fill_gradient(seed, next++, busy[busy_count++].slab);
+        testing::fill_gradient(step, next++, busy[busy_count++].slab);
         continue;
       }
       std::swap(busy[random() % busy_count], busy[busy_count - 1]);
@@ -71,13 +69,13 @@ struct Rank {
   }
 
   /// One step whose 'optimizer' writes the mean gradient over the weights.
-  void step(std::uint64_t seed, float samples) {
-    const std::span<const SlicePartial> partials = collective->exchange(compute(seed));
+  void run(const testing::Step& step) {
+    const std::span<const SlicePartial> partials = collective->exchange(compute(step));
     const Range own = collective->own_slice();
     for (std::int64_t first = 0; first < own.size(); first += 700) {
       const std::int64_t count = std::min<std::int64_t>(700, own.size() - first);
       finish_tree(
-          partials, shards, first, samples,
+          partials, shards, first, static_cast<float>(step.samples),
           weights.subspan(static_cast<std::size_t>(own.begin + first), static_cast<std::size_t>(count)));
     }
     collective->all_gather(weights);
@@ -127,21 +125,24 @@ TEST_P(EveryCollective, MakesSlabsOfZerosOnCacheLines) {
   }
 }
 
+/// The contract of src/comm/README.md, on thousands of steps of any shape. Each rank looks at some part of
+/// the weights, another in each step.
 TEST_P(EveryCollective, GivesTheBitsOfTheModel) {
   std::mt19937_64 random(2024);  // the same shapes on all ranks
-  for (int round = 0; round < 120; ++round) {
-    std::int64_t shards = std::int64_t{1} << (random() % 7);
-    shards = std::max(shards, fewest_shards());
-    const std::int64_t blocks = 1 + static_cast<std::int64_t>(random() % 6);
-    const float samples = static_cast<float>(1 + random() % 300);
+  std::mt19937_64 own_random(static_cast<std::uint64_t>(world_.rank()));
+  for (int round = 0; round < 55; ++round) {
+    const std::int64_t shards = std::max(std::int64_t{1} << (random() % 7), fewest_shards());
+    const std::int64_t blocks = 1 + static_cast<std::int64_t>(random() % (round % 10 == 0 ? 9 : 2));
     Rank rank(world_, shards, blocks);
-    for (std::uint64_t step = 0; step < 2; ++step) {
-      const std::uint64_t seed = static_cast<std::uint64_t>(round) * 10 + step;
-      rank.step(seed, samples);
-      ASSERT_EQ(
-          testing::first_difference(rank.weights, testing::reference_mean(seed, shards, rank.size, samples)),
-          -1)
-          << shards << " shards, " << blocks << " blocks, " << samples << " samples, step " << step;
+    for (int repeat = 0; repeat < 25; ++repeat) {
+      const std::uint64_t most_samples = repeat == 0 ? 300 : 30;
+      const testing::Step step{random(), 1 + static_cast<std::int64_t>(random() % most_samples), shards};
+      rank.run(step);
+      const Range part = piece(rank.size, 4 * blocks, static_cast<std::int64_t>(own_random() % (4 * blocks)));
+      const auto weights = rank.weights.subspan(static_cast<std::size_t>(part.begin), part.size());
+      ASSERT_EQ(testing::first_difference(weights, testing::reference_mean(step, part)), -1)
+          << shards << " shards, " << blocks << " blocks, " << step.samples << " samples, seed " << step.seed
+          << ", floats from " << part.begin;
     }
   }
 }
@@ -152,11 +153,11 @@ TEST_P(EveryCollective, KeepsRanksInStep) {
   Rank rank(world_, shards, 40);
   std::vector<std::vector<float>> expected;
   for (std::uint64_t step = 0; step < 5; ++step)
-    expected.push_back(testing::reference_mean(step, shards, rank.size, 120));
+    expected.push_back(testing::reference_mean({step, 12, shards}, {0, rank.size}));
   for (std::uint64_t step = 0; step < 40; ++step) {
     if (static_cast<int>(step) % world_.size() == world_.rank())
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    rank.step(step % 5, 120);
+    rank.run({step % 5, 12, shards});
     ASSERT_EQ(testing::first_difference(rank.weights, expected[step % 5]), -1) << "step " << step;
   }
 }
@@ -179,12 +180,11 @@ TEST_P(EveryCollective, CanGiveUpAStep) {
   const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
   Rank rank(world_, shards, 9);
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    static_cast<void>(rank.collective->exchange(rank.compute(seed)));
+    static_cast<void>(rank.collective->exchange(rank.compute({seed, 20, shards})));
     world_.barrier();  // as the contract asks for
-    rank.step(seed + 1000, 7);
-    ASSERT_EQ(
-        testing::first_difference(rank.weights, testing::reference_mean(seed + 1000, shards, rank.size, 7)),
-        -1);
+    const testing::Step step{seed + 1000, 21, shards};
+    rank.run(step);
+    ASSERT_EQ(testing::first_difference(rank.weights, testing::reference_mean(step, {0, rank.size})), -1);
   }
 }
 
@@ -201,22 +201,24 @@ TEST_P(EveryCollective, AllReduces) {
 
 TEST_P(EveryCollective, AllocatesNothingInAStep) {
   Rank rank(world_, std::max<std::int64_t>(16, fewest_shards()), 5);
-  rank.step(0, 128);
-  const std::int64_t before = testing::allocation_count();
-  for (std::uint64_t step = 1; step < 4; ++step) rank.step(step, 128);
-  EXPECT_EQ(testing::allocation_count(), before);
+  rank.run({0, 40, rank.shards});
+  lockstep::testing::start_watching();
+  for (std::uint64_t step = 1; step < 4; ++step) rank.run({step, 40, rank.shards});
+  const lockstep::testing::Allocations made = lockstep::testing::stop_watching();
+  EXPECT_EQ(made.own, 0) << made.first_own;
 }
 
 TEST_P(EveryCollective, RefusesOtherPartialSums) {
   const std::int64_t shards = 2 * fewest_shards();
   Rank rank(world_, shards, 2);
-  const std::span<const Partial> computed = rank.compute(1);
+  const std::span<const Partial> computed = rank.compute({1, 20, shards});
   std::vector<Partial> partials(computed.begin(), computed.end());
   EXPECT_THROW(static_cast<void>(rank.collective->exchange({})), Error);
   partials.back().tree = partials.back().tree.parent();
   EXPECT_THROW(static_cast<void>(rank.collective->exchange(partials)), Error);
-  rank.step(2, 3);  // nothing was left half done
-  EXPECT_EQ(testing::first_difference(rank.weights, testing::reference_mean(2, shards, rank.size, 3)), -1);
+  rank.run({2, 20, shards});  // nothing was left half done
+  EXPECT_EQ(testing::first_difference(rank.weights, testing::reference_mean({2, 20, shards}, {0, rank.size})),
+            -1);
 }
 
 TEST_P(EveryCollective, CountsTheBytesThatItSends) {
@@ -256,66 +258,6 @@ TEST(MakeCollective, RefusesRanksThatAskForDifferentKinds) {
   else
     EXPECT_THAT(message, ::testing::AllOf(::testing::HasSubstr("is '' on rank 0 on "),
                                           ::testing::HasSubstr(fmt::format("'mpi' on rank {} on ", last))));
-}
-
-/// While it lives, this process can make no file longer than `bytes`, in memory or not.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    static_cast<void>(std::signal(SIGXFSZ, handler_));
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit before_ = {};
-  void (*handler_)(int);
-};
-
-TEST(MakeCollective, TurnsToMessagesOnAllRanksWhereOneCannotShareMemory) {
-  World world;
-  ASSERT_EQ(world.host_count(), 1) << "these tests are for one host";
-  const int last = world.size() - 1;
-  ::testing::internal::CaptureStderr();
-  std::unique_ptr<Collective> collective;
-  {
-    const FileSizeLimit limit(world.rank() == last ? 0 : RLIM_INFINITY);
-    collective = make_collective(world, Parameters::block, 64);
-  }
-  const std::string warning = ::testing::internal::GetCapturedStderr();
-  EXPECT_EQ(collective->name(), world.size() == 1 ? "self" : "mpi");
-  if (world.size() > 1 && world.is_root())
-    EXPECT_THAT(warning, ::testing::AllOf(::testing::HasSubstr(fmt::format("rank {} on ", last)),
-                                          ::testing::HasSubstr("cannot share memory"),
-                                          ::testing::HasSubstr("MPI messages instead")));
-  else
-    EXPECT_EQ(warning, "");
-}
-
-TEST(SharedMemory, ReportsASlabThatDoesNotFitOnAllRanks) {
-  World world;
-  ASSERT_EQ(world.host_count(), 1) << "these tests are for one host";
-  const auto collective = make_collective(world, 1024 * Parameters::block, 64);
-  const int last = world.size() - 1;
-  const FileSizeLimit limit(world.rank() == last ? 1 << 20 : RLIM_INFINITY);
-  if (world.size() == 1) {  // memory of its own, in no file
-    EXPECT_EQ(std::ssize(collective->make_slab()), 1024 * Parameters::block);
-    return;
-  }
-  try {
-    static_cast<void>(collective->make_slab());
-    ADD_FAILURE() << "a slab of 4 MiB was made under a limit of 1 MiB";
-  } catch (const AgreedError& error) {
-    EXPECT_THAT(error.what(),
-                ::testing::AllOf(::testing::StartsWith(fmt::format("rank {} on ", last)),
-                                 ::testing::HasSubstr("reserving 4194304 bytes: File too large")));
-  }
 }
 
 }  // namespace

@@ -3,9 +3,9 @@
 #include <random>
 #include <vector>
 
-#include "allocation_count.h"
 #include "base/error.h"
 #include "comm/collective.h"
+#include "support/allocation_watch.h"
 #include "tree_reference.h"
 
 namespace lockstep::comm {
@@ -16,24 +16,24 @@ struct Partials {
   std::vector<std::vector<float>> memory;
   std::vector<SlicePartial> parts;
 
-  Partials(std::uint64_t seed, std::int64_t shards, int ranks, std::int64_t size) {
+  Partials(const testing::Step& step, int ranks, std::int64_t size) {
     for (int rank = 0; rank < ranks; ++rank)
-      for (const Subtree tree : subtrees(shards_of_rank(shards, ranks, rank), shards)) {
-        memory.push_back(sum(seed, tree, size));
+      for (const Subtree tree : subtrees(shards_of_rank(step.shards, ranks, rank), step.shards)) {
+        memory.push_back(sum(step, tree, size));
         parts.push_back({tree, memory.back().data()});  // moving a vector keeps its memory
       }
   }
 
  private:
-  static std::vector<float> sum(std::uint64_t seed, Subtree tree, std::int64_t size) {
+  static std::vector<float> sum(const testing::Step& step, Subtree tree, std::int64_t size) {
     std::vector<float> result(static_cast<std::size_t>(size));
     if (tree.count == 1) {
-      testing::fill_gradient(seed, tree.first, result);
+      testing::fill_gradient(step, tree.first, result);
       return result;
     }
     const std::int64_t half = tree.count / 2;
-    const std::vector<float> left = sum(seed, {tree.first, half}, size);
-    const std::vector<float> right = sum(seed, {tree.first + half, half}, size);
+    const std::vector<float> left = sum(step, {tree.first, half}, size);
+    const std::vector<float> right = sum(step, {tree.first + half, half}, size);
     for (std::size_t i = 0; i < result.size(); ++i) result[i] = left[i] + right[i];
     return result;
   }
@@ -46,16 +46,17 @@ TEST(FinishTree, GivesTheSameBitsForAnyRanksRangesAndSamples) {
     const int ranks =
         1 + static_cast<int>(random() % static_cast<std::uint64_t>(std::min<std::int64_t>(shards, 9)));
     const std::int64_t size = 1 + static_cast<std::int64_t>(random() % 3000);
-    const float samples = static_cast<float>(round % 2 == 0 ? 1 << (random() % 10) : 1 + random() % 1000);
-    const auto seed = static_cast<std::uint64_t>(round);
-    const std::vector<float> reference = testing::reference_mean(seed, shards, size, samples);
-    const Partials partials(seed, shards, ranks, size);
+    const auto samples =
+        static_cast<std::int64_t>(round % 2 == 0 ? std::uint64_t{1} << (random() % 8) : 1 + random() % 150);
+    const testing::Step step{static_cast<std::uint64_t>(round), samples, shards};
+    const std::vector<float> reference = testing::reference_mean(step, {0, size});
+    const Partials partials(step, ranks, size);
     std::vector<float> result(reference.size());
     for (std::int64_t first = 0; first < size;) {  // in ranges of any length
       const std::int64_t count =
           std::min<std::int64_t>(size - first, 1 + static_cast<std::int64_t>(random() % 2000));
       finish_tree(
-          partials.parts, shards, first, samples,
+          partials.parts, shards, first, static_cast<float>(samples),
           std::span(result).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
       first += count;
     }
@@ -80,11 +81,12 @@ TEST(FinishTree, RoundsQuotientsOnce) {
 }
 
 TEST(FinishTree, AllocatesNothing) {
-  const Partials partials(3, 16, 5, 5000);
+  const Partials partials({3, 40, 16}, 5, 5000);
   std::vector<float> result(5000);
-  const std::int64_t before = testing::allocation_count();
+  lockstep::testing::start_watching();
   finish_tree(partials.parts, 16, 0, 100.0F, result);
-  EXPECT_EQ(testing::allocation_count(), before);
+  const lockstep::testing::Allocations made = lockstep::testing::stop_watching();
+  EXPECT_EQ(made.own, 0) << made.first_own;
 }
 
 TEST(FinishTree, RefusesPartialSumsThatDoNotCoverTheTree) {

@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "allocation_count.h"
 #include "base/error.h"
+#include "support/allocation_watch.h"
 #include "tree_reference.h"
 
 namespace lockstep::comm {
@@ -30,14 +30,14 @@ struct Rig {
 };
 
 /// Both sides finish the same tree: the rank's partial sums against the plain model restricted to each.
-void expect_right(std::uint64_t seed, std::span<const Partial> partials, Range shards, std::int64_t total) {
-  const std::vector<Subtree> trees = subtrees(shards, total);
+void expect_right(const testing::Step& step, std::span<const Partial> partials, Range shards) {
+  const std::vector<Subtree> trees = subtrees(shards, step.shards);
   ASSERT_EQ(partials.size(), trees.size());
   for (std::size_t i = 0; i < trees.size(); ++i) {
     ASSERT_EQ(partials[i].tree, trees[i]);
     std::vector<std::vector<float>> sums;
     for (std::int64_t s = trees[i].first; s < trees[i].first + trees[i].count; ++s)
-      testing::fill_gradient(seed, s, sums.emplace_back(slab_size));
+      testing::fill_gradient(step, s, sums.emplace_back(slab_size));
     for (std::size_t width = sums.size(); width > 1; width /= 2)
       for (std::size_t pair = 0; pair < width / 2; ++pair)
         for (std::size_t k = 0; k < slab_size; ++k) sums[pair][k] = sums[2 * pair][k] + sums[2 * pair + 1][k];
@@ -103,7 +103,9 @@ TEST(LocalTree, GivesTheSameBitsInAnyOrder) {
         begin + 1 + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(total - begin));
     const int workers = 1 + static_cast<int>(random() % 6);
     Rig rig({begin, end}, total, workers);
-    for (std::uint64_t step = 0; step < 2; ++step) {
+    for (std::uint64_t repeat = 0; repeat < 2; ++repeat) {
+      const testing::Step step{static_cast<std::uint64_t>(round) + repeat,
+                               1 + static_cast<std::int64_t>(random() % 100), total};
       rig.tree.reset();
       std::vector<std::pair<std::int64_t, std::span<float>>> busy;
       // Every third round the first shard is the slowest of all, the schedule that keeps most sums waiting.
@@ -111,14 +113,14 @@ TEST(LocalTree, GivesTheSameBitsInAnyOrder) {
       for (std::int64_t next = begin; next < end || !busy.empty();) {
         if (next < end && std::ssize(busy) < workers) {
           busy.emplace_back(next, rig.tree.take_slab());
-          testing::fill_gradient(round + step, next++, busy.back().second);
+          testing::fill_gradient(step, next++, busy.back().second);
           continue;
         }
         const std::size_t choice = busy.size() > slow ? slow + random() % (busy.size() - slow) : 0;
         rig.tree.add(busy[choice].first, busy[choice].second);
         busy.erase(busy.begin() + static_cast<std::ptrdiff_t>(choice));
       }
-      expect_right(round + step, rig.tree.partials(), {begin, end}, total);
+      expect_right(step, rig.tree.partials(), {begin, end});
       if (HasFatalFailure()) FAIL() << "shards [" << begin << ", " << end << ") of " << total;
     }
   }
@@ -128,11 +130,12 @@ TEST(LocalTree, IsSafeForManyThreads) {
   for (const int workers : {2, 3, 8}) {
     const Range shards{3, 61};
     Rig rig(shards, 64, workers);
-    for (std::uint64_t step = 0; step < 40; ++step) {
+    for (std::uint64_t seed = 0; seed < 40; ++seed) {
+      const testing::Step step{seed, 150, 64};
       rig.tree.reset();
       std::atomic<std::int64_t> next = shards.begin;
       const auto work = [&](int worker) {
-        std::mt19937_64 random(step * 100 + static_cast<std::uint64_t>(worker));
+        std::mt19937_64 random(seed * 100 + static_cast<std::uint64_t>(worker));
         for (std::int64_t shard = next++; shard < shards.end; shard = next++) {
           const std::span<float> slab = rig.tree.take_slab();
           testing::fill_gradient(step, shard, slab);
@@ -143,19 +146,20 @@ TEST(LocalTree, IsSafeForManyThreads) {
       std::vector<std::thread> threads;
       for (int worker = 0; worker < workers; ++worker) threads.emplace_back(work, worker);
       for (std::thread& thread : threads) thread.join();
-      expect_right(step, rig.tree.partials(), shards, 64);
-      if (HasFatalFailure()) FAIL() << workers << " workers, step " << step;
+      expect_right(step, rig.tree.partials(), shards);
+      if (HasFatalFailure()) FAIL() << workers << " workers, step " << seed;
     }
   }
 }
 
 TEST(LocalTree, AllocatesNothingInAStep) {
   Rig rig({0, 8}, 8, 1);
-  const std::int64_t before = testing::allocation_count();
+  lockstep::testing::start_watching();
   rig.tree.reset();
   for (std::int64_t shard = 0; shard < 8; ++shard) rig.tree.add(shard, rig.tree.take_slab());
   const std::size_t partials = rig.tree.partials().size();
-  EXPECT_EQ(testing::allocation_count(), before);
+  const lockstep::testing::Allocations made = lockstep::testing::stop_watching();
+  EXPECT_EQ(made.own, 0) << made.first_own;
   EXPECT_EQ(partials, 1U);
 }
 

@@ -72,16 +72,14 @@ TEST(TreeSum, AddsPairByPair) {
 }
 
 TEST(TreeSum, HasTheOrderOfTheGradients) {
-  constexpr std::int64_t shards = 16;
-  constexpr std::int64_t size = 3000;
-  const std::vector<float> reference = testing::reference_mean(5, shards, size, 1.0F);
-  std::vector<float> sums;
-  for (std::int64_t i = 0; i < size; ++i) {
-    std::vector<float> values;
-    for (std::int64_t shard = 0; shard < shards; ++shard) values.push_back(testing::gradient(5, shard, i));
-    sums.push_back(tree_sum(values));
+  for (std::uint64_t seed = 0; seed < 3000; ++seed) {
+    const testing::Step step{seed, static_cast<std::int64_t>(1 + seed % 211), std::int64_t{1} << seed % 7};
+    std::vector<double> losses;
+    for (std::int64_t shard = 0; shard < step.shards; ++shard)
+      losses.push_back(testing::shard_loss(step, shard));
+    ASSERT_EQ(tree_sum(losses), testing::reference_loss(step))
+        << step.samples << " samples, " << step.shards << " shards";
   }
-  EXPECT_EQ(testing::first_difference(sums, reference), -1);
 }
 
 TEST(Layout, SlicesAreWholeBlocksThatFollowOneAnother) {

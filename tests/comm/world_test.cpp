@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <functional>
@@ -50,13 +51,10 @@ TEST(Session, IsMadeOnce) {
 TEST(World, KnowsHosts) {
   const World world;
   ASSERT_EQ(std::ssize(world.hosts()), world.size());
-  EXPECT_GE(world.host_count(), 1);
-  const std::vector<int> neighbours = world.ranks_on_this_host();
-  EXPECT_THAT(neighbours, ::testing::Contains(world.rank()));
-  for (const int rank : neighbours)
-    EXPECT_EQ(world.hosts()[static_cast<std::size_t>(rank)],
-              world.hosts()[static_cast<std::size_t>(world.rank())]);
-  EXPECT_EQ(std::ssize(neighbours) == world.size(), world.host_count() == 1);
+  const bool all_alike = std::all_of(world.hosts().begin(), world.hosts().end(),
+                                     [&](const std::string& host) { return host == world.hosts()[0]; });
+  EXPECT_EQ(world.host_count() == 1, all_alike);
+  EXPECT_LE(world.host_count(), world.size());
 }
 
 TEST(World, BroadcastsTheRootsText) {
@@ -66,6 +64,9 @@ TEST(World, BroadcastsTheRootsText) {
   EXPECT_EQ(world.broadcast(world.is_root() ? "" : "longer"), "");
   const std::string large(3'000'000, 'x');
   EXPECT_EQ(world.broadcast(world.is_root() ? large : ""), large);
+  std::vector<std::int64_t> numbers(1000, world.rank());
+  world.broadcast_into(std::as_writable_bytes(std::span(numbers)));
+  EXPECT_EQ(numbers, std::vector<std::int64_t>(1000, 0));
 }
 
 TEST(World, GathersTextsOfAnyLength) {

@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
-#include "comm/allocation_count.h"
 #include "data/loader.h"
 #include "data/numbered_dataset.h"
+#include "support/allocation_watch.h"
 
 namespace lockstep::data {
 namespace {
@@ -14,15 +14,15 @@ TEST(LoaderAllocation, NoneAfterTheConstructor) {
     Loader loader(dataset, sampler, 1.0F, {0, 8});
     loader.start(1);
     loader.next();
-    const std::int64_t before = comm::testing::allocation_count();
-    ASSERT_GT(before, 0) << "allocations are counted";
+    lockstep::testing::start_watching();
     float sum = 0;
     for (std::int64_t epoch = 2; epoch < 5; ++epoch) {
       loader.start(epoch);
       for (std::int64_t step = 0; step < sampler.stripes().steps(); ++step)
         sum += loader.next().shards[0].images[0];
     }
-    EXPECT_EQ(comm::testing::allocation_count(), before);
+    const lockstep::testing::Allocations made = lockstep::testing::stop_watching();
+    EXPECT_EQ(made.own, 0) << made.first_own;
     EXPECT_GT(sum, 0);
   }
 }

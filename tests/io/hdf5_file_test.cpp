@@ -94,6 +94,27 @@ TEST(NewFile, SurvivesAFullDisk) {
   EXPECT_EQ(dataset_names(open_file(folder.file("after.h5"))).size(), 1U);
 }
 
+// With the library's usual buffer, rows of a small data set would stay in it until then.
+TEST(WriteRows, FindsAFullDiskItselfAndNotWhenTheDataSetIsClosed) {
+  const TemporaryFolder folder;
+  constexpr std::int64_t rows = 1000;
+  const std::vector<float> values(rows, 1.0F);
+  for (const std::uint64_t room : {1000U, 3000U, 5000U, 7000U}) {  // for none, or one, but not for two
+    ::testing::internal::CaptureStderr();
+    const Error error = error_of([&] {
+      NewFile file(folder.file("full.h5"));
+      const testing::FileSizeLimit limit(room);
+      for (const char* name : {"/a", "/b"}) {
+        const Dataset dataset = create_array(file, name, DType::f32, {rows});
+        write_rows(file, dataset, DType::f32, {rows}, {0, rows}, values.data());
+      }
+      ADD_FAILURE() << "both were written with room for " << room;
+    });
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(), "") << "one message is enough";
+    expect_error(error, ExitCode::io_error, {"cannot write", "full.h5", "File too large"});
+  }
+}
+
 TEST(OpenFile, SaysWhyAFileCannotBeRead) {
   const TemporaryFolder folder;
   const std::string path = folder.file("data.h5");

@@ -41,6 +41,25 @@ TEST_F(EvaluateTest, GivesTheRecordedMetricsToTheBitOnAnyRanks) {
   }
 }
 
+TEST_F(EvaluateTest, FindsTheDataFromAnyDirectory) {
+  fs::create_directories(file("there"));
+  fs::create_directories(file("elsewhere"));
+  fs::copy_file(small_file(), file("there/data.h5"));
+  expect_success(run(train_shipped("mnist_softmax", "data.h5", into("run", {"training.epochs=1"})),
+                     {.folder = file("there")}));
+  expect_success(run({"evaluate", "../runs/run"}, {.ranks = 2, .folder = file("elsewhere")}));
+}
+
+/// Runs whose folder only rank 0 can see: the wrapper hides it from the others by another current directory.
+TEST_F(EvaluateTest, NeedsTheRunFolderOnRankZeroOnly) {
+  train("run");
+  fs::create_directories(file("elsewhere"));
+  const Job job{.ranks = 2,
+                .wrapper = {"sh", "-c", "[ \"$OMPI_COMM_WORLD_RANK\" = 0 ] || cd elsewhere; exec \"$@\"", "sh"},
+                .folder = folder()};
+  expect_success(run({"evaluate", "runs/run"}, job));
+}
+
 TEST_F(EvaluateTest, SaysWhenTheMetricsAreOthers) {
   train("run");
   nlohmann::json summary = json_of(run_folder("run") + "/summary.json");

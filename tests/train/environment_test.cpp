@@ -30,10 +30,12 @@ Machine machine(const std::string& host, std::int64_t cores) {
 
 Environment three_ranks() {
   return {.command_line = "lockstep train \"a file.yaml\"",
+          .working_directory = "/home/ada",
           .started = std::chrono::system_clock::from_time_t(1770091506),
           .machines = {machine("alpha", 4), machine("beta", 8), machine("alpha", 4)},
           .threads = {2, 8, 3},
-          .device = "cpu (avx2)"};
+          .device = "cpu (avx2)",
+          .exchange = "mpi"};
 }
 
 TEST(EnvironmentJson, SaysWhereEachRankRan) {
@@ -43,6 +45,8 @@ TEST(EnvironmentJson, SaysWhereEachRankRan) {
   EXPECT_EQ(json["ranks"], 3);
   EXPECT_EQ(json["threads"], nlohmann::json({2, 8, 3}));
   EXPECT_EQ(json["device"], "cpu (avx2)");
+  EXPECT_EQ(json["working_directory"], "/home/ada");
+  EXPECT_EQ(json["exchange"], "mpi");
   ASSERT_EQ(json["hosts"].size(), 2U);
   EXPECT_EQ(json["hosts"][0]["name"], "alpha");
   EXPECT_EQ(json["hosts"][0]["ranks"], nlohmann::json({0, 2}));

@@ -106,10 +106,14 @@ TEST(DivergenceOnRanks, NamesTheFirstTensorOfAllRanks) {
   comm::World world;
   Parameters parameters;
   for (int i = 0; i < 8; ++i) parameters.declare("layer" + std::to_string(i) + ".weight", {100});
+  using Where = NotFinite::Where;
+  const std::vector<std::pair<Where, std::string>> kinds{{Where::gradient, "the gradient of"},
+                                                         {Where::weight, "a new weight in"},
+                                                         {Where::optimizer_state, "the optimizer state of"}};
   // Each rank but the last found something; the lower the rank, the later in the slab.
   std::optional<NotFinite> own;
   if (world.rank() + 1 < world.size() || world.size() == 1)
-    own = NotFinite{parameters[7 - world.rank()].offset + 3, world.rank() % 2 == 0};
+    own = NotFinite{parameters[7 - world.rank()].offset + 3, kinds[world.rank() % 3].first};
   const int deciding = std::max(world.size() - 2, 0);
   try {
     throw_divergence(world, parameters, {.epoch = 3, .step = 17, .steps = 79, .last_good_loss = 0.25}, own);
@@ -117,9 +121,30 @@ TEST(DivergenceOnRanks, NamesTheFirstTensorOfAllRanks) {
     const std::string message = error.what();
     EXPECT_EQ(error.code(), ExitCode::bad_data);
     EXPECT_NE(message.find("epoch 3, step 17 of 79"), std::string::npos) << message;
-    EXPECT_NE(message.find("layer" + std::to_string(7 - deciding) + ".weight"), std::string::npos) << message;
+    const std::string what =
+        kinds[deciding % 3].second + " layer" + std::to_string(7 - deciding) + ".weight is not finite";
+    EXPECT_NE(message.find(what), std::string::npos) << message;
     EXPECT_NE(message.find("0.25"), std::string::npos) << message;
-    EXPECT_EQ(message.find("gradient") != std::string::npos, deciding % 2 == 0) << message;
+  }
+}
+
+// No rank can tell what another found at the same place, so one order decides.
+TEST(DivergenceOnRanks, AtOnePlaceTheCauseComesBeforeWhatItSpoilt) {
+  using Where = NotFinite::Where;
+  comm::World world;
+  Parameters parameters;
+  parameters.declare("fc1.weight", {100});
+  const std::vector<Where> kinds{Where::optimizer_state, Where::weight, Where::gradient};
+  const std::vector<std::string> expected{"the optimizer state of fc1.weight", "a new weight in fc1.weight",
+                                          "the gradient of fc1.weight"};
+  // Rank 0 met the last, rank 1 what comes before it, all others the first.
+  const auto kind = static_cast<std::size_t>(std::min(world.rank(), 2));
+  const auto deciding = static_cast<std::size_t>(std::min(world.size() - 1, 2));
+  try {
+    throw_divergence(world, parameters, {}, NotFinite{41, kinds[kind]});
+  } catch (const comm::AgreedError& error) {
+    EXPECT_NE(std::string(error.what()).find(expected[deciding] + " is not finite"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -1,5 +1,4 @@
 // Lockstep's own code allocates nothing in a training step.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -8,8 +7,8 @@
 #include <vector>
 
 #include "comm/world.h"
+#include "support/allocation_watch.h"
 #include "support/temporary_folder.h"
-#include "train/allocation_watch.h"
 #include "train/sample_training.h"
 #include "train/trainer.h"
 
@@ -44,8 +43,9 @@ class NoAllocationOnRanks : public ::testing::Test {
     const Blueprint blueprint =
         make_blueprint(sample_experiment(write_samples(folder.file("data.h5"), samples), overrides));
     const auto backend = device::make_cpu_backend();
-    constexpr std::int64_t threads = 2;
-    Trainer trainer(world_, blueprint, *backend, threads, threads);
+    constexpr int threads = 2;
+    WorkerPool workers(threads, device::prepare_cpu_thread);
+    Trainer trainer(world_, blueprint, *backend, workers, threads);
 
     std::vector<Allocations> epochs;
     Sinks sinks;
@@ -56,7 +56,8 @@ class NoAllocationOnRanks : public ::testing::Test {
     ASSERT_EQ(epochs.size(), 2U);
     for (const Allocations& epoch : epochs) {
       EXPECT_EQ(epoch.own, 0) << epoch.first_own;
-      EXPECT_EQ(epoch.libraries.count("libdnnl.so.2") + epoch.libraries.count("libdnnl.so.3"), 1U)
+      const auto onednn = epoch.libraries.lower_bound("libdnnl.so.");  // its number follows: 2, 3.6, …
+      EXPECT_TRUE(onednn != epoch.libraries.end() && onednn->first.starts_with("libdnnl.so."))
           << "oneDNN allocates in each call, or nothing was watched";
       if (!world_.is_root()) continue;
       for (const auto& [library, count] : epoch.libraries)
@@ -79,36 +80,6 @@ TEST_F(NoAllocationOnRanks, WithMessages) {
 
 TEST_F(NoAllocationOnRanks, InRunMode) {
   train({"training.reproducibility=run", "data.shuffle=none"});
-}
-
-/// Keeps the compiler from leaving out an allocation that nobody needs.
-[[maybe_unused]] const void* volatile seen = nullptr;
-void use(const void* memory) {
-  seen = memory;
-}
-
-TEST(AllocationWatch, FindsWhatLockstepAsksFor) {
-  const volatile std::size_t many = 100;
-  start_watching();
-  EXPECT_EQ(stop_watching().own, 0);
-
-  start_watching();
-  use(std::vector<int>(many).data());
-  const Allocations direct = stop_watching();
-  EXPECT_EQ(direct.own, 1) << direct.first_own;
-
-  start_watching();
-  use(fmt::format("{:>{}}", "x", std::size_t{many}).data());
-  EXPECT_GE(stop_watching().own, 1) << "it asks for memory in a library's code";
-
-  start_watching();
-  void* aligned = std::aligned_alloc(64, 64 * many);
-  void* cleared = std::calloc(many, many);
-  use(aligned);
-  use(cleared);
-  EXPECT_EQ(stop_watching().own, 2);
-  std::free(aligned);
-  std::free(cleared);
 }
 
 }  // namespace

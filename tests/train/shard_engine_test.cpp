@@ -1,9 +1,177 @@
 #include "train/shard_engine.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+
+#include "base/aligned_buffer.h"
 
 namespace lockstep::train {
 namespace {
+
+using ::testing::ElementsAre;
+
+/// What the plans below were asked to do, from any thread.
+class Calls {
+ public:
+  void ran(std::int64_t planned, std::int64_t first_row) {
+    const std::scoped_lock lock(mutex_);
+    sizes_by_first_row_[first_row].push_back(planned);
+  }
+  /// By the first row of the shard: the size of each plan that it was given to.
+  [[nodiscard]] const std::map<std::int64_t, std::vector<std::int64_t>>& all() const {
+    return sizes_by_first_row_;
+  }
+  std::atomic<int> loads = 0;
+
+ private:
+  std::mutex mutex_;
+  std::map<std::int64_t, std::vector<std::int64_t>> sizes_by_first_row_;
+};
+
+/// Counts its samples, and takes the first row of a shard for its gradient. Fails on row `bad_row`.
+class CountingRunner final : public device::ShardRunner {
+ public:
+  CountingRunner(std::int64_t samples, Calls& calls, std::int64_t bad_row)
+      : samples_(samples), calls_(calls), bad_row_(bad_row) {}
+  device::Totals train(const device::ShardInput& input, std::span<float> gradient) override {
+    std::fill(gradient.begin(), gradient.end(), static_cast<float>(input.rows[0] + 1));
+    return evaluate(input);
+  }
+  device::Totals evaluate(const device::ShardInput& input) override {
+    if (input.rows[0] == bad_row_) throw std::runtime_error("a shard that fails");
+    calls_.ran(samples_, input.rows[0]);
+    return {.loss = static_cast<double>(input.rows[0]), .correct = 0, .samples = samples_};
+  }
+
+ private:
+  std::int64_t samples_;
+  Calls& calls_;
+  std::int64_t bad_row_;
+};
+
+class CountingPlan final : public device::Plan {
+ public:
+  CountingPlan(std::int64_t samples, Calls& calls, std::int64_t bad_row)
+      : samples_(samples), calls_(calls), bad_row_(bad_row) {}
+  void load_weights(std::span<const float> /*weights*/) override { ++calls_.loads; }
+  std::unique_ptr<device::ShardRunner> make_runner() override {
+    return std::make_unique<CountingRunner>(samples_, calls_, bad_row_);
+  }
+  [[nodiscard]] std::int64_t runner_bytes() const override { return 10; }
+  [[nodiscard]] std::int64_t shared_bytes() const override { return 1; }
+  [[nodiscard]] std::vector<std::string> implementations() const override { return {}; }
+
+ private:
+  std::int64_t samples_;
+  Calls& calls_;
+  std::int64_t bad_row_;
+};
+
+class CountingBackend final : public device::Backend {
+ public:
+  [[nodiscard]] std::string describe() const override { return "counting"; }
+  std::unique_ptr<device::Plan> plan(const device::Network& /*network*/, std::int64_t samples,
+                                     device::Mode /*mode*/) override {
+    return std::make_unique<CountingPlan>(samples, calls, bad_row);
+  }
+  bool sgd_update(const device::SgdArguments& /*arguments*/, std::span<float> /*weights*/,
+                  std::span<const float> /*gradient*/, std::span<float> /*velocity*/) override {
+    return true;
+  }
+  bool adamw_update(const device::AdamWArguments& /*arguments*/, std::span<float> /*weights*/,
+                    std::span<const float> /*gradient*/, std::span<float> /*moment1*/,
+                    std::span<float> /*moment2*/) override {
+    return true;
+  }
+  Calls calls;
+  std::int64_t bad_row = -1;
+};
+
+void prepare_nothing() {}
+
+/// Eight shards of ten samples, 1 1 1 2 1 1 1 2, on two workers; shard 5 is made an empty one.
+class ShardEngineTest : public ::testing::Test {
+ protected:
+  ShardEngineTest() {
+    for (std::int64_t row = 0; row < 10; ++row) rows_[static_cast<std::size_t>(row)] = row;
+    for (std::int64_t shard = 0; shard < shards; ++shard) {
+      const Range rows = stripes_.rows(0, {shard, shard + 1});
+      batch_.shards.push_back({.shard = shard,
+                               .count = shard == 5 ? 0 : rows.size(),
+                               .images = nullptr,
+                               .labels = nullptr,
+                               .rows = &rows_[static_cast<std::size_t>(rows.begin)]});
+    }
+  }
+
+  static constexpr std::int64_t shards = 8;
+  static constexpr std::size_t slab_size = 1024;
+  data::Stripes stripes_{10, 10, shards};
+  std::array<std::int64_t, 10> rows_{};
+  data::Batch batch_;
+  WorkerPool workers_{2, prepare_nothing};
+  CountingBackend backend_;
+  device::Network network_;
+};
+
+TEST_F(ShardEngineTest, GivesEachShardOnceToThePlanOfItsSize) {
+  ShardEngine engine(backend_, network_, device::Mode::evaluation, stripes_, {0, shards}, workers_);
+  engine.weights_changed({});
+  const auto totals = engine.evaluate(batch_);
+  const std::map<std::int64_t, std::vector<std::int64_t>> expected{{0, {1}}, {1, {1}}, {2, {1}}, {3, {2}},
+                                                                   {5, {1}}, {7, {1}}, {8, {2}}};
+  EXPECT_EQ(backend_.calls.all(), expected);
+  std::vector<std::int64_t> samples;
+  for (const device::Totals& shard : totals) samples.push_back(shard.samples);
+  EXPECT_THAT(samples, ElementsAre(1, 1, 1, 2, 1, 0, 1, 2));
+}
+
+TEST_F(ShardEngineTest, AddsTheGradientsOfAllShardsAndZerosOfAnEmptyOne) {
+  ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
+  std::vector<AlignedBuffer<float>> slabs;
+  std::vector<std::span<float>> spans;
+  for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size()); ++i)
+    spans.push_back(slabs.emplace_back(slab_size).span());
+  comm::LocalTree tree({0, shards}, shards, spans);
+  for (int step = 0; step < 3; ++step) {  // what an earlier step left in a slab must not show
+    tree.reset();
+    engine.weights_changed({});
+    const auto totals = engine.train(batch_, tree);
+    ASSERT_EQ(tree.partials().size(), 1U);
+    EXPECT_EQ(tree.partials()[0].data[slab_size - 1], 1 + 2 + 3 + 4 + 6 + 8 + 9);
+    EXPECT_EQ(totals[7].loss, 8);
+  }
+}
+
+TEST_F(ShardEngineTest, LoadsWeightsOncePerPlanAndChange) {
+  ShardEngine engine(backend_, network_, device::Mode::evaluation, stripes_, {0, shards}, workers_);
+  engine.weights_changed({});
+  engine.evaluate(batch_);
+  engine.evaluate(batch_);
+  EXPECT_EQ(backend_.calls.loads, 2);  // shards of one sample and of two
+  engine.weights_changed({});
+  engine.evaluate(batch_);
+  EXPECT_EQ(backend_.calls.loads, 4);
+}
+
+TEST_F(ShardEngineTest, RethrowsWhatAShardThrewAndStaysUsable) {
+  backend_.bad_row = 3;
+  ShardEngine engine(backend_, network_, device::Mode::evaluation, stripes_, {0, shards}, workers_);
+  engine.weights_changed({});
+  EXPECT_THROW(engine.evaluate(batch_), std::runtime_error);
+  batch_.shards[3].count = 0;
+  EXPECT_EQ(engine.evaluate(batch_)[3].samples, 0);
+}
+
+TEST_F(ShardEngineTest, CountsPlansAndRunnersOfAllWorkers) {
+  const ShardEngine engine(backend_, network_, device::Mode::evaluation, stripes_, {0, shards}, workers_);
+  EXPECT_EQ(engine.bytes(), 2 * (1 + 2 * 10));
+}
 
 TEST(ShardSizes, AreThoseOfFullStepsAndOfTheTail) {
   // 60,000 = 468 × 128 + 96: sixteen samples a shard, twelve in the tail.

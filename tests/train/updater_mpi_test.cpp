@@ -40,7 +40,7 @@ class UpdaterOnRanks : public ::testing::Test {
     weights_ = collective_->make_slab();
     reducer_ = comm::make_gradient_reducer(config::Reproducibility::lockstep, *collective_,
                                            parameters_.slab_size(), shards);
-    optimizer_ = optim::make_optimizer(config::Sgd{}, *backend_, reducer_->owned());
+    use(config::Sgd{});
     const auto trees = comm::subtrees(comm::shards_of_rank(shards, world_.size(), world_.rank()), shards);
     for (int i = 0; i < static_cast<int>(shards); ++i) slabs_.push_back(collective_->make_slab());
     for (std::size_t i = 0; i < trees.size(); ++i) {
@@ -50,6 +50,10 @@ class UpdaterOnRanks : public ::testing::Test {
       partials_.push_back({trees[i], slabs_[i].data()});
     }
     for (std::size_t i = 0; i < weights_.size(); ++i) weights_[i] = start_of(i);
+  }
+
+  void use(const config::Optimizer& settings) {
+    optimizer_ = optim::make_optimizer(settings, *backend_, reducer_->owned());
   }
 
   static float start_of(std::size_t offset) { return static_cast<float>(offset % 7); }
@@ -103,7 +107,7 @@ TEST_F(UpdaterOnRanks, OwnerFindsASpoiltGradientWhoeverMadeIt) {
       EXPECT_EQ(found.has_value(), reducer_->owned().contains(offset));
       if (found) {
         EXPECT_EQ(found->offset, offset);
-        EXPECT_TRUE(found->in_gradient);
+        EXPECT_EQ(found->where, NotFinite::Where::gradient);
       }
       EXPECT_THAT(message(found),
                   HasSubstr("epoch 2, step 5 of 9: the gradient of layer" + std::to_string(layer) +
@@ -128,9 +132,24 @@ TEST_F(UpdaterOnRanks, WeightThatOverflowsIsFoundToo) {
   if (reducer_->owned().contains(offset)) {
     ASSERT_TRUE(found.has_value());
     EXPECT_EQ(found->offset, offset);
-    EXPECT_FALSE(found->in_gradient);
+    EXPECT_EQ(found->where, NotFinite::Where::weight);
   }
   EXPECT_THAT(message(found), HasSubstr("a new weight in layer5.weight is not finite"));
+}
+
+TEST_F(UpdaterOnRanks, OptimizerStateThatOverflowsIsFoundToo) {
+  use(config::AdamW{});
+  const std::int64_t offset = parameters_[4].offset + 13;
+  spoil(offset, 1e25F);  // finite, its square is not
+  spoil(parameters_[6].offset + 2, 1e25F);
+  const std::optional<NotFinite> found = apply();
+  for (const float weight : weights_) ASSERT_TRUE(std::isfinite(weight));
+  if (reducer_->owned().contains(offset)) {
+    ASSERT_TRUE(found.has_value());
+    EXPECT_EQ(found->offset, offset);
+    EXPECT_EQ(found->where, NotFinite::Where::optimizer_state);
+  }
+  EXPECT_THAT(message(found), HasSubstr("the optimizer state of layer4.weight is not finite"));
 }
 
 TEST_F(UpdaterOnRanks, WithoutATensorToBlameItIsTheLoss) {

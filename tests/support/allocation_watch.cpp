@@ -1,4 +1,4 @@
-#include "train/allocation_watch.h"
+#include "support/allocation_watch.h"
 
 #include <execinfo.h>
 #include <link.h>
@@ -12,6 +12,11 @@
 #include <string_view>
 #include <vector>
 
+#ifdef __SANITIZE_ADDRESS__
+// Of the sanitizer's library; not every compiler comes with the header.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(  // NOLINT(bugprone-reserved-identifier)
+    void (*malloc_hook)(const volatile void*, std::size_t), void (*free_hook)(const volatile void*));
+#else
 // What the C library calls its own.
 extern "C" {
 void* __libc_malloc(std::size_t bytes);                           // NOLINT(bugprone-reserved-identifier)
@@ -19,6 +24,7 @@ void* __libc_calloc(std::size_t count, std::size_t bytes);        // NOLINT(bugp
 void* __libc_realloc(void* memory, std::size_t bytes);            // NOLINT(bugprone-reserved-identifier)
 void* __libc_memalign(std::size_t alignment, std::size_t bytes);  // NOLINT(bugprone-reserved-identifier)
 }
+#endif
 
 namespace lockstep::testing {
 namespace {
@@ -58,7 +64,7 @@ int add_module(dl_phdr_info* info, std::size_t /*size*/, void* /*data*/) {
   module.is_program = modules.empty();  // dl_iterate_phdr begins with it
   module.name = path.substr(path.rfind('/') + 1);
   for (const std::string_view name :
-       {"libc.so", "libstdc++.so", "libgcc_s.so", "libm.so", "ld-linux", "libfmt.so"})
+       {"libc.so", "libstdc++.so", "libgcc_s.so", "libm.so", "ld-linux", "libfmt.so", "libasan.so"})
     module.is_transparent = module.is_transparent || module.name.starts_with(name);
   if (modules.size() < most_modules) modules.push_back(module);
   return 0;
@@ -72,7 +78,7 @@ const Module* module_of(const void* frame) {
   return found == modules.end() ? nullptr : &*found;
 }
 
-/// Is itself a part of the program, whose first frames are skipped: this function and the hook.
+/// Itself a part of the program, as is the hook: those two frames are skipped.
 __attribute__((noinline)) void count_allocation() {
   constexpr int own_frames = 2;
   std::array<void*, most_frames> frames;
@@ -92,7 +98,8 @@ __attribute__((noinline)) void count_allocation() {
   }
 }
 
-void note_allocation() {
+/// Within the hook that calls it, so that it adds no frame.
+__attribute__((always_inline)) inline void note_allocation() {
   if (!watching.load(std::memory_order_relaxed) || within_hook) return;
   within_hook = true;
   count_allocation();
@@ -130,6 +137,19 @@ Allocations stop_watching() {
 
 }  // namespace lockstep::testing
 
+#ifdef __SANITIZE_ADDRESS__
+
+namespace {
+
+// The sanitizer has replaced malloc itself, and tells of each call.
+[[maybe_unused]] const int installed = __sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void* /*memory*/, std::size_t /*bytes*/) { lockstep::testing::note_allocation(); },
+    [](const volatile void* /*memory*/) {});
+
+}  // namespace
+
+#else
+
 // Parameters have the names of the C library's declarations.
 extern "C" {
 
@@ -165,3 +185,5 @@ int posix_memalign(void** memptr, std::size_t alignment, std::size_t size) {
 }
 
 }  // extern "C"
+
+#endif

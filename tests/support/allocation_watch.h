@@ -6,8 +6,9 @@
 
 namespace lockstep::testing {
 
-/// Watches malloc and its relatives, operator new among them, in the whole process: link allocation_watch.cpp
-/// into a program of its own.
+/// Watches malloc and its relatives, operator new among them, in the whole process, with sanitizers too. It
+/// is no part of the library of this folder: a program that watches lists support/allocation_watch.cpp among
+/// its sources, and its malloc is replaced.
 ///
 /// An allocation is Lockstep's own if Lockstep's code, which is linked statically into the program, asked for
 /// it: itself, or through the C, C++ or fmt library. All others were made within a call into a library,
