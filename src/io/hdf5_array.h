@@ -72,8 +72,8 @@ class Array {
 /// Makes a contiguous data set of little-endian numbers in a new file.
 Dataset create_array(const NewFile& file, const std::string& name, DType type, const Shape& shape);
 
-/// Writes rows of a data set of `type` and `shape` from memory in C order. Hands them to the operating
-/// system: a full disk is an error here, as it would not be when the data set is closed.
+/// Writes rows of a data set of `type` and `shape` from memory in C order. A full disk is found here, not
+/// when the data set is closed: new files have no buffer.
 void write_rows(const NewFile& file, const Dataset& dataset, DType type, const Shape& shape, Range rows,
                 const void* values);
 
