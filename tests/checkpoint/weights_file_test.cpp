@@ -3,21 +3,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <hdf5.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <bit>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <vector>
 
 #include "base/error.h"
+#include "checkpoint/samples.h"
 #include "io/hash.h"
 #include "io/hdf5.h"
+#include "io/process_limits.h"
 #include "support/temporary_folder.h"
 
 namespace lockstep::checkpoint {
@@ -30,36 +29,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const WeightsInfo info{.experiment = "mnist_cnn", .epoch = 3, .step = 1407};
-
-/// The tensors of a small network. Sizes that leave gaps in the slab; one tensor of a single number.
-Parameters small_model() {
-  Parameters parameters;
-  parameters.declare("fc1.weight", {10, 48});
-  parameters.declare("fc1.bias", {10});
-  parameters.declare("conv1.weight", {3, 2, 5, 5});
-  parameters.declare("conv1.bias", {3});
-  parameters.declare("scale", {1});
-  return parameters;
-}
-
-/// Every number another, gaps zero, as in any slab.
-std::vector<float> slab_of(const Parameters& parameters) {
-  std::vector<float> slab(static_cast<std::size_t>(parameters.slab_size()), 0.0F);
-  for (const Parameter& parameter : parameters.all())
-    for (std::int64_t i = 0; i < parameter.count; ++i)
-      slab[static_cast<std::size_t>(parameter.offset + i)] =
-          static_cast<float>(parameter.offset + i + 1) * (i % 2 == 0 ? 0.1F : -1e-3F);
-  return slab;
-}
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void overwrite(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
 
 class WeightsFile : public ::testing::Test {
  protected:
@@ -278,22 +247,15 @@ TEST_F(WeightsFile, FullDiskKeepsTheOlderFileAndLeavesNoPartialOne) {
   const std::string before = contents(path_);
   std::ranges::for_each(slab_, [](float& value) { value += 1; });
 
-  rlimit unlimited{};
-  ::getrlimit(RLIMIT_FSIZE, &unlimited);
-  const rlimit limit{.rlim_cur = 2048, .rlim_max = unlimited.rlim_max};
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  ::setrlimit(RLIMIT_FSIZE, &limit);
   std::string message;
   ExitCode code = ExitCode::success;
   try {
+    const lockstep::testing::FileSizeLimit limit(2048);
     write();
   } catch (const Error& error) {
     code = error.code();
     message = error.what();
   }
-  ::setrlimit(RLIMIT_FSIZE, &unlimited);
-  std::signal(SIGXFSZ, handler);
-
   EXPECT_EQ(code, ExitCode::io_error);
   EXPECT_THAT(message, HasSubstr(path_));
   EXPECT_EQ(contents(path_), before);
