@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/audit_command.h"
 #include "cli/config_command.h"
 #include "cli/evaluate_command.h"
 #include "cli/import_command.h"
@@ -40,6 +41,7 @@ int parse_and_run(int argc, char** argv) {
       "  lockstep train configs/mnist_cnn.yaml                 train on this machine's cores\n"
       "  mpirun -n 4 lockstep train configs/mnist_cnn.yaml     train on four ranks\n"
       "  lockstep plan configs/mnist_cnn.yaml --ranks 4        what four ranks would do\n"
+      "  lockstep audit runs/NAME --sample 7                   where and when a run read a sample\n"
       "  lockstep COMMAND --help                               more about one command\n"
       "\n"
       "Exit status: 0 success, 64 wrong command line, 65 bad data or diverged, 66 missing input, 69 no such "
@@ -49,6 +51,7 @@ int parse_and_run(int argc, char** argv) {
   lockstep::cli::Action action;
   lockstep::cli::add_train_command(app, action);
   lockstep::cli::add_evaluate_command(app, action);
+  lockstep::cli::add_audit_command(app, action);
   lockstep::cli::add_plan_command(app, action);
   lockstep::cli::add_config_command(app, action);
   lockstep::cli::add_import_command(app, action);

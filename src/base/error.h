@@ -32,6 +32,12 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
+/// What std::bad_alloc means to a user.
+inline constexpr const char* out_of_memory =
+    "out of memory: `lockstep plan` shows what a rank needs; use more ranks on more hosts, fewer threads or "
+    "a "
+    "smaller training.batch";
+
 /// Throws Error with a formatted message.
 template <class... Args>
 [[noreturn]] void fail(ExitCode code, fmt::format_string<Args...> format, Args&&... args) {

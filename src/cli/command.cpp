@@ -29,9 +29,7 @@ int on_ranks(const std::function<ExitCode(comm::World&)>& work) {
   } catch (const Error& error) {
     return end_job(error.code(), error.what());
   } catch (const std::bad_alloc&) {
-    return end_job(ExitCode::internal,
-                   "out of memory: `lockstep plan` shows what a rank needs; use more ranks on more hosts, "
-                   "fewer threads or a smaller training.batch");
+    return end_job(ExitCode::internal, out_of_memory);
   } catch (const std::exception& error) {
     return end_job(ExitCode::internal, error.what());
   }

@@ -13,9 +13,10 @@ void add_evaluate_command(CLI::App& app, Action& action) {
       app.add_subcommand("evaluate", "Recompute the validation metrics of a run from its final weights");
   command->add_option("run", *folder, "Folder of the run")->required();
   command->footer(
-      "Run it in the folder that the training was started in, where the experiment's data are. Whether the "
-      "metrics are the\n"
-      "same as those recorded is printed; the exit status does not tell.\n"
+      "Data files with relative names are looked for where the training was started, then in the current "
+      "folder. "
+      "Whether the\n"
+      "metrics are the same as those recorded is printed; the exit status does not tell.\n"
       "\n"
       "Examples:\n"
       "  lockstep evaluate runs/mnist_cnn-20260101T120000Z\n"

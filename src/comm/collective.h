@@ -102,8 +102,8 @@ class Collective {
 ///
 /// Where the ranks of one host name turn out not to be able to share even one page (memfd or /proc are not
 /// permitted, or they are in containers of their own), rank 0 warns with the reason and messages are used.
-/// Nothing else changes the kind: that memory runs out is an AgreedError of make_slab, since messages would
-/// need as much. LOCKSTEP_COLLECTIVE=mpi in the environment of every rank asks for messages everywhere.
+/// Nothing else changes the kind: that memory runs out is an AgreedError of make_slab.
+/// LOCKSTEP_COLLECTIVE=mpi in the environment of every rank asks for messages everywhere.
 std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size, std::int64_t shards);
 
 /// Adds the partial sums of floats [first, first + out.size()) of the slice in tree order, and divides by

@@ -45,10 +45,12 @@ std::span<float> SharedMemoryCollective::make_slab() {
   } catch (const AgreedError& error) {  // on all ranks, which all add the same
     throw AgreedError(
         error.code(),
-        fmt::format("{}. Each of the {} ranks on this host needs as much for each of its slabs, and has {}. "
-                    "Use fewer ranks on this host, a smaller model or a higher limit; "
-                    "LOCKSTEP_COLLECTIVE=mpi shares no memory, but needs no less of it",
-                    error.what(), world_.size(), slabs_.size()));
+        fmt::format(
+            "{}. Each of the {} ranks on this host needs as much for each of its slabs, and has {}. "
+            "Use fewer ranks on this host, a smaller model or a higher limit; with LOCKSTEP_COLLECTIVE=mpi "
+            "ranks share no memory, so that a limit on file sizes does not count and each maps its own "
+            "only",
+            error.what(), world_.size(), slabs_.size()));
   }
   return {slab(slabs_.size() - 1, world_.rank()), static_cast<std::size_t>(slab_size_)};
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <new>
 #include <numeric>
 #include <set>
 
@@ -61,6 +62,8 @@ Outcome outcome_of(const std::function<void()>& work) {
     return {};
   } catch (const Error& error) {
     return {true, error.code(), error.what()};
+  } catch (const std::bad_alloc&) {
+    return {true, ExitCode::internal, out_of_memory};
   } catch (const std::exception& error) {
     return {true, ExitCode::internal, error.what()};
   }

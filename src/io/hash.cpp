@@ -1,7 +1,11 @@
 #include "io/hash.h"
 
 #include <fmt/core.h>
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h>  // the widest vectors that the processor has; the same values
+#else
 #include <xxhash.h>
+#endif
 
 #include <new>
 
@@ -26,6 +30,10 @@ std::string Hasher::text() const {
 
 void Hasher::Free::operator()(XXH3_state_s* state) const noexcept {
   XXH3_freeState(state);
+}
+
+std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
 }
 
 std::string hash_text(std::span<const std::byte> bytes) {

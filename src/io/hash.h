@@ -28,6 +28,10 @@ class Hasher {
   std::unique_ptr<XXH3_state_s, Free> state_;
 };
 
+/// XXH3-64 of `bytes` with a seed: the same bytes hash differently in another place. Any thread; allocates
+/// nothing.
+std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed);
+
 /// Hasher::text() of `bytes`.
 std::string hash_text(std::span<const std::byte> bytes);
 

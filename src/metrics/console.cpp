@@ -79,8 +79,8 @@ void Console::end(const RunSummary& summary) {
 }
 
 void Console::print(std::string_view text, Patience patience) {
-  if (broken_ || kept_.size() > most_kept) return;
-  kept_ += text;
+  if (broken_) return;
+  if (kept_.size() <= most_kept) kept_ += text;
   print_kept(patience);
 }
 

@@ -160,6 +160,7 @@ std::string summary_text(const RunSummary& summary, bool colour) {
   add("start", fmt::format("{} to the first step, at most {} of memory a rank",
                            duration(summary.startup_seconds), bytes(summary.peak_memory_bytes)));
   if (!summary.weights.empty()) add("weights", summary.weights);
+  if (!summary.weights_digest.empty()) add("digest", summary.weights_digest);
   if (!summary.folder.empty()) add("folder", summary.folder);
   return text;
 }

@@ -37,7 +37,8 @@ nlohmann::ordered_json to_json(const RunSummary& summary) {
           {"last", or_null(summary.last)},
           {"best", or_null(summary.best)},
           {"folder", summary.folder},
-          {"weights", summary.weights}};
+          {"weights", summary.weights},
+          {"weights_digest", summary.weights_digest}};
 }
 
 }  // namespace lockstep::metrics

@@ -21,15 +21,15 @@ LineFile::LineFile(std::string path)
     fail(ExitCode::cannot_create, "cannot create '{}': {}", path_, std::generic_category().message(errno));
 }
 
-void LineFile::append(std::string_view line) {
+void LineFile::append(std::string_view lines) {
   try {
-    io::write_all(descriptor_.get(), std::as_bytes(std::span(line)), path_);
+    io::write_all(descriptor_.get(), std::as_bytes(std::span(lines)), path_);
   } catch (const Error&) {
     if (::ftruncate(descriptor_.get(), length_) != 0)
       log::warning("'{}' may end in an incomplete line: {}", path_, std::generic_category().message(errno));
     throw;
   }
-  length_ += static_cast<std::int64_t>(line.size());
+  length_ += static_cast<std::int64_t>(lines.size());
 }
 
 }  // namespace lockstep::metrics

@@ -17,9 +17,9 @@ class LineFile {
   /// Makes a new file. Error(cannot_create) naming it if that fails, for instance because it exists already.
   explicit LineFile(std::string path);
 
-  /// Appends `line`, which ends in its only newline. Error(io_error) naming the file when the disk is full or
-  /// the write fails otherwise.
-  void append(std::string_view line);
+  /// Appends one line or several, each with its newline. Error(io_error) naming the file when the disk is
+  /// full or the write fails otherwise.
+  void append(std::string_view lines);
 
  private:
   std::string path_;

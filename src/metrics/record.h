@@ -20,6 +20,19 @@ struct EpochRecord {
   double samples_per_second = 0;  ///< of training alone
 };
 
+/// Hashes that are the same for two trainings that are the same to the bit, on any ranks and threads.
+struct EpochDigests {
+  std::uint64_t optimizer = 0;  ///< its state
+  std::uint64_t samples = 0;    ///< which samples, in which order
+  std::uint64_t metrics = 0;    ///< losses, accuracies and learning rate
+};
+struct DigestRecord {
+  std::int64_t step = 0;   ///< done so far, over the whole training; 0: the initial weights
+  std::int64_t epoch = 0;  ///< that step's; 1 for the initial weights
+  std::uint64_t weights = 0;
+  std::optional<EpochDigests> at_epoch_end;  ///< where the step is the last of its epoch
+};
+
 /// Progress within an epoch.
 struct StepRecord {
   std::int64_t epoch = 0, epochs = 0;
@@ -58,7 +71,8 @@ struct RunSummary {
   std::int64_t peak_memory_bytes = 0;     ///< largest of all ranks
   std::optional<EpochRecord> last, best;  ///< best: highest validation accuracy, earliest
   std::string folder;
-  std::string weights;  ///< file with the final weights; empty if none was written
+  std::string weights;         ///< file with the final weights; empty if none was written
+  std::string weights_digest;  ///< as in digests.csv; empty if unknown
 };
 
 }  // namespace lockstep::metrics

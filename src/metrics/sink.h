@@ -10,6 +10,7 @@ class Sink {
   virtual ~Sink() = default;
   virtual void begin(const RunHeader& /*header*/) {}
   virtual void step(const StepRecord& /*record*/) {}
+  virtual void digest(const DigestRecord& /*record*/) {}
   virtual void epoch(const EpochRecord& /*record*/) {}
   virtual void end(const RunSummary& /*summary*/) {}
 };

@@ -23,6 +23,13 @@ void check_batch(const config::Experiment& experiment, const data::DatasetInfo& 
          train.samples);
 }
 
+void check_device(const config::Experiment& experiment) {
+  if (experiment.device.kind != config::DeviceKind::cpu)
+    fail(ExitCode::no_device,
+         "{}: device.kind is cuda, but this build of Lockstep computes on CPUs only: set device.kind=cpu",
+         experiment.source);
+}
+
 /// The checksums that the importer wrote, in one line.
 std::string checksums_of(const data::DatasetInfo& info) {
   if (info.manifest.empty()) return "none";
@@ -33,7 +40,9 @@ std::string checksums_of(const data::DatasetInfo& info) {
 
 /// What must be the same on all ranks, and how a message calls it.
 std::string fingerprint(const data::DatasetInfo& info) {
-  return fmt::format("{} bytes, {} samples, checksums {}", info.file_bytes, info.samples, checksums_of(info));
+  return fmt::format("{} bytes, {} samples of {} ({}) in {} classes, checksums {}", info.file_bytes,
+                     info.samples, info.image.text(), name_of(info.image_type), info.classes,
+                     checksums_of(info));
 }
 
 void check_same_file(comm::World& world, const data::DatasetInfo& info) {
@@ -57,6 +66,7 @@ data::Stripes Blueprint::validation_stripes() const {
 }
 
 Blueprint make_blueprint(const config::Experiment& experiment) {
+  check_device(experiment);
   Blueprint blueprint{.experiment = experiment,
                       .train = data::inspect_dataset(experiment.data.train),
                       .validation = std::nullopt,

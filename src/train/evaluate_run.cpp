@@ -34,7 +34,7 @@ std::optional<Recorded> recorded_metrics(const RunFolder& run, const checkpoint:
   const nlohmann::json::json_pointer last("/last");
   if (summary.is_discarded() || !summary.contains(last)) return std::nullopt;
   const nlohmann::json& record = summary[last];
-  if (!record.is_object() || record.value("epoch", std::int64_t{0}) != info.epoch) return std::nullopt;
+  if (!record.is_object() || !record.contains("epoch") || record["epoch"] != info.epoch) return std::nullopt;
   const auto loss = record.find("val_loss");
   const auto accuracy = record.find("val_accuracy");
   if (loss == record.end() || !loss->is_number() || accuracy == record.end() || !accuracy->is_number())
@@ -64,9 +64,10 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder) {
   });
   check_same_data(world, blueprint);
 
-  const AlignedBuffer<float> weights(static_cast<std::size_t>(blueprint.network.parameters.slab_size()));
+  AlignedBuffer<float> weights;
   checkpoint::WeightsInfo info;
   world.agree([&] {
+    weights = AlignedBuffer<float>(static_cast<std::size_t>(blueprint.network.parameters.slab_size()));
     if (!world.is_root()) return;
     info = checkpoint::read_weights(run.final_weights(), blueprint.network.parameters, weights.span());
     check_finite(blueprint.network.parameters, weights.span(), run.final_weights());

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "base/error.h"
 #include "train/run.h"
@@ -12,35 +13,38 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Where the run was started; empty if it does not say, or that directory is not there.
+/// Where the run was started; empty if it does not say.
 fs::path recorded_directory(const RunFolder& run) {
   std::ifstream file(run.environment());
   const auto environment = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
   if (!environment.is_object()) return {};
   const auto directory = environment.find("working_directory");
   if (directory == environment.end() || !directory->is_string()) return {};
+  return directory->get<std::string>();
+}
+
+/// A data file of the run: where it was, if it still is there, else as it is called.
+std::string found(const std::string& file, const fs::path& directory) {
   std::error_code ignored;
-  fs::path path = directory->get<std::string>();
-  return fs::is_directory(path, ignored) ? path : fs::path{};
+  const fs::path there = directory / file;  // `file` alone where that is absolute
+  return fs::exists(there, ignored) ? there.string() : file;
 }
 
 }  // namespace
 
 config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run) {
-  std::string directory;
   world.agree([&] {
-    if (!world.is_root()) return;
-    if (!fs::is_directory(run.path()))
+    std::error_code ignored;
+    if (world.is_root() && !fs::is_directory(run.path(), ignored))
       fail(ExitCode::no_input, "{} is not the folder of a run: give one such as runs/NAME", run.path());
-    directory = recorded_directory(run).string();
   });
-  directory = world.broadcast(directory);
   config::Experiment experiment = share_experiment(world, run.experiment(), {});
-  const auto from_there = [&](std::string& file) { file = (fs::path(directory) / file).string(); };
-  if (!directory.empty()) {
-    from_there(experiment.data.train.file);
-    if (experiment.data.validation) from_there(experiment.data.validation->file);
-  }
+  const fs::path directory = world.is_root() ? recorded_directory(run) : fs::path();
+  const auto locate = [&](std::string& file) {
+    file = world.broadcast(world.is_root() ? found(file, directory) : "");
+  };
+  locate(experiment.data.train.file);
+  if (experiment.data.validation) locate(experiment.data.validation->file);
   return experiment;
 }
 

@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <system_error>
 
 #include "checkpoint/weights_file.h"
 #include "config/parse.h"
 #include "config/print.h"
 #include "metrics/console.h"
 #include "metrics/csv.h"
+#include "metrics/digests.h"
 #include "metrics/jsonl.h"
 #include "train/blueprint.h"
+#include "train/build_info.h"
 #include "train/cores.h"
 #include "train/environment.h"
 #include "train/process.h"
@@ -38,16 +41,26 @@ std::unique_ptr<metrics::Sink> make_console(const config::Output& output, const 
   return std::make_unique<metrics::Console>(terminal.output(), std::move(options));
 }
 
+void fill(Records& records, const config::Experiment& experiment, const Environment& environment) {
+  records.folder.write_experiment(config::print(experiment));
+  records.folder.write_environment(environment_json(environment));
+  records.sinks.push_back(make_console(experiment.output, records.terminal));
+  records.sinks.push_back(std::make_unique<metrics::Csv>(records.folder.metrics_csv()));
+  records.sinks.push_back(std::make_unique<metrics::Jsonl>(records.folder.metrics_jsonl()));
+  records.sinks.push_back(std::make_unique<metrics::Digests>(records.folder.digests()));
+}
+
 std::unique_ptr<Records> make_records(const config::Experiment& experiment, const Environment& environment) {
   auto records = std::make_unique<Records>(
       Records{RunFolder::make(experiment.output, experiment.name, environment.started),
               Terminal::of_standard_output(),
               {}});
-  records->folder.write_experiment(config::print(experiment));
-  records->folder.write_environment(environment_json(environment));
-  records->sinks.push_back(make_console(experiment.output, records->terminal));
-  records->sinks.push_back(std::make_unique<metrics::Csv>(records->folder.metrics_csv()));
-  records->sinks.push_back(std::make_unique<metrics::Jsonl>(records->folder.metrics_jsonl()));
+  try {
+    fill(*records, experiment, environment);
+  } catch (...) {
+    records->folder.remove();  // nothing was trained, and the name is free again
+    throw;
+  }
   return records;
 }
 
@@ -85,16 +98,36 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
   return header;
 }
 
+/// Ranks that compute with other instructions or libraries would give other bits, depending on which of them
+/// has which shard. Throws on all ranks, naming one that differs from rank 0. Collective.
+void check_same_arithmetic(comm::World& world, const device::Backend& backend) {
+  const std::string mine = fmt::format("{}, oneDNN {}, Lockstep {} ({})", backend.describe(),
+                                       device::onednn_version(), build_info().version, build_info().revision);
+  const std::string roots = world.broadcast(mine);
+  world.agree([&] {
+    if (mine != roots)
+      fail(ExitCode::bad_config,
+           "this rank computes with {}, but rank 0 on {} with {}: the bits of the result would depend on the "
+           "ranks. "
+           "Start the same build everywhere, and where processors differ, set ONEDNN_MAX_CPU_ISA=AVX2 (or "
+           "what "
+           "the least of them has) for all ranks: mpirun -x ONEDNN_MAX_CPU_ISA=AVX2",
+           mine, world.hosts().front(), roots);
+  });
+}
+
 /// Where and with what the run is made, from all ranks. Collective.
 Environment gather_environment(comm::World& world, std::int64_t threads, const device::Backend& backend,
                                const comm::Collective& collective) {
   Environment environment{.command_line = command_line(),
-                          .working_directory = std::filesystem::current_path().string(),
+                          .working_directory = {},
                           .started = std::chrono::system_clock::now(),
                           .machines = {},
                           .threads = std::vector<std::int64_t>(static_cast<std::size_t>(world.size()), 0),
                           .device = backend.describe(),
                           .exchange = std::string(collective.name())};
+  std::error_code unknown;  // a directory that is gone has no name
+  if (world.is_root()) environment.working_directory = std::filesystem::current_path(unknown).string();
   for (const std::string& text : world.all_gather(text_of(this_machine())))
     environment.machines.push_back(parse_machine(text));
   environment.threads[static_cast<std::size_t>(world.rank())] = threads;
@@ -125,6 +158,7 @@ void write_failure(const Records& records, metrics::RunSummary& summary, const s
   summary.status = error != nullptr && error->code() == ExitCode::bad_data ? "diverged" : "failed";
   summary.detail = failure.what();
   summary.weights.clear();
+  summary.weights_digest.clear();
   const auto attempt = [](const auto& work) {
     try {
       work();
@@ -136,6 +170,16 @@ void write_failure(const Records& records, metrics::RunSummary& summary, const s
   for (const auto& sink : records.sinks) attempt([&] { sink->end(summary); });
 }
 
+/// Rank 0's, on all ranks: `mpirun … : …` may start each with words of its own. Collective.
+std::vector<std::string> share_words(comm::World& world, const std::vector<std::string>& words) {
+  std::vector<std::string> shared;
+  std::int64_t count = world.is_root() ? std::ssize(words) : 0;
+  world.sum({&count, 1});
+  for (std::int64_t i = 0; i < count; ++i)
+    shared.push_back(world.broadcast(world.is_root() ? words[static_cast<std::size_t>(i)] : ""));
+  return shared;
+}
+
 }  // namespace
 
 config::Experiment share_experiment(comm::World& world, const std::string& path,
@@ -145,8 +189,10 @@ config::Experiment share_experiment(comm::World& world, const std::string& path,
     if (world.is_root()) text = config::read_text(path);
   });
   text = world.broadcast(text);
+  const std::string roots_path = world.broadcast(path);
+  const std::vector<std::string> roots_overrides = share_words(world, overrides);
   config::Experiment experiment;
-  world.agree([&] { experiment = config::parse(text, path, overrides); });
+  world.agree([&] { experiment = config::parse(text, roots_path, roots_overrides); });
   return experiment;
 }
 
@@ -161,6 +207,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment) 
   const CoreUse cores = divide_cores(world, experiment);
   device::prepare_cpu_thread();
   const auto backend = device::make_cpu_backend();
+  check_same_arithmetic(world, *backend);
   const auto workers = make_workers(world, cores.threads);
   Trainer trainer(world, blueprint, *backend, *workers, cores.max_threads);
 

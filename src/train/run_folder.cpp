@@ -79,6 +79,11 @@ RunFolder RunFolder::make(const config::Output& output, const std::string& exper
       return RunFolder(path);
 }
 
+void RunFolder::remove() const noexcept {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
 void RunFolder::write_experiment(std::string_view yaml) const {
   io::write_file(experiment(), yaml);
 }

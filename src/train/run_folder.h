@@ -28,8 +28,12 @@ class RunFolder {
   [[nodiscard]] std::string environment() const { return file("environment.json"); }
   [[nodiscard]] std::string metrics_csv() const { return file("metrics.csv"); }
   [[nodiscard]] std::string metrics_jsonl() const { return file("metrics.jsonl"); }
+  [[nodiscard]] std::string digests() const { return file("digests.csv"); }
   [[nodiscard]] std::string final_weights() const { return file("final_weights.h5"); }
   [[nodiscard]] std::string summary() const { return file("summary.json"); }
+
+  /// Removes the folder with all that is in it, as far as it can.
+  void remove() const noexcept;
 
   /// Each whole or not at all, replacing what was there. Error(io_error or cannot_create) naming the file.
   void write_experiment(std::string_view yaml) const;

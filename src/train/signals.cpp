@@ -11,7 +11,7 @@ std::atomic<bool> stop_requested = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may set the flag");
 
 void request_stop(int signal) {
-  if (stop_requested.exchange(true) && signal != SIGUSR1) {
+  if (stop_requested.exchange(true) && signal != SIGUSR1 && signal != SIGHUP) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
@@ -25,6 +25,8 @@ void ignore_write_signals() {
 
 void watch_stop_signals() {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, request_stop);
+  // Under nohup the end of the terminal is not to be noticed.
+  if (std::signal(SIGHUP, request_stop) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
 }
 
 bool stop_was_requested() {

@@ -6,8 +6,9 @@ namespace lockstep::train {
 /// end of the process.
 void ignore_write_signals();
 
-/// From now on the first SIGINT, SIGTERM or SIGUSR1 only sets a flag, which training looks at once a step. A
-/// second SIGINT or SIGTERM ends the process as if nobody watched, for whoever cannot wait.
+/// From now on the first SIGINT, SIGTERM, SIGUSR1 or SIGHUP (a terminal that is closed; unless that was
+/// ignored, as nohup has it) only sets a flag, which training looks at once a step. A second SIGINT or
+/// SIGTERM ends the process as if nobody watched, for whoever cannot wait.
 void watch_stop_signals();
 
 /// Whether one of them has come.

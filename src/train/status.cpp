@@ -11,6 +11,8 @@ namespace {
 struct Message {
   std::int64_t stop_requested = 0, failed = 0, diverged = 0, correct = 0, samples = 0;
   double loss = 0;
+  std::uint64_t recorded = 0, copy = 0;
+  std::int64_t state_damaged = 0;
 };
 
 }  // namespace
@@ -21,18 +23,26 @@ StepStatus share_status(comm::World& world, const RankStatus& own) {
                      .diverged = own.diverged ? 1 : 0,
                      .correct = own.totals.correct,
                      .samples = own.totals.samples,
-                     .loss = own.totals.loss};
+                     .loss = own.totals.loss,
+                     .recorded = own.memory.recorded,
+                     .copy = own.memory.copy,
+                     .state_damaged = own.memory.state_damaged ? 1 : 0};
   static std::vector<Message> all;  // kept between the steps, which allocate nothing; main thread only
   all.resize(static_cast<std::size_t>(world.size()));
   world.all_gather_into(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
 
   StepStatus status;
+  std::uint64_t all_parts = 0;
+  for (const Message& message : all) all_parts += message.recorded;
+  status.weights_digest = own.owns_all ? all.front().recorded : all_parts;
   bool failed = false;
   bool finite = true;
   double loss = 0;
   for (const Message& message : all) {
     status.stop_requested |= message.stop_requested != 0;
     status.diverged |= message.diverged != 0;
+    status.memory_damaged |=
+        message.state_damaged != 0 || message.copy != (own.owns_all ? message.recorded : all_parts);
     failed |= message.failed != 0;
     finite &= std::isfinite(message.loss);
     status.correct += message.correct;

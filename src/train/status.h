@@ -6,6 +6,7 @@
 
 #include "comm/world.h"
 #include "device/backend.h"
+#include "train/memory_check.h"
 
 namespace lockstep::train {
 
@@ -15,12 +16,16 @@ struct RankStatus {
   std::exception_ptr failure;   ///< the loader or a worker threw
   bool diverged = false;        ///< this rank's part of an update met a number that is not finite
   device::Totals totals;        ///< of the rank's shards in this step
+  MemoryHashes memory;          ///< before the update
+  bool owns_all = false;        ///< this rank, like every other, updates all of the weights by itself
 };
 
 /// What all ranks know after it.
 struct StepStatus {
   bool stop_requested = false;
   bool diverged = false;
+  bool memory_damaged = false;       ///< on some rank
+  std::uint64_t weights_digest = 0;  ///< slab_hash of the weights, as their owners wrote them
   /// The mean over the step's samples of all ranks, for display: its last digits depend on the number of
   /// ranks. None if the loss is not finite on some rank.
   std::optional<double> loss;

@@ -5,6 +5,7 @@
 #include "data/hdf5_dataset.h"
 #include "nn/graph.h"
 #include "optim/schedule.h"
+#include "train/digests.h"
 #include "train/signals.h"
 
 namespace lockstep::train {
@@ -17,6 +18,10 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+void write_digest(const metrics::DigestRecord& record, const Sinks& sinks) {
+  for (const auto& sink : sinks) sink->digest(record);
+}
+
 /// The slabs of the tree, as many on every rank as the one with the most threads and shards needs.
 std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& collective, Range shards,
                                          std::int64_t total_shards, std::int64_t max_threads) {
@@ -25,6 +30,13 @@ std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& c
   std::vector<std::span<float>> slabs;
   for (std::int64_t i = 0; i < needed; ++i) slabs.push_back(collective.make_slab());
   return slabs;
+}
+
+std::unique_ptr<optim::Optimizer> make_optimizer(comm::World& world, const Blueprint& blueprint,
+                                                 device::Backend& backend, Range owned) {
+  std::unique_ptr<optim::Optimizer> optimizer;
+  world.agree([&] { optimizer = optim::make_optimizer(blueprint.experiment.optimizer, backend, owned); });
+  return optimizer;
 }
 
 std::unique_ptr<data::Dataset> read_training_set(comm::World& world, const Blueprint& blueprint,
@@ -54,8 +66,9 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
                                            blueprint.network.parameters.slab_size(), stripes_.shards())),
       tree_(shards_, stripes_.shards(),
             tree_slabs(world, *collective_, shards_, stripes_.shards(), max_threads)),
-      optimizer_(optim::make_optimizer(blueprint.experiment.optimizer, backend, reducer_->owned())),
-      updater_(*reducer_, *optimizer_, workers_),
+      optimizer_(make_optimizer(world, blueprint, backend, reducer_->owned())),
+      memory_(blueprint.network.parameters, reducer_->owned(), optimizer_->state(), workers_),
+      updater_(*reducer_, *optimizer_, memory_, workers_),
       dataset_(read_training_set(world, blueprint, stripes_, shards_)),
       meter_(shards_, stripes_.shards()) {
   world.agree([&] {
@@ -66,6 +79,9 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
     if (blueprint.validation) evaluator_.emplace(blueprint, backend, shards_, workers_);
   });
   nn::initialize_weights(blueprint.experiment, blueprint.network, weights_);
+  const Range owned = reducer_->owned();
+  memory_.record(owned.begin, weights_.subspan(static_cast<std::size_t>(owned.begin),
+                                               static_cast<std::size_t>(owned.size())));
   engine_->weights_changed(weights_);
 }
 
@@ -75,14 +91,20 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary) {
     const auto started = Clock::now();
     const EpochEnd end = train_epoch(epoch, sinks, summary);
     summary.seconds = seconds_since(run_started_);
+    summary.weights_digest = fmt::format("{:016x}", end.weights_digest);
+    metrics::DigestRecord digest{
+        .step = summary.steps_done, .epoch = epoch, .weights = end.weights_digest, .at_epoch_end = {}};
     if (!end.whole) {
+      world_.agree([&] { write_digest(digest, sinks); });
       summary.status = stopped_by_signal;
       summary.detail = fmt::format("in epoch {}, after step {} of it", epoch,
                                    summary.steps_done - (epoch - 1) * stripes_.steps());
       return;
     }
     const metrics::EpochRecord record = finish_epoch(epoch, started);
+    digest.at_epoch_end = epoch_digests(record);
     world_.agree([&] {
+      write_digest(digest, sinks);
       for (const auto& sink : sinks) sink->epoch(record);
     });
     summary.epochs_done = epoch;
@@ -90,7 +112,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary) {
     if (record.val_accuracy && (!summary.best || *record.val_accuracy > summary.best->val_accuracy))
       summary.best = record;
     summary.seconds = seconds_since(run_started_);
-    const bool stop = end.stop_requested || share_status(world_, own_status()).stop_requested;
+    const bool stop = agree_on_step(epoch + 1, 0, own_status()).stop_requested || end.stop_requested;
     if (stop && epoch < blueprint_.experiment.training.epochs) {
       summary.status = stopped_by_signal;
       summary.detail = fmt::format("after epoch {}", epoch);
@@ -104,49 +126,73 @@ Trainer::EpochEnd Trainer::train_epoch(std::int64_t epoch, const Sinks& sinks, m
   epoch_started_ = Clock::now();
   epoch_loss_sum_ = 0;
   epoch_correct_ = epoch_samples_ = 0;
+  order_hash_ = 0;
   meter_.reset();
   loader_->start(epoch);
   std::int64_t step = 0;
   bool stop = false;
   while (step < stripes_.steps() && !stop) {
-    stop = train_step(epoch, step).stop_requested;
+    stop = train_step(epoch, step, sinks).stop_requested;
     ++summary.steps_done;
     report_step(epoch, step++, sinks);
   }
-  const StepStatus status = share_status(world_, own_status());
-  if (status.diverged) fail_diverged(epoch, step, status);  // in the last update
-  return {.whole = step == stripes_.steps(), .stop_requested = stop || status.stop_requested};
+  const StepStatus status = agree_on_step(epoch, step, own_status());
+  return {.whole = step == stripes_.steps(),
+          .stop_requested = stop || status.stop_requested,
+          .weights_digest = status.weights_digest};
 }
 
-RankStatus Trainer::own_status() const {
+RankStatus Trainer::own_status() {
   RankStatus status;
   status.stop_requested = stop_was_requested();
   status.diverged = diverged_.has_value();
+  status.failure = digest_failure_;
+  status.memory = memory_.look(weights_);
+  status.owns_all = reducer_->owned().size() == std::ssize(weights_);
+  return status;
+}
+
+/// What all ranks know before the update of `step`, counted from 0, or at the end of the epoch. Collective.
+/// Throws on all ranks if any failed, or met a number that is not finite in its last update, or has other
+/// weights in memory than were written.
+StepStatus Trainer::agree_on_step(std::int64_t epoch, std::int64_t step, const RankStatus& own) {
+  const StepStatus status = share_status(world_, own);
+  if (status.memory_damaged) memory_.report(world_, weights_, (epoch - 1) * stripes_.steps() + step + 1);
+  if (status.diverged) fail_diverged(epoch, step, status);
   return status;
 }
 
 /// Forward and backward of the rank's shards, the one status reduction, then exchange and update.
-StepStatus Trainer::train_step(std::int64_t epoch, std::int64_t step) {
-  RankStatus own = own_status();
+StepStatus Trainer::train_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks) {
   const data::Batch* batch = nullptr;
+  device::Totals step_totals;
+  std::exception_ptr failure;
   try {
     batch = &loader_->next();
     tree_.reset();
     const auto totals = engine_->train(*batch, tree_);
     meter_.add(totals);
-    for (const device::Totals& shard : totals) own.totals += shard;
+    for (const device::Totals& shard : totals) step_totals += shard;
+    order_hash_ += order_hash(*batch, stripes_.shards());
   } catch (...) {
-    own.failure = std::current_exception();
+    failure = std::current_exception();
   }
-  const StepStatus status = share_status(world_, own);
-  if (status.diverged || !status.loss) fail_diverged(epoch, step, status);
+  RankStatus own = own_status();
+  if (failure) own.failure = failure;
+  own.totals = step_totals;
+  const StepStatus status = agree_on_step(epoch, step, own);
+  if (!status.loss) fail_diverged(epoch, step, status);
 
   last_loss_ = status.loss;
   epoch_loss_sum_ += *status.loss * static_cast<double>(status.samples);
   epoch_correct_ += status.correct;
   epoch_samples_ += status.samples;
 
+  // At the end of an epoch the digest goes with the epoch's metrics.
   const std::int64_t global_step = (epoch - 1) * stripes_.steps() + step;
+  if (step > 0 || global_step == 0)
+    report_digest({.step = global_step, .epoch = epoch, .weights = status.weights_digest, .at_epoch_end = {}},
+                  sinks);
   optimizer_->begin_step(global_step + 1, learning_rate(global_step));
   diverged_ = updater_.apply(tree_.partials(), batch->global_samples, weights_);
   engine_->weights_changed(weights_);
@@ -172,6 +218,24 @@ metrics::EpochRecord Trainer::finish_epoch(std::int64_t epoch, Clock::time_point
   }
   record.seconds = seconds_since(started);
   return record;
+}
+
+/// What must be equal on any ranks, besides the weights. Collective.
+metrics::EpochDigests Trainer::epoch_digests(const metrics::EpochRecord& record) {
+  const bool owns_all = reducer_->owned().size() == std::ssize(weights_);  // and so does every other rank
+  const std::uint64_t state = owns_all && !world_.is_root() ? 0 : memory_.recorded_state();
+  return {.optimizer = wrapping_sum(world_, state),
+          .samples = wrapping_sum(world_, order_hash_),
+          .metrics = metrics_hash(record)};
+}
+
+/// In the midst of a step a failure to write is this rank's own: the next status tells all ranks.
+void Trainer::report_digest(const metrics::DigestRecord& record, const Sinks& sinks) {
+  try {
+    write_digest(record, sinks);
+  } catch (...) {
+    digest_failure_ = std::current_exception();
+  }
 }
 
 void Trainer::report_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks) {

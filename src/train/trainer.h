@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,6 +19,7 @@
 #include "train/blueprint.h"
 #include "train/divergence.h"
 #include "train/evaluator.h"
+#include "train/memory_check.h"
 #include "train/meter.h"
 #include "train/shard_engine.h"
 #include "train/status.h"
@@ -52,13 +54,17 @@ class Trainer {
   struct EpochEnd {
     bool whole = true;  ///< false when it was left early because a signal asked for it
     bool stop_requested = false;
+    std::uint64_t weights_digest = 0;
   };
   EpochEnd train_epoch(std::int64_t epoch, const Sinks& sinks, metrics::RunSummary& summary);
-  StepStatus train_step(std::int64_t epoch, std::int64_t step);
+  StepStatus train_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks);
+  void report_digest(const metrics::DigestRecord& record, const Sinks& sinks);
+  metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
   metrics::EpochRecord finish_epoch(std::int64_t epoch, Clock::time_point started);
   void report_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks);
   [[nodiscard]] double learning_rate(std::int64_t global_step) const;
-  [[nodiscard]] RankStatus own_status() const;
+  RankStatus own_status();
+  StepStatus agree_on_step(std::int64_t epoch, std::int64_t step, const RankStatus& own);
   [[noreturn]] void fail_diverged(std::int64_t epoch, std::int64_t step, const StepStatus& status);
 
   comm::World& world_;
@@ -71,6 +77,7 @@ class Trainer {
   std::unique_ptr<comm::GradientReducer> reducer_;
   comm::LocalTree tree_;
   std::unique_ptr<optim::Optimizer> optimizer_;
+  MemoryCheck memory_;
   Updater updater_;
   std::unique_ptr<data::Dataset> dataset_;
   std::optional<data::Loader> loader_;
@@ -79,10 +86,12 @@ class Trainer {
   std::optional<Evaluator> evaluator_;
 
   std::optional<NotFinite> diverged_;  // met by this rank in its last update
+  std::exception_ptr digest_failure_;  // of a sink, in the last step
   std::optional<double> last_loss_;    // of the last step that all ranks found good
   Clock::time_point run_started_, epoch_started_;
   double epoch_loss_sum_ = 0;  // of all ranks in this epoch so far, for display
   std::int64_t epoch_correct_ = 0, epoch_samples_ = 0;
+  std::uint64_t order_hash_ = 0;  // of this rank's shards in this epoch so far
 };
 
 }  // namespace lockstep::train

@@ -19,9 +19,11 @@ std::optional<std::int64_t> first_not_finite(std::span<const float> values) {
 
 }  // namespace
 
-Updater::Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, WorkerPool& workers)
+Updater::Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, MemoryCheck& memory,
+                 WorkerPool& workers)
     : reducer_(reducer),
       optimizer_(optimizer),
+      memory_(memory),
       workers_(workers),
       found_(static_cast<std::size_t>(workers.size())) {}
 
@@ -49,6 +51,7 @@ std::optional<NotFinite> Updater::update_range(Range floats, float samples, std:
     const auto block = weights.subspan(static_cast<std::size_t>(first), gradient.size());
     reducer_.mean(first, samples, gradient);
     if (!optimizer_.update(first, block, gradient) && !found) found = locate(first, gradient, block);
+    memory_.record(first, block);
   }
   return found;
 }

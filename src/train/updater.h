@@ -7,15 +7,17 @@
 #include "comm/gradient_reducer.h"
 #include "optim/optimizer.h"
 #include "train/divergence.h"
+#include "train/memory_check.h"
 #include "train/worker_pool.h"
 
 namespace lockstep::train {
 
-/// Turns a step's partial sums into new weights: exchange, finish the sums and apply the optimizer block by
-/// block while a block is in the cache, on all workers, then spread the weights.
+/// Turns a step's partial sums into new weights: exchange, finish the sums, apply the optimizer and take the
+/// hash, block by block while a block is in the cache, on all workers, then spread the weights.
 class Updater {
  public:
-  Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, WorkerPool& workers);
+  Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, MemoryCheck& memory,
+          WorkerPool& workers);
 
   /// Collective; call Optimizer::begin_step before. Returns the first number in this rank's part that is not
   /// finite, in which case weights or state are spoilt.
@@ -28,6 +30,7 @@ class Updater {
 
   comm::GradientReducer& reducer_;
   optim::Optimizer& optimizer_;
+  MemoryCheck& memory_;
   WorkerPool& workers_;
   std::vector<std::optional<NotFinite>> found_;  // by worker
 };

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <functional>
+#include <new>
 #include <string>
 
 #include "comm/mpi_calls.h"
@@ -134,6 +135,7 @@ TEST(World, LeavesTheRankOutWhereAllFailAlike) {
 TEST(World, AgreesOnExceptionsOfLibraries) {
   World world;
   EXPECT_EQ(agreed(world, [] { throw std::out_of_range("a library said so"); }), "70 a library said so");
+  EXPECT_EQ(agreed(world, [] { throw std::bad_alloc(); }), fmt::format("70 {}", out_of_memory));
 }
 
 TEST(World, NamesARankOnce) {

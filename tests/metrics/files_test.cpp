@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "metrics/csv.h"
+#include "metrics/digests.h"
 #include "metrics/json.h"
 #include "metrics/jsonl.h"
 #include "metrics/records.h"
@@ -239,6 +240,23 @@ TEST(SummaryJson, HoldsEverything) {
   EXPECT_EQ(json["last"], to_json(epoch_record(3)));
   EXPECT_TRUE(json["best"].is_null());
   EXPECT_EQ(json["folder"], "runs/a");
+}
+
+TEST(DigestsFile, HasARowForEachStepAndMoreAtTheEndOfAnEpoch) {
+  const lockstep::testing::TemporaryFolder folder;
+  Digests digests(folder.file("digests.csv"));
+  digests.digest({.step = 0, .epoch = 1, .weights = 0xabc, .at_epoch_end = {}});
+  digests.digest({.step = 1, .epoch = 1, .weights = ~std::uint64_t{0}, .at_epoch_end = {}});
+  digests.digest({.step = 2, .epoch = 1, .weights = 2, .at_epoch_end = EpochDigests{3, 4, 5}});
+  const std::string epoch =
+      "step,epoch,weights,optimizer,samples,metrics\n"
+      "0,1,0000000000000abc,,,\n"
+      "1,1,ffffffffffffffff,,,\n"
+      "2,1,0000000000000002,0000000000000003,0000000000000004,0000000000000005\n";
+  EXPECT_EQ(contents(folder.file("digests.csv")), epoch) << "an epoch's rows are written when it ends";
+  digests.digest({.step = 3, .epoch = 2, .weights = 6, .at_epoch_end = {}});
+  digests.end({});
+  EXPECT_EQ(contents(folder.file("digests.csv")), epoch + "3,2,0000000000000006,,,\n");
 }
 
 }  // namespace

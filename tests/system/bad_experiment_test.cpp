@@ -76,6 +76,13 @@ TEST_P(BadExperimentTest, ShapeThatDoesNotFit) {
                  {"conv2", file("bad.yaml") + ":22", "24×12×12", "13"});
 }
 
+TEST_P(BadExperimentTest, DeviceThatThisBuildHasNot) {
+  expect_failure(
+      train(source("configs/mnist_softmax.yaml"), {"device.kind=cuda", "data.train.file=" + small_file()}),
+      ExitCode::no_device, {"device.kind", "device.kind=cpu"});
+  EXPECT_FALSE(std::filesystem::exists(file("runs")));
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, BadExperimentTest, ::testing::Values(1, 2));
 
 class RanksTest : public SystemTest {};

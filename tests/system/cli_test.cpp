@@ -33,7 +33,7 @@ class CliTest : public SystemTest {
   }
 };
 
-const Words commands{"train", "evaluate", "import", "inspect", "plan", "config"};
+const Words commands{"train", "evaluate", "audit", "import", "inspect", "plan", "config"};
 
 TEST_F(CliTest, HelpShowsHowToUseEachCommand) {
   const ProcessResult all = run({"--help"});

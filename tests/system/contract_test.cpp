@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "system/run_files.h"
 #include "system/system_test.h"
@@ -24,6 +25,7 @@ constexpr const char* by_messages = "mpi";
 struct Outcome {
   std::string weights;
   std::string metrics;
+  std::string digests;
 };
 
 /// Up to as many ranks as there are shards, each of which then has work for one thread only.
@@ -32,7 +34,7 @@ std::vector<Layout> every_layout() {
   for (const char* collective : {shared_memory, by_messages}) {
     for (const int ranks : {2, 3, 4})
       for (const int threads : {1, 2}) layouts.push_back({ranks, threads, collective});
-    layouts.push_back({8, 1, collective});
+    for (const int ranks : {5, 7, 8}) layouts.push_back({ranks, 1, collective});
   }
   return layouts;
 }
@@ -54,7 +56,7 @@ class ContractTest : public SystemTest {
       EXPECT_NE(result.out.find("exchange   " + carrier), std::string::npos) << result.out;
     }
     return {contents(run_folder(name) + "/final_weights.h5"),
-            computed_columns(run_folder(name) + "/metrics.csv")};
+            computed_columns(run_folder(name) + "/metrics.csv"), contents(run_folder(name) + "/digests.csv")};
   }
 
   /// Every layout gives what one rank with one thread gives; other seeds and another order of additions do
@@ -70,6 +72,7 @@ class ContractTest : public SystemTest {
       const Outcome outcome = train(experiment, layout);
       EXPECT_TRUE(outcome.weights == expected.weights) << "the weights differ";
       EXPECT_EQ(outcome.metrics, expected.metrics);
+      EXPECT_EQ(outcome.digests, expected.digests);
     }
     for (const std::string& change : {std::string("seed=2"), another_order}) {
       SCOPED_TRACE(change);
@@ -78,6 +81,7 @@ class ContractTest : public SystemTest {
       const Outcome outcome = train(changed, plainest);
       EXPECT_FALSE(outcome.weights == expected.weights) << "nothing would be noticed";
       EXPECT_NE(outcome.metrics, expected.metrics);
+      EXPECT_NE(outcome.digests, expected.digests);
     }
   }
 
@@ -98,6 +102,29 @@ TEST_F(ContractTest, ConvolutionalNetwork) {
   expect_same_everywhere(
       train_shipped("mnist_cnn", small_file(), {"training.epochs=1"}),
       {{1, 2, shared_memory}, {2, 1, shared_memory}, {3, 1, by_messages}, {8, 1, shared_memory}});
+}
+
+/// A wrapper that runs rank 1 with `before` it and `after` it.
+Words on_rank_1(const std::string& before, const std::string& after) {
+  return {
+      "sh", "-c",
+      fmt::format("[ \"$OMPI_COMM_WORLD_RANK\" = 1 ] && exec env {} \"$@\" {}; exec \"$@\"", before, after),
+      "sh"};
+}
+
+TEST_F(ContractTest, RankZeroDecidesWhatIsTrained) {
+  const ProcessResult result =
+      run(train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1"})),
+          {.ranks = 2, .wrapper = on_rank_1("", "training.epochs=2")});
+  expect_success(result);
+  EXPECT_EQ(csv_rows(run_folder("run") + "/metrics.csv").size(), 2U) << "a header and an epoch";
+}
+
+TEST_F(ContractTest, RanksWithOtherInstructionsAreRefused) {
+  expect_failure(run(train_shipped("mnist_softmax", small_file(), into("run")),
+                     {.ranks = 2, .wrapper = on_rank_1("ONEDNN_MAX_CPU_ISA=SSE41", "")}),
+                 ExitCode::bad_config, {"rank 1 on ", "sse41", "ONEDNN_MAX_CPU_ISA"});
+  EXPECT_FALSE(std::filesystem::exists(run_folder("run")));
 }
 
 /// Everything that the shipped experiments leave out, in sizes that divide by nothing.

@@ -54,9 +54,10 @@ TEST_F(EvaluateTest, FindsTheDataFromAnyDirectory) {
 TEST_F(EvaluateTest, NeedsTheRunFolderOnRankZeroOnly) {
   train("run");
   fs::create_directories(file("elsewhere"));
-  const Job job{.ranks = 2,
-                .wrapper = {"sh", "-c", "[ \"$OMPI_COMM_WORLD_RANK\" = 0 ] || cd elsewhere; exec \"$@\"", "sh"},
-                .folder = folder()};
+  const Job job{
+      .ranks = 2,
+      .wrapper = {"sh", "-c", "[ \"$OMPI_COMM_WORLD_RANK\" = 0 ] || cd elsewhere; exec \"$@\"", "sh"},
+      .folder = folder()};
   expect_success(run({"evaluate", "runs/run"}, job));
 }
 

@@ -71,6 +71,10 @@ TEST_F(SignalsTest, Terminate) {
   expect_orderly_end(train_until(SIGTERM, 1));
 }
 
+TEST_F(SignalsTest, TerminalThatIsClosed) {
+  expect_orderly_end(train_until(SIGHUP, 1));
+}
+
 TEST_F(SignalsTest, User1ToMpirun) {
   expect_orderly_end(train_until(SIGUSR1, 2));
 }
@@ -78,13 +82,14 @@ TEST_F(SignalsTest, User1ToMpirun) {
 TEST_F(SignalsTest, User1ToOneRankThatIsNotTheRoot) {
   const std::string process = file("process");
   const auto has_epoch = [&] { return contents(metrics()).find("\n1,") != std::string::npos; };
-  const Words note_process{"sh", "-c",
-                           "[ \"$OMPI_COMM_WORLD_RANK\" = 2 ] && echo $$ >" + process + "; exec \"$@\"", "sh"};
-  expect_orderly_end(run(train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1000000"})),
-                         {.ranks = 3, .wrapper = note_process, .started = [&](pid_t /*mpirun*/) {
-                            EXPECT_TRUE(wait_until(has_epoch)) << "the training does not start";
-                            kill(std::stoi(contents(process)), SIGUSR1);
-                          }}));
+  const Words note_process{
+      "sh", "-c", "[ \"$OMPI_COMM_WORLD_RANK\" = 2 ] && echo $$ >" + process + "; exec \"$@\"", "sh"};
+  expect_orderly_end(
+      run(train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1000000"})),
+          {.ranks = 3, .wrapper = note_process, .started = [&](pid_t /*mpirun*/) {
+             EXPECT_TRUE(wait_until(has_epoch)) << "the training does not start";
+             kill(std::stoi(contents(process)), SIGUSR1);
+           }}));
 }
 
 TEST_F(SignalsTest, TerminateMpirun) {

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+
+#include "metrics/line_file.h"
+#include "metrics/sink.h"
+
+namespace lockstep::metrics {
+
+/// digests.csv: a header, then a row for the initial weights and for each step: hashes as 16 hexadecimal
+/// digits, that of the weights in every row, those of optimizer, order of samples and metrics where an epoch
+/// ends. Lines are gathered, and written at the end of an epoch and of the run at the latest.
+class Digests : public Sink {
+ public:
+  /// Makes the file and writes its header. Errors as LineFile's.
+  explicit Digests(const std::string& path);
+  void digest(const DigestRecord& record) override;
+  void end(const RunSummary& summary) override;
+
+ private:
+  void flush();
+
+  LineFile file_;
+  std::string lines_;
+};
+
+}  // namespace lockstep::metrics

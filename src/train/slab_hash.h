@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace lockstep::train {
+
+/// Which slab a hash is of, so that equal contents hash differently: weights, or a state of the optimizer.
+enum class SlabKind : std::uint8_t { weights, first_state, second_state };
+
+/// Hash of floats [first, first + part.size()) of a slab, whole blocks of Parameters::block: the sum, modulo
+/// 2^64, over the blocks of the XXH3-64 of each, seeded with its kind and number. Hashes of parts therefore
+/// add up to the hash of the whole, however ranks and threads cut it. Notices damage and differences, not
+/// malice. Any thread; allocates nothing.
+std::uint64_t slab_hash(SlabKind kind, std::int64_t first, std::span<const float> part);
+
+}  // namespace lockstep::train
