@@ -25,9 +25,10 @@ std::span<const float> block_of(std::span<const float> values, std::int64_t bloc
 
 }  // namespace
 
-MemoryCheck::MemoryCheck(const Parameters& parameters, Range owned,
+MemoryCheck::MemoryCheck(const Parameters& parameters, Ownership ownership, Range owned,
                          std::vector<optim::Optimizer::State> state, WorkerPool& workers)
     : parameters_(parameters),
+      ownership_(ownership),
       owned_(owned),
       state_(std::move(state)),
       workers_(workers),
@@ -71,7 +72,7 @@ MemoryHashes MemoryCheck::look(std::span<const float> weights) {
     }
     by_worker_[static_cast<std::size_t>(worker)] = found;
   });
-  MemoryHashes all;
+  MemoryHashes all{.ownership = ownership_};
   for (const MemoryHashes& found : by_worker_) {
     all.recorded += found.recorded;
     all.copy += found.copy;
@@ -97,14 +98,15 @@ std::string MemoryCheck::place(std::int64_t block) const {
 void MemoryCheck::report(comm::World& world, std::span<const float> weights, std::int64_t step) const {
   std::vector<std::uint64_t> own(recorded_.size());
   std::ranges::transform(recorded_, own.begin(), &BlockHashes::weights);
-  std::vector<std::uint64_t> all;  // of the slab, as its owners wrote it
-  for (const auto& bytes : world.all_gather_bytes(std::as_bytes(std::span(own)))) {
-    if (own.size() * block_size == weights.size()) continue;  // every rank owns all of it
-    const std::size_t before = all.size();
-    all.resize(before + bytes.size() / sizeof(std::uint64_t));
-    if (!bytes.empty()) std::memcpy(&all[before], bytes.data(), bytes.size());
+  std::vector<std::uint64_t> all = own;  // of the slab, as its owners wrote it
+  if (ownership_ == Ownership::slices) {
+    all.clear();
+    for (const auto& bytes : world.all_gather_bytes(std::as_bytes(std::span(own)))) {
+      const std::size_t before = all.size();
+      all.resize(before + bytes.size() / sizeof(std::uint64_t));
+      if (!bytes.empty()) std::memcpy(&all[before], bytes.data(), bytes.size());
+    }
   }
-  if (all.empty()) all = own;
 
   const auto fail_at = [&](std::string_view what, std::int64_t block) {
     fail(ExitCode::internal,

@@ -15,8 +15,13 @@
 
 namespace lockstep::train {
 
+/// Who updates the weights: each rank a slice of them (which may be empty, or all of a small model), or, in
+/// `reproducibility: run`, each rank everything by itself.
+enum class Ownership : std::uint8_t { slices, everything };
+
 /// What a rank found in its memory.
 struct MemoryHashes {
+  Ownership ownership = Ownership::slices;
   std::uint64_t recorded = 0;  ///< slab_hash of the own part of the weights, as its owner wrote it
   std::uint64_t copy = 0;      ///< slab_hash of this rank's whole copy of the weights, as it is now
   bool state_damaged = false;  ///< the own optimizer state is not what was written
@@ -35,8 +40,8 @@ class MemoryCheck {
  public:
   /// For a rank that updates floats `owned` of the slab, whole blocks, with the optimizer's `state` of them.
   /// The references must outlive it.
-  MemoryCheck(const Parameters& parameters, Range owned, std::vector<optim::Optimizer::State> state,
-              WorkerPool& workers);
+  MemoryCheck(const Parameters& parameters, Ownership ownership, Range owned,
+              std::vector<optim::Optimizer::State> state, WorkerPool& workers);
 
   /// Takes the own part [first, first + weights.size()), whole blocks, and the state of it as they are now.
   /// Threads may call it at once for disjoint parts.
@@ -45,6 +50,7 @@ class MemoryCheck {
   MemoryHashes look(std::span<const float> weights);
   /// Sum of the hashes of the own optimizer state as recorded.
   [[nodiscard]] std::uint64_t recorded_state() const;
+  [[nodiscard]] Ownership ownership() const { return ownership_; }
 
   /// Throws the same Error(internal) on all ranks, naming the lowest rank with damage, its host and the
   /// tensor, after look() and the status said that some rank has some. `step` counts from 1 over the whole
@@ -61,6 +67,7 @@ class MemoryCheck {
   [[nodiscard]] std::string place(std::int64_t block) const;
 
   const Parameters& parameters_;
+  Ownership ownership_;
   Range owned_;
   std::vector<optim::Optimizer::State> state_;
   WorkerPool& workers_;

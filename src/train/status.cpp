@@ -34,7 +34,8 @@ StepStatus share_status(comm::World& world, const RankStatus& own) {
   StepStatus status;
   std::uint64_t all_parts = 0;
   for (const Message& message : all) all_parts += message.recorded;
-  status.weights_digest = own.owns_all ? all.front().recorded : all_parts;
+  const bool owns_all = own.memory.ownership == Ownership::everything;  // and so does every other rank
+  status.weights_digest = owns_all ? all.front().recorded : all_parts;
   bool failed = false;
   bool finite = true;
   double loss = 0;
@@ -42,7 +43,7 @@ StepStatus share_status(comm::World& world, const RankStatus& own) {
     status.stop_requested |= message.stop_requested != 0;
     status.diverged |= message.diverged != 0;
     status.memory_damaged |=
-        message.state_damaged != 0 || message.copy != (own.owns_all ? message.recorded : all_parts);
+        message.state_damaged != 0 || message.copy != (owns_all ? message.recorded : all_parts);
     failed |= message.failed != 0;
     finite &= std::isfinite(message.loss);
     status.correct += message.correct;

@@ -17,7 +17,6 @@ struct RankStatus {
   bool diverged = false;        ///< this rank's part of an update met a number that is not finite
   device::Totals totals;        ///< of the rank's shards in this step
   MemoryHashes memory;          ///< before the update
-  bool owns_all = false;        ///< this rank, like every other, updates all of the weights by itself
 };
 
 /// What all ranks know after it.

@@ -18,6 +18,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+Ownership ownership(const config::Experiment& experiment) {
+  return experiment.training.reproducibility == config::Reproducibility::lockstep ? Ownership::slices
+                                                                                  : Ownership::everything;
+}
+
 void write_digest(const metrics::DigestRecord& record, const Sinks& sinks) {
   for (const auto& sink : sinks) sink->digest(record);
 }
@@ -67,7 +72,8 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
       tree_(shards_, stripes_.shards(),
             tree_slabs(world, *collective_, shards_, stripes_.shards(), max_threads)),
       optimizer_(make_optimizer(world, blueprint, backend, reducer_->owned())),
-      memory_(blueprint.network.parameters, reducer_->owned(), optimizer_->state(), workers_),
+      memory_(blueprint.network.parameters, ownership(blueprint.experiment), reducer_->owned(),
+              optimizer_->state(), workers_),
       updater_(*reducer_, *optimizer_, memory_, workers_),
       dataset_(read_training_set(world, blueprint, stripes_, shards_)),
       meter_(shards_, stripes_.shards()) {
@@ -148,7 +154,6 @@ RankStatus Trainer::own_status() {
   status.diverged = diverged_.has_value();
   status.failure = digest_failure_;
   status.memory = memory_.look(weights_);
-  status.owns_all = reducer_->owned().size() == std::ssize(weights_);
   return status;
 }
 
@@ -222,8 +227,9 @@ metrics::EpochRecord Trainer::finish_epoch(std::int64_t epoch, Clock::time_point
 
 /// What must be equal on any ranks, besides the weights. Collective.
 metrics::EpochDigests Trainer::epoch_digests(const metrics::EpochRecord& record) {
-  const bool owns_all = reducer_->owned().size() == std::ssize(weights_);  // and so does every other rank
-  const std::uint64_t state = owns_all && !world_.is_root() ? 0 : memory_.recorded_state();
+  // Where every rank owns everything, rank 0's will do.
+  const bool counts = memory_.ownership() == Ownership::slices || world_.is_root();
+  const std::uint64_t state = counts ? memory_.recorded_state() : 0;
   return {.optimizer = wrapping_sum(world_, state),
           .samples = wrapping_sum(world_, order_hash_),
           .metrics = metrics_hash(record)};

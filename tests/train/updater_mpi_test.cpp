@@ -59,7 +59,7 @@ class UpdaterOnRanks : public ::testing::Test {
   static float start_of(std::size_t offset) { return static_cast<float>(offset % 7); }
 
   std::optional<NotFinite> apply(double learning_rate = 1) {
-    MemoryCheck memory(parameters_, reducer_->owned(), optimizer_->state(), workers_);
+    MemoryCheck memory(parameters_, Ownership::slices, reducer_->owned(), optimizer_->state(), workers_);
     Updater updater(*reducer_, *optimizer_, memory, workers_);
     optimizer_->begin_step(1, learning_rate);
     return updater.apply(partials_, samples, weights_);
