@@ -36,8 +36,8 @@ TEST_F(RunFilesTest, AreAllThere) {
   expect_success(result);
   const std::string folder = run_folder("run");
   EXPECT_EQ(names_in(folder),
-            (std::set<std::string>{"environment.json", "experiment.yaml", "final_weights.h5", "metrics.csv",
-                                   "metrics.jsonl", "summary.json"}));
+            (std::set<std::string>{"digests.csv", "environment.json", "experiment.yaml", "final_weights.h5",
+                                   "metrics.csv", "metrics.jsonl", "summary.json"}));
   EXPECT_THAT(contents(folder + "/metrics.csv"),
               StartsWith("epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,seconds,"
                          "samples_per_second\n1,"));
