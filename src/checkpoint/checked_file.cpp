@@ -1,18 +1,16 @@
 #include "checkpoint/checked_file.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
-#include "io/gzip_file.h"
 #include "io/hash.h"
 #include "io/hdf5_attributes.h"
+#include "io/hdf5_seal.h"
 
 namespace lockstep::checkpoint {
 namespace {
@@ -31,17 +29,6 @@ Range rows_of(const Shape& shape) {
 template <class T>
 std::span<T> values_of(const Parameter& parameter, std::span<T> slab) {
   return slab.subspan(static_cast<std::size_t>(parameter.offset), static_cast<std::size_t>(parameter.count));
-}
-
-/// HDF5 would look for its signature further inside, and say less about what is in its place.
-void check_signature(const std::string& path, const Format& format) {
-  constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";
-  const io::FileDescriptor file = io::open_input(path);
-  std::array<char, signature.size()> begin{};
-  const ssize_t size = ::read(file.get(), begin.data(), begin.size());
-  if (size == 0) fail(ExitCode::bad_data, "{}: the file is empty", path);
-  if (size < 0 || std::string_view(begin.data(), begin.size()) != signature)
-    fail(ExitCode::bad_data, "{}: not {}: it does not begin as HDF5 files do", path, format.what);
 }
 
 [[noreturn]] void fail_damaged(const hdf5::Array& array, const std::string& found,
@@ -86,7 +73,7 @@ void write_format(const hdf5::NewFile& file, const Format& format) {
 }
 
 hdf5::File open_checked(const std::string& path, const Format& format) {
-  check_signature(path, format);
+  hdf5::check_seal(path, format.what);
   hdf5::File file = hdf5::open_file(path);
   const auto name = hdf5::read_text(file.get(), "format");
   if (name != format.name)

@@ -33,7 +33,7 @@ void write_experiment(const hdf5::NewFile& file, const std::string& text, Conten
 
 template <class T>
 void write_column(const hdf5::NewFile& file, const std::string& name, DType type,
-                  const std::vector<ShardTotals>& totals, T ShardTotals::*member, Contents& contents) {
+                  const std::vector<ShardTotals>& totals, T ShardTotals::* member, Contents& contents) {
   std::vector<T> column(totals.size());
   std::ranges::transform(totals, column.begin(), member);
   const Shape shape{static_cast<std::int64_t>(column.size())};
@@ -127,7 +127,7 @@ AlignedBuffer<float> read_slab(const hdf5::File& file, const std::string& path, 
 }  // namespace
 
 void write_snapshot(const std::string& path, const Parameters& parameters, const Snapshot& snapshot) {
-  hdf5::NewFile file(path);
+  hdf5::NewFile file(path, hdf5::NewFile::Sealed::yes);
   Contents contents;
   write_format(file, format);
   write_facts(file, snapshot, contents);

@@ -32,7 +32,7 @@ void check_slab(const Parameters& parameters, std::size_t size) {
 void write_weights(const std::string& path, const Parameters& parameters, std::span<const float> weights,
                    const WeightsInfo& info) {
   check_slab(parameters, weights.size());
-  hdf5::NewFile file(path);
+  hdf5::NewFile file(path, hdf5::NewFile::Sealed::yes);
   write_format(file, format);
   hdf5::write_attribute(file, file.id(), "experiment", info.experiment);
   hdf5::write_attribute(file, file.id(), "epoch", info.epoch);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "io/gzip_file.h"
+#include "io/hdf5_seal.h"
 
 namespace lockstep::io::hdf5 {
 namespace {
@@ -123,11 +124,13 @@ File open_file(const fs::path& path) {
   fail_to_open(path, message);
 }
 
-NewFile::NewFile(fs::path path) : atomic_(std::move(path)) {
+NewFile::NewFile(fs::path path, Sealed sealed) : atomic_(std::move(path)), sealed_(sealed) {
   prepare_library();
   // Without times, the same contents give the same bytes.
   const PropertyList creation(H5Pcreate(H5P_FILE_CREATE));
   check(creation && H5Pset_obj_track_times(creation.get(), 0) >= 0, "HDF5 can leave out times");
+  if (sealed_ == Sealed::yes)
+    check(H5Pset_userblock(creation.get(), seal_bytes) >= 0, "HDF5 can leave room for a seal");
   const PropertyList access = unbuffered();
   file_.reset(H5Fcreate(atomic_.partial_path().c_str(), H5F_ACC_TRUNC, creation.get(), access.get()));
   if (!file_) fail_to_write();
@@ -150,6 +153,7 @@ void NewFile::commit() {
   check(H5Fget_obj_count(id(), H5F_OBJ_ALL | H5F_OBJ_LOCAL) == 1,
         "the handles of an HDF5 file are closed first");
   if (H5Fflush(id(), H5F_SCOPE_LOCAL) < 0 || H5Fclose(file_.release()) < 0) fail_to_write();
+  if (sealed_ == Sealed::yes) write_seal(atomic_.partial_path());
   atomic_.commit();
 }
 

@@ -52,7 +52,10 @@ File open_file(const std::filesystem::path& path);
 /// its memory. At most one such file per failure; the process usually ends with it.
 class NewFile {
  public:
-  explicit NewFile(std::filesystem::path path);
+  enum class Sealed : bool { no, yes };
+
+  /// A sealed file carries a checksum of itself (io/hdf5_seal.h).
+  explicit NewFile(std::filesystem::path path, Sealed sealed = Sealed::no);
   ~NewFile();
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
@@ -68,6 +71,7 @@ class NewFile {
 
  private:
   AtomicFile atomic_;
+  Sealed sealed_;
   File file_;
 };
 

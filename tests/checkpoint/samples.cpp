@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 
@@ -20,7 +19,8 @@ AlignedBuffer<float> buffer_of(const std::vector<float>& values) {
 void expect_same_bits(std::span<const float> found, std::span<const float> expected,
                       const std::string& what) {
   ASSERT_EQ(found.size(), expected.size()) << what;
-  EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size_bytes()), 0) << what;
+  const auto bits = [](std::span<const float> values) { return std::as_bytes(values); };
+  EXPECT_TRUE(std::ranges::equal(bits(found), bits(expected))) << what;
 }
 
 }  // namespace

@@ -17,15 +17,9 @@
 #include "io/hdf5.h"
 #include "io/hdf5_array.h"
 #include "io/hdf5_attributes.h"
+#include "io/hdf5_seal.h"
 #include "io/process_limits.h"
 #include "support/temporary_folder.h"
-
-/// In a damaged file the library may find a size of terabytes, ask for as much memory, and report that there
-/// is none.
-extern "C" const char* __asan_default_options();   // NOLINT(bugprone-reserved-identifier,cert-dcl*)
-extern "C" const char* __asan_default_options() {  // NOLINT(bugprone-reserved-identifier,cert-dcl*)
-  return "allocator_may_return_null=1";
-}
 
 namespace lockstep::checkpoint {
 namespace {
@@ -53,11 +47,14 @@ class SnapshotFile : public ::testing::Test {
     expect_error(error, ExitCode::bad_data, {path_});
     expect_error(error, ExitCode::bad_data, parts);
   }
-  /// Changes the file with plain HDF5 calls.
+  /// Changes the file with plain HDF5 calls, and seals it again: what is found then is found by other means.
   void alter(const std::function<void(hid_t)>& change) const {
-    const hdf5::File file(H5Fopen(path_.c_str(), H5F_ACC_RDWR, H5P_DEFAULT));
-    ASSERT_TRUE(file);
-    change(file.get());
+    {
+      const hdf5::File file(H5Fopen(path_.c_str(), H5F_ACC_RDWR, H5P_DEFAULT));
+      ASSERT_TRUE(file);
+      change(file.get());
+    }
+    hdf5::write_seal(path_);
   }
 
   lockstep::testing::TemporaryFolder folder_;
@@ -255,6 +252,8 @@ TEST_F(SnapshotFile, FlippedBitOfATensorIsNamed) {
       write();
       damage_values(path_, slab(which).span().subspan(static_cast<std::size_t>(parameter.offset),
                                                       static_cast<std::size_t>(parameter.count)));
+      expect_bad_data({"damaged", "first line"});
+      hdf5::write_seal(path_);  // as if the damage were older than the seal
       const std::string name = groups[static_cast<std::size_t>(which)] + parameter.name + ":";
       expect_other_model(model_, {name, "damaged", "xxh3-64:"});
       expect_error(error_of([&] { verify_snapshot(path_); }), ExitCode::bad_data, {path_, name, "damaged"});
@@ -262,7 +261,7 @@ TEST_F(SnapshotFile, FlippedBitOfATensorIsNamed) {
     }
 }
 
-TEST_F(SnapshotFile, AnyFlippedBitIsRefusedOrHarmless) {
+TEST_F(SnapshotFile, AnyFlippedBitIsRefused) {
   Parameters tiny;
   tiny.declare("w", {2, 3});
   Snapshot snapshot = snapshot_of(tiny, 50);
@@ -273,21 +272,13 @@ TEST_F(SnapshotFile, AnyFlippedBitIsRefusedOrHarmless) {
   const auto put = [&](std::size_t at, unsigned value) {
     file.seekp(static_cast<std::streamoff>(at)).put(static_cast<char>(value)).flush();
   };
-  int refused = 0;
-  constexpr std::size_t stride = 3;  // all bytes take long under the sanitizers
-  for (std::size_t at = 0; at < intact.size(); at += stride) {
+  for (std::size_t at = 0; at < intact.size(); ++at) {
     const auto byte = static_cast<unsigned char>(intact[at]);
     put(at, byte ^ (1U << (at % 8)));
-    try {
-      expect_equal(read_snapshot(path_, tiny), snapshot);
-    } catch (const Error& error) {
-      expect_error(error, ExitCode::bad_data, {path_});
-      ++refused;
-    }
-    ASSERT_FALSE(HasFailure()) << "byte " << at;
+    ASSERT_EQ(error_of([&] { read_snapshot(path_, tiny); }).code(), ExitCode::bad_data) << "byte " << at;
     put(at, byte);
   }
-  EXPECT_GT(refused, 300);  // the rest is unused space
+  expect_equal(read_snapshot(path_, tiny), snapshot);
 }
 
 TEST_F(SnapshotFile, TruncatedAnywhereIsRefused) {

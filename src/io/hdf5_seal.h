@@ -1,0 +1,24 @@
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+/// A checksum of a whole HDF5 file, so that not one byte of a damaged one reaches the HDF5 library, which
+/// crashes, hangs or silently reads other values for some damages of its own structures.
+///
+/// The seal is one line of text in the file's user block: the bytes in front of HDF5's own that its format
+/// leaves to applications. It notices damage, not malice.
+namespace lockstep::io::hdf5 {
+
+/// Size of the user block of a sealed file; the least that HDF5 allows.
+inline constexpr std::size_t seal_bytes = 512;
+
+/// Writes the seal of a closed HDF5 file that was made with a user block of seal_bytes, or replaces it.
+/// Error(io_error) when the file cannot be read back or written.
+void write_seal(const std::filesystem::path& path);
+
+/// Reads the file once. Error(no_input) when it cannot be opened; Error(bad_data) when it is empty, cut off
+/// or damaged, or has no seal and so is not `what` ("a Lockstep checkpoint").
+void check_seal(const std::filesystem::path& path, std::string_view what);
+
+}  // namespace lockstep::io::hdf5
