@@ -40,6 +40,7 @@ int parse_and_run(int argc, char** argv) {
       "Examples:\n"
       "  lockstep train configs/mnist_cnn.yaml                 train on this machine's cores\n"
       "  mpirun -n 4 lockstep train configs/mnist_cnn.yaml     train on four ranks\n"
+      "  lockstep resume runs/NAME                             go on with a run that was stopped\n"
       "  lockstep plan configs/mnist_cnn.yaml --ranks 4        what four ranks would do\n"
       "  lockstep audit runs/NAME --sample 7                   where and when a run read a sample\n"
       "  lockstep COMMAND --help                               more about one command\n"
@@ -50,6 +51,7 @@ int parse_and_run(int argc, char** argv) {
       "experiment file.");
   lockstep::cli::Action action;
   lockstep::cli::add_train_command(app, action);
+  lockstep::cli::add_resume_command(app, action);
   lockstep::cli::add_evaluate_command(app, action);
   lockstep::cli::add_audit_command(app, action);
   lockstep::cli::add_plan_command(app, action);

@@ -20,6 +20,8 @@ namespace hdf5 = io::hdf5;
 /// The one list of attributes: calls f(name, member) for each.
 template <class AnySnapshot, class F>
 void each_fact(AnySnapshot& snapshot, F&& f) {
+  f("data", snapshot.data);
+  f("arithmetic", snapshot.arithmetic);
   f("epoch", snapshot.epoch);
   f("step", snapshot.step);
   f("global_step", snapshot.global_step);
@@ -38,6 +40,9 @@ std::string to_text(std::int64_t value) {
 }
 std::string to_text(double value) {
   return fmt::format("{}", value);
+}
+std::string to_text(const std::string& text) {
+  return text;
 }
 std::string to_text(std::uint64_t digest) {
   return fmt::format("{:016x}", digest);
@@ -81,6 +86,7 @@ struct Read {
     contents[name] = to_text(*stored);
     value = *stored;
   }
+  void operator()(const char* name, std::string& value) const { value = text(name); }
   void operator()(const char* name, double& value) const { value = parsed(name, parse<double>(text(name))); }
   void operator()(const char* name, std::uint64_t& digest) const {
     constexpr int hexadecimal = 16;

@@ -1,14 +1,10 @@
 #include "checkpoint/store.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <set>
 #include <string_view>
 #include <system_error>
@@ -16,7 +12,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "io/file_descriptor.h"
+#include "io/atomic_file.h"
 
 namespace lockstep::checkpoint {
 namespace {
@@ -79,13 +75,6 @@ void delete_file(const fs::path& path) {
     fail(ExitCode::io_error, "cannot delete '{}': {}", path.string(), error.message());
 }
 
-/// Makes the name of a new folder last.
-void sync(const fs::path& folder) {
-  const io::FileDescriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL))  // EINVAL: it cannot be synced
-    fail(ExitCode::io_error, "cannot sync the folder '{}': {}", folder.string(), std::strerror(errno));
-}
-
 /// What is wrong with a checkpoint, as `read` finds it; nothing when it can be used.
 template <class Read>
 std::optional<std::string> problem(Read&& read) {
@@ -130,7 +119,7 @@ std::vector<Store::Entry> Store::list() const {
 
 void Store::prepare() const {
   std::error_code error;
-  if (fs::create_directories(folder_, error)) sync(fs::absolute(folder_).parent_path());
+  if (fs::create_directories(folder_, error)) io::sync(fs::absolute(folder_).parent_path());
   if (error)
     fail(ExitCode::cannot_create, "cannot create the folder '{}': {}", folder_.string(), error.message());
   for (const std::string& name : files_of(folder_))
@@ -175,6 +164,15 @@ std::optional<Store::Found> Store::newest_readable(const Parameters& parameters,
                        last ? "there is no checkpoint before it" : "taking the checkpoint before it"));
   }
   return std::nullopt;
+}
+
+void Store::set_aside_after(std::int64_t global_step) const {
+  for (const Entry& entry : list()) {
+    if (entry.global_step <= global_step) continue;
+    std::error_code error;
+    fs::rename(entry.path, entry.path.string() + ".unused", error);
+    if (error) fail(ExitCode::io_error, "cannot rename '{}': {}", entry.path.string(), error.message());
+  }
 }
 
 }  // namespace lockstep::checkpoint

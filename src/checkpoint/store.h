@@ -55,6 +55,10 @@ class Store {
   [[nodiscard]] std::optional<Found> newest_readable(const Parameters& parameters,
                                                      const Report& report) const;
 
+  /// Renames the checkpoints of later steps, "<name>.unused": what goes on from this step will write its own.
+  /// Error(io_error).
+  void set_aside_after(std::int64_t global_step) const;
+
  private:
   std::filesystem::path folder_;
 };

@@ -1,40 +1,102 @@
 #include "cli/train_command.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "train/recorded_run.h"
 #include "train/run.h"
 #include "train/signals.h"
 
 namespace lockstep::cli {
+namespace {
+
+struct Options {
+  std::string file;
+  std::vector<std::string> overrides;
+  train::Beginning beginning;
+};
+
+void add_common_options(CLI::App* command, Options& options) {
+  command->add_option("overrides", options.overrides, "Settings to change, such as training.epochs=3");
+  command->add_option("--until", options.beginning.until,
+                      "Stop after this step, counted over the whole training, with a checkpoint");
+}
+
+/// Runs `work` where a training may be stopped by signals.
+template <class Work>
+int train_on_ranks(Work&& work) {
+  train::ignore_write_signals();
+  train::watch_stop_signals();
+  return on_ranks(std::forward<Work>(work));
+}
+
+}  // namespace
 
 void add_train_command(CLI::App& app, Action& action) {
-  struct Options {
-    std::string file;
-    std::vector<std::string> overrides;
-  };
   const auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("train", "Train an experiment; under mpirun, on all of its ranks");
   command->add_option("file", options->file, "Experiment file (YAML)")->required();
-  command->add_option("overrides", options->overrides, "Settings to change, such as training.epochs=3");
+  add_common_options(command, *options);
+  auto* resume = command->add_flag_callback(
+      "--resume", [options] { options->beginning.how = train::Beginning::How::newest; },
+      "Go on with the newest unfinished run of this experiment in its output folder; start one if there is "
+      "none");
+  command
+      ->add_option_function<std::string>(
+          "--from",
+          [options](const std::string& checkpoint) {
+            options->beginning.how = train::Beginning::How::from_checkpoint;
+            options->beginning.path = checkpoint;
+          },
+          "Start a new run from the checkpoint of another")
+      ->excludes(resume);
   command->footer(
       "Examples:\n"
       "  lockstep train configs/mnist_cnn.yaml\n"
       "  lockstep train configs/mnist_cnn.yaml training.epochs=3 optimizer.sgd.learning_rate=0.02\n"
       "  mpirun -n 4 lockstep train configs/mnist_cnn.yaml output.name=four_ranks\n"
+      "  mpirun -n 4 lockstep train configs/mnist_cnn.yaml --resume\n"
+      "  lockstep train configs/mnist_cnn.yaml --from runs/NAME/checkpoints/step-000000000469.h5 --until "
+      "500\n"
       "\n"
       "Ctrl-C or SIGTERM (under mpirun: kill -USR1 of mpirun) stop after the current step with everything "
       "written;\n"
-      "the exit status is then 75.");
+      "the exit status is then 75, and the same command with --resume goes on, on any number of ranks.");
   command->callback([options, &action] {
     action = [options] {
-      train::ignore_write_signals();
-      train::watch_stop_signals();
-      return on_ranks([&](comm::World& world) {
+      return train_on_ranks([&](comm::World& world) {
         const config::Experiment experiment =
             train::share_experiment(world, options->file, options->overrides);
-        return train::run_training(world, experiment);
+        return train::run_training(world, experiment, options->beginning);
+      });
+    };
+  });
+}
+
+void add_resume_command(CLI::App& app, Action& action) {
+  const auto options = std::make_shared<Options>();
+  options->beginning.how = train::Beginning::How::run;
+  CLI::App* command =
+      app.add_subcommand("resume", "Go on with a run from its newest checkpoint, on any number of ranks");
+  command->add_option("run", options->beginning.path, "Folder of the run")->required();
+  add_common_options(command, *options);
+  command->footer(
+      "The result has the same bits as that of a training that was never stopped. What would change it is "
+      "refused;\n"
+      "training.epochs may grow where the schedule does not depend on it.\n"
+      "\n"
+      "Examples:\n"
+      "  lockstep resume runs/mnist_cnn-20260101T120000Z\n"
+      "  mpirun -n 2 lockstep resume runs/mnist_cnn-20260101T120000Z training.epochs=40");
+  command->callback([options, &action] {
+    action = [options] {
+      return train_on_ranks([&](comm::World& world) {
+        const train::RunFolder run{std::filesystem::path(options->beginning.path)};
+        const config::Experiment experiment =
+            train::share_recorded_experiment(world, run, options->overrides);
+        return train::run_training(world, experiment, options->beginning);
       });
     };
   });

@@ -27,6 +27,17 @@ int checked_count(std::int64_t bytes, std::string_view operation) {
   return static_cast<int>(bytes);
 }
 
+/// Calls f(piece, its size) for pieces that MPI can count.
+template <class Byte, class F>
+void in_pieces(std::span<Byte> bytes, F&& f) {
+  constexpr std::size_t most_at_once = 1 << 30;
+  while (!bytes.empty()) {
+    const auto piece = bytes.first(std::min(bytes.size(), most_at_once));
+    f(piece, static_cast<int>(piece.size()));
+    bytes = bytes.subspan(piece.size());
+  }
+}
+
 void reduce(const Communicator& communicator, std::span<std::int64_t> values, MPI_Op op,
             std::string_view operation) {
   const int count = checked_count(std::ssize(values), operation);
@@ -104,12 +115,10 @@ std::string World::broadcast(std::string_view text) {
 }
 
 void World::broadcast_into(std::span<std::byte> bytes) {
-  while (!bytes.empty()) {
-    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), 1 << 30));
-    require_mpi(MPI_Bcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, 0, communicator_->handle),
-                "MPI_Bcast", "World::broadcast_into");
-    bytes = bytes.subspan(part.size());
-  }
+  in_pieces(bytes, [&](auto piece, int count) {
+    require_mpi(MPI_Bcast(piece.data(), count, MPI_BYTE, 0, communicator_->handle), "MPI_Bcast",
+                "World::broadcast_into");
+  });
 }
 
 std::vector<std::string> World::all_gather(std::string_view text) {
@@ -149,6 +158,33 @@ void World::all_gather_into(std::span<const std::byte> own, std::span<std::byte>
   const int count = checked_count(std::ssize(own), "World::all_gather_into");
   require_mpi(MPI_Allgather(own.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE, communicator_->handle),
               "MPI_Allgather", "World::all_gather_into");
+}
+
+void World::gather_into(std::span<const std::byte> own, std::span<std::byte> all) {
+  constexpr std::string_view operation = "World::gather_into";
+  constexpr int tag = 1;
+  std::vector<std::int64_t> lengths(static_cast<std::size_t>(size_));
+  const std::int64_t length = std::ssize(own);
+  all_gather_into(std::as_bytes(std::span(&length, 1)), std::as_writable_bytes(std::span(lengths)));
+  if (!is_root()) {
+    in_pieces(own, [&](auto piece, int count) {
+      require_mpi(MPI_Send(piece.data(), count, MPI_BYTE, 0, tag, communicator_->handle), "MPI_Send",
+                  operation);
+    });
+    return;
+  }
+  check(std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0}) == std::ssize(all),
+        "gather_into has room for every rank's bytes");
+  std::ranges::copy(own, all.begin());
+  for (int rank = 1; rank < size_; ++rank) {
+    all = all.subspan(static_cast<std::size_t>(lengths[static_cast<std::size_t>(rank - 1)]));
+    in_pieces(all.first(static_cast<std::size_t>(lengths[static_cast<std::size_t>(rank)])),
+              [&](auto piece, int count) {
+                require_mpi(MPI_Recv(piece.data(), count, MPI_BYTE, rank, tag, communicator_->handle,
+                                     MPI_STATUS_IGNORE),
+                            "MPI_Recv", operation);
+              });
+  }
 }
 
 void World::sum(std::span<std::int64_t> values) {

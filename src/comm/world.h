@@ -53,6 +53,9 @@ class World {
   /// The same for a length that all ranks share, without allocating: for what is done every step. Requires
   /// all.size() = size() · own.size().
   void all_gather_into(std::span<const std::byte> own, std::span<std::byte> all);
+  /// Every rank's bytes, end to end in rank order, into the root's `all`; any number, lengths may differ. The
+  /// other ranks' `all` is not looked at. Requires that they fill the root's.
+  void gather_into(std::span<const std::byte> own, std::span<std::byte> all);
   /// Element-wise, in place: the sum of all ranks' values. For counts and flags, whose sums are exact.
   void sum(std::span<std::int64_t> values);
   void max(std::span<std::int64_t> values);

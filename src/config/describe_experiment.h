@@ -178,6 +178,33 @@ struct Description<Training> {
 };
 
 template <>
+struct Description<Checkpoint> {
+  static void fields(auto& visit, auto& checkpoint) {
+    visit(Key{.name = "every_epochs",
+              .unit = "epochs",
+              .effect = "takes one after so many epochs; 0: not by epochs"},
+          checkpoint.every_epochs, integers(0, 1'000'000));
+    visit(Key{.name = "every_steps",
+              .unit = "steps",
+              .effect = "takes one after so many steps; 0: not by steps"},
+          checkpoint.every_steps, integers(0, 1'000'000'000));
+    visit(Key{.name = "every_minutes",
+              .unit = "minutes",
+              .effect = "takes one so long after the last; 0: not by time"},
+          checkpoint.every_minutes, Numbers{at_least(0), at_most(1e6)});
+    visit(Key{.name = "keep", .effect = "so many of the newest are kept; 0: none is ever written"},
+          checkpoint.keep, integers(0, 1'000'000));
+    visit(Key{.name = "keep_best", .effect = "keeps the one of the highest validation accuracy as well"},
+          checkpoint.keep_best, Truth{});
+    visit(Key{.name = "on_failure",
+              .effect = "when one cannot be written. `continue`: a warning, and the training goes on; `stop`: "
+                        "it ends"},
+          checkpoint.on_failure,
+          choices<OnWriteFailure>({{OnWriteFailure::go_on, "continue"}, {OnWriteFailure::stop, "stop"}}));
+  }
+};
+
+template <>
 struct Description<Device> {
   static void fields(auto& visit, auto& device) {
     visit(Key{.name = "kind", .effect = "what computes"}, device.kind,
@@ -227,6 +254,7 @@ struct Description<Experiment> {
           experiment.schedule);
     visit(Key{.name = "training", .effect = "how long to train, and in which pieces", .required = true},
           experiment.training);
+    visit(Key{.name = "checkpoint", .effect = "what a training can go on from"}, experiment.checkpoint);
     visit(Key{.name = "device", .effect = "what computes"}, experiment.device);
     visit(Key{.name = "output", .effect = "where results go"}, experiment.output);
   }

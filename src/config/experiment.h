@@ -153,6 +153,19 @@ struct Training {
   Reproducibility reproducibility = Reproducibility::lockstep;
 };
 
+/// What a training does when a checkpoint cannot be written.
+enum class OnWriteFailure : std::uint8_t { go_on, stop };
+
+/// When checkpoints are taken, besides at a stop and at the end. 0 leaves a rule out.
+struct Checkpoint {
+  std::int64_t every_epochs = 1;
+  std::int64_t every_steps = 0;
+  double every_minutes = 0;
+  std::int64_t keep = 2;  ///< so many of the newest; 0: none is ever written
+  bool keep_best = true;  ///< also the one of the highest validation accuracy
+  OnWriteFailure on_failure = OnWriteFailure::go_on;
+};
+
 enum class DeviceKind : std::uint8_t { cpu, cuda };
 
 struct Device {
@@ -178,6 +191,7 @@ struct Experiment {
   Optimizer optimizer;
   Schedule schedule;
   Training training;
+  Checkpoint checkpoint;
   Device device;
   Output output;
 };

@@ -53,14 +53,14 @@ fs::path folder_of(const fs::path& path) {
   fail(ExitCode::cannot_create, "cannot create '{}': {}", path.string(), std::strerror(error));
 }
 
-void sync_folder(const fs::path& folder) {
-  const FileDescriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // Some file systems cannot sync a folder (EINVAL); there the rename is as lasting as it gets.
-  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL))
-    fail(ExitCode::io_error, "cannot sync the folder '{}': {}", folder.string(), std::strerror(errno));
-}
-
 }  // namespace
+
+void sync(const fs::path& path) {
+  const FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Some file systems cannot sync a folder (EINVAL); there a rename is as lasting as it gets.
+  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL))
+    fail(ExitCode::io_error, "cannot sync '{}': {}", path.string(), std::strerror(errno));
+}
 
 void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
   while (!bytes.empty()) {
@@ -105,7 +105,7 @@ void AtomicFile::commit() {
     fail(ExitCode::io_error, "cannot write '{}': {}", path_.string(), std::strerror(errno));
   if (::rename(partial_.c_str(), target_.c_str()) != 0) fail_to_create(path_, errno);
   descriptor_.reset();
-  sync_folder(folder_of(target_));
+  sync(folder_of(target_));
 }
 
 void AtomicFile::discard() noexcept {

@@ -49,6 +49,10 @@ class AtomicFile {
 /// Replaces the file at `path` by `text`, whole or not at all.
 void write_file(const std::filesystem::path& path, std::string_view text);
 
+/// Makes what was written to a file, or the names in a folder, outlast a power cut. Error(io_error) naming
+/// it. Any thread.
+void sync(const std::filesystem::path& path);
+
 /// Writes all of `bytes`. Error(io_error) naming `path` when the disk is full or the write fails otherwise.
 void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& path);
 

@@ -83,6 +83,7 @@ std::string header_text(const RunHeader& header, bool colour) {
   add("exchange", header.exchange);
   add("results", promise_text(header.reproducibility));
   add("folder", header.folder);
+  if (!header.goes_on.empty()) add("goes on", header.goes_on);
   if (header.cores_idle > 0)
     add("idle", styled(fmt::format("{}{}{}", counted(header.cores_idle, "core"),
                                    header.idle_advice.empty() ? "" : "; ", header.idle_advice),

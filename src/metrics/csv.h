@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "metrics/line_file.h"
@@ -13,6 +14,8 @@ class Csv : public Sink {
  public:
   /// Makes the file and writes its header. Errors as LineFile's.
   explicit Csv(const std::string& path);
+  /// Goes on in the file of a run after so many epochs: later rows are cut off.
+  Csv(const std::string& path, std::int64_t epochs_done);
   void epoch(const EpochRecord& record) override;
 
  private:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "metrics/line_file.h"
@@ -14,11 +15,14 @@ class Digests : public Sink {
  public:
   /// Makes the file and writes its header. Errors as LineFile's.
   explicit Digests(const std::string& path);
+  /// Goes on in the file of a run: rows of steps after `last_step` are cut off.
+  Digests(const std::string& path, std::int64_t last_step);
   void digest(const DigestRecord& record) override;
+  void flush() override;
   void end(const RunSummary& summary) override;
 
  private:
-  void flush();
+  void make_room();
 
   LineFile file_;
   std::string lines_;

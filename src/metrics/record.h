@@ -46,6 +46,7 @@ struct StepRecord {
 /// What is known before the first step, for the header.
 struct RunHeader {
   std::string experiment, file, folder;
+  std::string goes_on;  ///< "after step 120 (epoch 3), from …/step-000000000120.h5"; empty for a start
   int ranks = 1;
   std::vector<std::string> hosts;         ///< distinct
   std::int64_t threads_per_rank = 1;      ///< of the rank with the fewest

@@ -12,6 +12,8 @@ class Sink {
   virtual void step(const StepRecord& /*record*/) {}
   virtual void digest(const DigestRecord& /*record*/) {}
   virtual void epoch(const EpochRecord& /*record*/) {}
+  /// What was gathered goes to the operating system: a checkpoint is about to count on it.
+  virtual void flush() {}
   virtual void end(const RunSummary& /*summary*/) {}
 };
 

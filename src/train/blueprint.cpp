@@ -38,13 +38,6 @@ std::string checksums_of(const data::DatasetInfo& info) {
   return text.substr(0, text.size() - 2);
 }
 
-/// What must be the same on all ranks, and how a message calls it.
-std::string fingerprint(const data::DatasetInfo& info) {
-  return fmt::format("{} bytes, {} samples of {} ({}) in {} classes, checksums {}", info.file_bytes,
-                     info.samples, info.image.text(), name_of(info.image_type), info.classes,
-                     checksums_of(info));
-}
-
 void check_same_file(comm::World& world, const data::DatasetInfo& info) {
   const std::string mine = fingerprint(info);
   const std::string roots = world.broadcast(mine);
@@ -92,6 +85,12 @@ void check_ranks(const config::Experiment& experiment, int ranks) {
        "the order of "
        "additions, and so the bits of the result)",
        ranks, shards, shards, enough);
+}
+
+std::string fingerprint(const data::DatasetInfo& info) {
+  return fmt::format("{} bytes, {} samples of {} ({}) in {} classes, checksums {}", info.file_bytes,
+                     info.samples, info.image.text(), name_of(info.image_type), info.classes,
+                     checksums_of(info));
 }
 
 void check_same_data(comm::World& world, const Blueprint& blueprint) {

@@ -35,6 +35,9 @@ Blueprint make_blueprint(const config::Experiment& experiment);
 /// Throws Error(bad_config) naming the setting to change unless this many ranks can share the shards.
 void check_ranks(const config::Experiment& experiment, int ranks);
 
+/// What tells a data set from others: size, samples, types, checksums. One line.
+std::string fingerprint(const data::DatasetInfo& info);
+
 /// Throws on every rank, naming the host, when a rank sees another data file than rank 0: size, samples or
 /// checksums differ. Collective.
 void check_same_data(comm::World& world, const Blueprint& blueprint);

@@ -55,7 +55,8 @@ Json libraries_json() {
 /// Those that libraries read, and no others: an environment may hold secrets.
 Json variables_json() {
   constexpr std::array<std::string_view, 8> prefixes{
-      "OMP_", "ONEDNN_", "DNNL_", "HDF5_", "LOCKSTEP_COLLECTIVE", "OMPI_MCA_btl", "OMPI_MCA_pml", "OMPI_MCA_coll"};
+      "OMP_",         "ONEDNN_",      "DNNL_",        "HDF5_", "LOCKSTEP_COLLECTIVE",
+      "OMPI_MCA_btl", "OMPI_MCA_pml", "OMPI_MCA_coll"};
   std::map<std::string, std::string> found;
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text(*variable);

@@ -20,7 +20,7 @@ void Meter::add(std::span<const device::Totals> shard_totals) {
   for (std::size_t i = 0; i < totals_.size(); ++i) totals_[i] += shard_totals[i];
 }
 
-device::Totals Meter::reduce(comm::World& world) const {
+std::vector<device::Totals> Meter::gather(comm::World& world) const {
   std::vector<device::Totals> all;
   all.reserve(static_cast<std::size_t>(total_shards_));
   for (const auto& bytes : world.all_gather_bytes(std::as_bytes(std::span(totals_)))) {
@@ -29,7 +29,17 @@ device::Totals Meter::reduce(comm::World& world) const {
     if (!bytes.empty()) std::memcpy(&all[before], bytes.data(), bytes.size());
   }
   check(std::ssize(all) == total_shards_, "the ranks' totals cover all shards");
-  return comm::tree_sum(std::move(all));
+  return all;
+}
+
+void Meter::restore(Range shards, std::span<const device::Totals> all) {
+  check(std::ssize(all) == total_shards_ && shards.size() == std::ssize(totals_),
+        "a rank's totals are among those of all shards");
+  std::ranges::copy(all.subspan(static_cast<std::size_t>(shards.begin), totals_.size()), totals_.begin());
+}
+
+device::Totals Meter::reduce(comm::World& world) const {
+  return comm::tree_sum(gather(world));
 }
 
 double mean_loss(const device::Totals& totals) {

@@ -19,6 +19,10 @@ class Meter {
   void reset();
   /// One step: a total for each of the rank's shards, in order.
   void add(std::span<const device::Totals> shard_totals);
+  /// The totals so far of all shards of all ranks, in order, on each rank. Collective.
+  [[nodiscard]] std::vector<device::Totals> gather(comm::World& world) const;
+  /// Goes on from what gather() gave, on any number of ranks.
+  void restore(Range shards, std::span<const device::Totals> all);
   /// The sum over all shards of all ranks, the same on each. Collective.
   [[nodiscard]] device::Totals reduce(comm::World& world) const;
 

@@ -32,13 +32,14 @@ std::string found(const std::string& file, const fs::path& directory) {
 
 }  // namespace
 
-config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run) {
+config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run,
+                                             const std::vector<std::string>& overrides) {
   world.agree([&] {
     std::error_code ignored;
     if (world.is_root() && !fs::is_directory(run.path(), ignored))
       fail(ExitCode::no_input, "{} is not the folder of a run: give one such as runs/NAME", run.path());
   });
-  config::Experiment experiment = share_experiment(world, run.experiment(), {});
+  config::Experiment experiment = share_experiment(world, run.experiment(), overrides);
   const fs::path directory = world.is_root() ? recorded_directory(run) : fs::path();
   const auto locate = [&](std::string& file) {
     file = world.broadcast(world.is_root() ? found(file, directory) : "");

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "comm/world.h"
 #include "config/experiment.h"
 #include "train/run_folder.h"
@@ -7,9 +10,10 @@
 namespace lockstep::train {
 
 /// The experiment of a run that exists, as rank 0 reads it from the run's folder, which the other ranks need
-/// not see. Data files with relative names are those of the directory in which the run was started, or of the
-/// current one where they are no longer there. Collective. Throws AgreedError(no_input) when there is no such
-/// run.
-config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run);
+/// not see, with overrides applied. Data files with relative names are those of the directory in which the
+/// run was started, or of the current one where they are no longer there. Collective. Throws
+/// AgreedError(no_input) when there is no such run.
+config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run,
+                                             const std::vector<std::string>& overrides = {});
 
 }  // namespace lockstep::train

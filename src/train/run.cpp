@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <system_error>
 
+#include "base/log.h"
 #include "checkpoint/weights_file.h"
 #include "config/parse.h"
 #include "config/print.h"
@@ -16,10 +18,12 @@
 #include "metrics/jsonl.h"
 #include "train/blueprint.h"
 #include "train/build_info.h"
+#include "train/checkpoints.h"
 #include "train/cores.h"
 #include "train/environment.h"
 #include "train/process.h"
 #include "train/run_folder.h"
+#include "train/run_lock.h"
 #include "train/terminal.h"
 #include "train/trainer.h"
 
@@ -29,8 +33,10 @@ namespace {
 /// What rank 0 keeps of a run besides its weights.
 struct Records {
   RunFolder folder;
+  RunLock lock;
   Terminal terminal;
   Sinks sinks;
+  std::unique_ptr<Checkpoints> checkpoints;  // none if none are to be kept
 };
 
 std::unique_ptr<metrics::Sink> make_console(const config::Output& output, const Terminal& terminal) {
@@ -41,27 +47,85 @@ std::unique_ptr<metrics::Sink> make_console(const config::Output& output, const 
   return std::make_unique<metrics::Console>(terminal.output(), std::move(options));
 }
 
-void fill(Records& records, const config::Experiment& experiment, const Environment& environment) {
+/// The files of a new run.
+void begin_files(Records& records, const config::Experiment& experiment, const Environment& environment) {
   records.folder.write_experiment(config::print(experiment));
   records.folder.write_environment(environment_json(environment));
-  records.sinks.push_back(make_console(experiment.output, records.terminal));
   records.sinks.push_back(std::make_unique<metrics::Csv>(records.folder.metrics_csv()));
   records.sinks.push_back(std::make_unique<metrics::Jsonl>(records.folder.metrics_jsonl()));
   records.sinks.push_back(std::make_unique<metrics::Digests>(records.folder.digests()));
 }
 
-std::unique_ptr<Records> make_records(const config::Experiment& experiment, const Environment& environment) {
-  auto records = std::make_unique<Records>(
-      Records{RunFolder::make(experiment.output, experiment.name, environment.started),
-              Terminal::of_standard_output(),
-              {}});
+/// The files of a run that goes on from `position`: whatever it wrote after that is cut off. Until it ends
+/// again it has no summary.
+void continue_files(Records& records, const config::Experiment& experiment, const Environment& environment,
+                    const Position& position, std::int64_t global_step) {
+  records.folder.remove_summary();
+  records.folder.write_experiment(config::print(experiment));
+  if (global_step > 0)
+    records.folder.write_environment(environment_json(environment), global_step);
+  else
+    records.folder.write_environment(environment_json(environment));
+  const std::int64_t epochs_done = position.epoch - 1;
+  // Within an epoch, the digest of a step is written with the next one.
+  const std::int64_t last_digest = position.step == 0 ? global_step : global_step - 1;
+  records.sinks.push_back(std::make_unique<metrics::Csv>(records.folder.metrics_csv(), epochs_done));
+  records.sinks.push_back(std::make_unique<metrics::Jsonl>(records.folder.metrics_jsonl(), epochs_done));
+  records.sinks.push_back(
+      std::make_unique<metrics::Digests>(records.folder.digests(), global_step == 0 ? -1 : last_digest));
+}
+
+std::unique_ptr<Checkpoints> make_checkpoints(const Blueprint& blueprint, const RunFolder& folder,
+                                              const std::string& arithmetic) {
+  const config::Experiment& experiment = blueprint.experiment;
+  if (experiment.checkpoint.keep == 0) return nullptr;
+  return std::make_unique<Checkpoints>(
+      experiment.checkpoint, blueprint.network.parameters, checkpoint::Store(folder.checkpoints()),
+      std::vector{folder.metrics_csv(), folder.metrics_jsonl(), folder.digests()},
+      Checkpoints::Facts{.experiment = config::print(experiment),
+                         .data = fingerprint(blueprint.train),
+                         .arithmetic = arithmetic,
+                         .steps_per_epoch = blueprint.steps_per_epoch()});
+}
+
+/// Of a run that goes on, or of a new one if none was claimed.
+std::unique_ptr<Records> make_records(const Blueprint& blueprint, const Environment& environment,
+                                      std::optional<ClaimedRun> claimed, const Position& position,
+                                      const std::string& arithmetic) {
+  const config::Experiment& experiment = blueprint.experiment;
+  const bool is_new = !claimed;
+  if (is_new) {
+    const RunFolder made = RunFolder::make(experiment.output, experiment.name, environment.started);
+    claimed.emplace(ClaimedRun{made, RunLock(made.path())});
+  }
+  auto records = std::make_unique<Records>(Records{.folder = std::move(claimed->folder),
+                                                   .lock = std::move(claimed->lock),
+                                                   .terminal = Terminal::of_standard_output(),
+                                                   .sinks = {},
+                                                   .checkpoints = nullptr});
   try {
-    fill(*records, experiment, environment);
+    records->sinks.push_back(make_console(experiment.output, records->terminal));
+    if (is_new)
+      begin_files(*records, experiment, environment);
+    else
+      continue_files(*records, experiment, environment, position,
+                     position.global_step(blueprint.steps_per_epoch()));
+    records->checkpoints = make_checkpoints(blueprint, records->folder, arithmetic);
   } catch (...) {
-    records->folder.remove();  // nothing was trained, and the name is free again
+    if (is_new) records->folder.remove();  // nothing was trained, and the name is free again
     throw;
   }
   return records;
+}
+
+/// What the summary says of the epochs before a run went on.
+void recall(const RunFolder& folder, std::int64_t epochs, metrics::RunSummary& summary) {
+  for (metrics::EpochRecord& record : metrics::read_epochs(folder.metrics_jsonl())) {
+    record.epochs = epochs;
+    summary.last = record;
+    if (record.val_accuracy && (!summary.best || *record.val_accuracy > summary.best->val_accuracy))
+      summary.best = record;
+  }
 }
 
 metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& world, const CoreUse& cores,
@@ -98,11 +162,16 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
   return header;
 }
 
+/// What computes: with anything else, the bits may be others.
+std::string arithmetic_of(const device::Backend& backend) {
+  return fmt::format("{}, oneDNN {}, Lockstep {} ({})", backend.describe(), device::onednn_version(),
+                     build_info().version, build_info().revision);
+}
+
 /// Ranks that compute with other instructions or libraries would give other bits, depending on which of them
 /// has which shard. Throws on all ranks, naming one that differs from rank 0. Collective.
 void check_same_arithmetic(comm::World& world, const device::Backend& backend) {
-  const std::string mine = fmt::format("{}, oneDNN {}, Lockstep {} ({})", backend.describe(),
-                                       device::onednn_version(), build_info().version, build_info().revision);
+  const std::string mine = arithmetic_of(backend);
   const std::string roots = world.broadcast(mine);
   world.agree([&] {
     if (mine != roots)
@@ -180,6 +249,32 @@ std::vector<std::string> share_words(comm::World& world, const std::vector<std::
   return shared;
 }
 
+/// What all ranks must know of rank 0's way to begin.
+struct SharedOptions {
+  bool restores = false;
+  std::optional<std::int64_t> until;
+};
+SharedOptions share_options(comm::World& world, const Beginning& beginning, bool has_snapshot) {
+  constexpr std::int64_t never = -1;
+  std::array<std::int64_t, 2> facts{has_snapshot ? 1 : 0, beginning.until.value_or(never)};
+  world.broadcast_into(std::as_writable_bytes(std::span(facts)));
+  return {.restores = facts[0] != 0, .until = facts[1] == never ? std::nullopt : std::optional(facts[1])};
+}
+
+void warn_of_other_arithmetic(const checkpoint::Snapshot& snapshot, const std::string& now) {
+  if (snapshot.arithmetic == now) return;
+  log::warning(
+      "until step {} this was computed with {}, and from here with {}: the bits may not be those of a "
+      "training that was never stopped",
+      snapshot.global_step, snapshot.arithmetic, now);
+}
+
+/// For the header.
+std::string text_of(const Position& position, const checkpoint::Snapshot& snapshot) {
+  return fmt::format("after step {} (epoch {}, step {} of it)", snapshot.global_step, position.epoch,
+                     position.step);
+}
+
 }  // namespace
 
 config::Experiment share_experiment(comm::World& world, const std::string& path,
@@ -196,13 +291,21 @@ config::Experiment share_experiment(comm::World& world, const std::string& path,
   return experiment;
 }
 
-ExitCode run_training(comm::World& world, const config::Experiment& experiment) {
+ExitCode run_training(comm::World& world, const config::Experiment& experiment, const Beginning& beginning) {
   Blueprint blueprint;
   world.agree([&] {
     check_ranks(experiment, world.size());
     blueprint = make_blueprint(experiment);
   });
   check_same_data(world, blueprint);
+  std::optional<ClaimedRun> claimed;  // rank 0's
+  std::optional<checkpoint::Snapshot> snapshot;
+  world.agree([&] {
+    if (!world.is_root()) return;
+    claimed = claim_run(experiment, beginning);
+    snapshot = load_beginning(experiment, beginning, claimed ? &*claimed : nullptr,
+                              blueprint.network.parameters, fingerprint(blueprint.train));
+  });
 
   const CoreUse cores = divide_cores(world, experiment);
   device::prepare_cpu_thread();
@@ -210,27 +313,35 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment) 
   check_same_arithmetic(world, *backend);
   const auto workers = make_workers(world, cores.threads);
   Trainer trainer(world, blueprint, *backend, *workers, cores.max_threads);
+  const auto options = share_options(world, beginning, snapshot.has_value());
+  if (options.restores) trainer.restore(snapshot ? &*snapshot : nullptr);
+  if (snapshot) warn_of_other_arithmetic(*snapshot, arithmetic_of(*backend));
 
   const Environment environment = gather_environment(world, cores.threads, *backend, trainer.collective());
   metrics::RunSummary summary;
   std::unique_ptr<Records> records;  // rank 0's; none on the others
   world.agree([&] {
     if (!world.is_root()) return;
-    records = make_records(experiment, environment);
+    records =
+        make_records(blueprint, environment, std::move(claimed), trainer.position(), arithmetic_of(*backend));
     summary.folder = records->folder.path();
-    const auto header = header_of(blueprint, world, cores, environment, trainer, *backend, records->folder);
+    recall(records->folder, experiment.training.epochs, summary);
+    auto header = header_of(blueprint, world, cores, environment, trainer, *backend, records->folder);
+    if (snapshot) header.goes_on = text_of(trainer.position(), *snapshot);
     for (const auto& sink : records->sinks) sink->begin(header);
   });
+  snapshot.reset();
   const Sinks no_sinks;
   summary.startup_seconds = process_age_seconds();
   try {
-    trainer.run(records ? records->sinks : no_sinks, summary);
+    trainer.run(records ? records->sinks : no_sinks, summary,
+                {.checkpoints = records ? records->checkpoints.get() : nullptr, .until = options.until});
     write_results(world, blueprint, trainer.weights(), records.get(), summary);
   } catch (const std::exception& failure) {
     if (records) write_failure(*records, summary, failure);
     throw;
   }
-  return summary.status == "finished" ? ExitCode::success : ExitCode::preempted;
+  return summary.status == "stopped by a signal" ? ExitCode::preempted : ExitCode::success;
 }
 
 }  // namespace lockstep::train

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "comm/world.h"
 #include "config/experiment.h"
+#include "train/beginning.h"
 
 namespace lockstep::train {
 
@@ -15,7 +16,8 @@ config::Experiment share_experiment(comm::World& world, const std::string& path,
 
 /// Trains an experiment on all ranks, with everything a run leaves behind: the folder, the metrics on the
 /// terminal and in files, the final weights, the summary. Collective. Returns success, or preempted after a
-/// signal; throws Error, the same on all ranks where it can be agreed on.
-ExitCode run_training(comm::World& world, const config::Experiment& experiment);
+/// signal; throws Error, the same on all ranks where it can be agreed on. `beginning` is rank 0's; the others
+/// follow it.
+ExitCode run_training(comm::World& world, const config::Experiment& experiment, const Beginning& beginning);
 
 }  // namespace lockstep::train

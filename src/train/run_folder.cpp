@@ -92,6 +92,16 @@ void RunFolder::write_environment(std::string_view json) const {
   io::write_file(environment(), json);
 }
 
+void RunFolder::write_environment(std::string_view json, std::int64_t global_step) const {
+  io::write_file(path_ / fmt::format("environment-{:012}.json", global_step), json);
+}
+
+void RunFolder::remove_summary() const {
+  std::error_code error;
+  if (!fs::remove(summary(), error) && error)
+    fail(ExitCode::io_error, "cannot remove '{}': {}", summary(), error.message());
+}
+
 void RunFolder::write_summary(const metrics::RunSummary& summary) const {
   // Paths may hold bytes that are not UTF-8, which JSON cannot.
   constexpr int indent = 2;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ class RunFolder {
   [[nodiscard]] std::string digests() const { return file("digests.csv"); }
   [[nodiscard]] std::string final_weights() const { return file("final_weights.h5"); }
   [[nodiscard]] std::string summary() const { return file("summary.json"); }
+  [[nodiscard]] std::string checkpoints() const { return file("checkpoints"); }
 
   /// Removes the folder with all that is in it, as far as it can.
   void remove() const noexcept;
@@ -38,7 +40,11 @@ class RunFolder {
   /// Each whole or not at all, replacing what was there. Error(io_error or cannot_create) naming the file.
   void write_experiment(std::string_view yaml) const;
   void write_environment(std::string_view json) const;
+  /// Of a run that goes on after so many steps: beside that of its start, "environment-000000000120.json".
+  void write_environment(std::string_view json, std::int64_t global_step) const;
   void write_summary(const metrics::RunSummary& summary) const;
+  /// A run has none until it ends. Nothing if there is none. Error(io_error).
+  void remove_summary() const;
 
  private:
   [[nodiscard]] std::string file(const char* name) const { return (path_ / name).string(); }

@@ -9,7 +9,7 @@ namespace {
 
 /// A RankStatus as it travels.
 struct Message {
-  std::int64_t stop_requested = 0, failed = 0, diverged = 0, correct = 0, samples = 0;
+  std::int64_t stop_requested = 0, checkpoint_due = 0, failed = 0, diverged = 0, correct = 0, samples = 0;
   double loss = 0;
   std::uint64_t recorded = 0, copy = 0;
   std::int64_t state_damaged = 0;
@@ -19,6 +19,7 @@ struct Message {
 
 StepStatus share_status(comm::World& world, const RankStatus& own) {
   const Message mine{.stop_requested = own.stop_requested ? 1 : 0,
+                     .checkpoint_due = own.checkpoint_due ? 1 : 0,
                      .failed = own.failure ? 1 : 0,
                      .diverged = own.diverged ? 1 : 0,
                      .correct = own.totals.correct,
@@ -41,6 +42,7 @@ StepStatus share_status(comm::World& world, const RankStatus& own) {
   double loss = 0;
   for (const Message& message : all) {
     status.stop_requested |= message.stop_requested != 0;
+    status.checkpoint_due |= message.checkpoint_due != 0;
     status.diverged |= message.diverged != 0;
     status.memory_damaged |=
         message.state_damaged != 0 || message.copy != (owns_all ? message.recorded : all_parts);

@@ -13,6 +13,7 @@ namespace lockstep::train {
 /// What one rank has to say in a step.
 struct RankStatus {
   bool stop_requested = false;  ///< a signal came
+  bool checkpoint_due = false;  ///< rank 0 would take one after this step
   std::exception_ptr failure;   ///< the loader or a worker threw
   bool diverged = false;        ///< this rank's part of an update met a number that is not finite
   device::Totals totals;        ///< of the rank's shards in this step
@@ -22,6 +23,7 @@ struct RankStatus {
 /// What all ranks know after it.
 struct StepStatus {
   bool stop_requested = false;
+  bool checkpoint_due = false;
   bool diverged = false;
   bool memory_damaged = false;       ///< on some rank
   std::uint64_t weights_digest = 0;  ///< slab_hash of the weights, as their owners wrote them

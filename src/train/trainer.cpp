@@ -2,17 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "data/hdf5_dataset.h"
 #include "nn/graph.h"
 #include "optim/schedule.h"
 #include "train/digests.h"
 #include "train/signals.h"
+#include "train/slab_hash.h"
+#include "train/state_transfer.h"
 
 namespace lockstep::train {
 namespace {
 
 constexpr const char* finished = "finished";
 constexpr const char* stopped_by_signal = "stopped by a signal";
+constexpr const char* stopped_as_asked = "stopped as asked";
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -85,29 +90,89 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
     if (blueprint.validation) evaluator_.emplace(blueprint, backend, shards_, workers_);
   });
   nn::initialize_weights(blueprint.experiment, blueprint.network, weights_);
+  weights_were_set();
+}
+
+void Trainer::restore(const checkpoint::Snapshot* from) {
+  // What every rank needs of the snapshot, as it travels.
+  struct Facts {
+    Position position;
+    double seconds = 0;
+    double last_loss = 0;
+    std::int64_t has_loss = 0;
+    std::int64_t shards = 0;
+  } facts;
+  if (from != nullptr)
+    facts = {.position = {.epoch = from->epoch, .step = from->step},
+             .seconds = from->seconds,
+             .last_loss = from->last_loss.value_or(0),
+             .has_loss = from->last_loss ? 1 : 0,
+             .shards = std::ssize(from->totals)};
+  world_.broadcast_into(std::as_writable_bytes(std::span(&facts, 1)));
+  world_.agree([&] {
+    if (facts.shards != stripes_.shards())
+      fail(ExitCode::bad_data, "the checkpoint has totals of {} shards, and the experiment has {}",
+           facts.shards, stripes_.shards());
+  });
+  position_ = facts.position;
+  seconds_before_ = facts.seconds;
+  if (facts.has_loss != 0) last_loss_ = facts.last_loss;
+
+  std::vector<device::Totals> totals(static_cast<std::size_t>(facts.shards));
+  if (from != nullptr)
+    std::ranges::transform(from->totals, totals.begin(), [](const checkpoint::ShardTotals& shard) {
+      return device::Totals{.loss = shard.loss, .correct = shard.correct, .samples = shard.samples};
+    });
+  world_.broadcast_into(std::as_writable_bytes(std::span(totals)));
+  meter_.restore(shards_, totals);
+  for (const device::Totals& shard : totals) shown_ += shard;
+  samples_before_ = shown_.samples;
+  if (from != nullptr) order_hash_ = from->sample_digest;  // the ranks' parts are only ever added up
+
+  if (from != nullptr) std::ranges::copy(from->weights.span(), weights_.begin());
+  world_.broadcast_into(std::as_writable_bytes(weights_));
+  scatter_optimizer(world_, from, std::ssize(weights_), reducer_->owned(), optimizer_->state());
+  weights_were_set();
+  const std::uint64_t optimizer = optimizer_digest();
+  world_.agree([&] {
+    if (from != nullptr && (slab_hash(SlabKind::weights, 0, weights_) != from->weights_digest ||
+                            optimizer != from->optimizer_digest))
+      fail(ExitCode::bad_data,
+           "the state of the checkpoint does not have the digests that it was saved with");
+  });
+}
+
+/// After a change of all weights and of the optimizer's state that is no update.
+void Trainer::weights_were_set() {
   const Range owned = reducer_->owned();
   memory_.record(owned.begin, weights_.subspan(static_cast<std::size_t>(owned.begin),
                                                static_cast<std::size_t>(owned.size())));
   engine_->weights_changed(weights_);
 }
 
-void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary) {
+void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Options& options) {
+  options_ = options;
   run_started_ = Clock::now();
-  for (std::int64_t epoch = 1; epoch <= blueprint_.experiment.training.epochs; ++epoch) {
+  const std::int64_t epochs = blueprint_.experiment.training.epochs;
+  summary.epochs_done = position_.epoch - 1;
+  summary.steps_done = global_step();
+  summary.weights_digest = fmt::format("{:016x}", slab_hash(SlabKind::weights, 0, weights_));
+  while (position_.epoch <= epochs) {
     const auto started = Clock::now();
-    const EpochEnd end = train_epoch(epoch, sinks, summary);
-    summary.seconds = seconds_since(run_started_);
-    summary.weights_digest = fmt::format("{:016x}", end.weights_digest);
+    const std::int64_t epoch = position_.epoch;
+    const EpochEnd end = train_epoch(sinks, summary);
+    summary.seconds = seconds();
+    summary.weights_digest = fmt::format("{:016x}", end.status.weights_digest);
     metrics::DigestRecord digest{
-        .step = summary.steps_done, .epoch = epoch, .weights = end.weights_digest, .at_epoch_end = {}};
+        .step = summary.steps_done, .epoch = epoch, .weights = end.status.weights_digest, .at_epoch_end = {}};
     if (!end.whole) {
       world_.agree([&] { write_digest(digest, sinks); });
-      summary.status = stopped_by_signal;
-      summary.detail = fmt::format("in epoch {}, after step {} of it", epoch,
-                                   summary.steps_done - (epoch - 1) * stripes_.steps());
-      return;
+      take_checkpoint(sinks, end.status);
+      summary.status = end.status.stop_requested ? stopped_by_signal : stopped_as_asked;
+      summary.detail = fmt::format("in epoch {}, after step {} of it", epoch, position_.step);
+      break;
     }
-    const metrics::EpochRecord record = finish_epoch(epoch, started);
+    const metrics::EpochRecord record = finish_epoch(started);
     digest.at_epoch_end = epoch_digests(record);
     world_.agree([&] {
       write_digest(digest, sinks);
@@ -117,58 +182,113 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary) {
     summary.last = record;
     if (record.val_accuracy && (!summary.best || *record.val_accuracy > summary.best->val_accuracy))
       summary.best = record;
-    summary.seconds = seconds_since(run_started_);
-    const bool stop = agree_on_step(epoch + 1, 0, own_status()).stop_requested || end.stop_requested;
-    if (stop && epoch < blueprint_.experiment.training.epochs) {
-      summary.status = stopped_by_signal;
-      summary.detail = fmt::format("after epoch {}", epoch);
-      return;
-    }
+    summary.seconds = seconds();
+    begin_epoch(epoch + 1);
+    const StepStatus status = agree_on_step(own_status(position_));
+    const bool is_last = epoch == epochs;
+    const bool stop = !is_last && (end.stop || status.stop_requested);
+    if (status.checkpoint_due || stop || is_last) take_checkpoint(sinks, status, record.val_accuracy);
+    if (!stop) continue;
+    summary.status =
+        end.status.stop_requested || status.stop_requested ? stopped_by_signal : stopped_as_asked;
+    summary.detail = fmt::format("after epoch {}", epoch);
+    break;
   }
-  summary.status = finished;
+  if (summary.status.empty()) summary.status = finished;
+  world_.agree([&] {
+    if (options_.checkpoints != nullptr) options_.checkpoints->finish();
+  });
 }
 
-Trainer::EpochEnd Trainer::train_epoch(std::int64_t epoch, const Sinks& sinks, metrics::RunSummary& summary) {
-  epoch_started_ = Clock::now();
-  epoch_loss_sum_ = 0;
-  epoch_correct_ = epoch_samples_ = 0;
-  order_hash_ = 0;
+void Trainer::begin_epoch(std::int64_t epoch) {
+  position_ = {.epoch = epoch, .step = 0};
   meter_.reset();
-  loader_->start(epoch);
-  std::int64_t step = 0;
-  bool stop = false;
-  while (step < stripes_.steps() && !stop) {
-    stop = train_step(epoch, step, sinks).stop_requested;
-    ++summary.steps_done;
-    report_step(epoch, step++, sinks);
-  }
-  const StepStatus status = agree_on_step(epoch, step, own_status());
-  return {.whole = step == stripes_.steps(),
-          .stop_requested = stop || status.stop_requested,
-          .weights_digest = status.weights_digest};
+  order_hash_ = 0;
+  shown_ = {};
+  samples_before_ = 0;
 }
 
-RankStatus Trainer::own_status() {
+Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& summary) {
+  epoch_started_ = Clock::now();
+  loader_->start(position_.epoch, position_.step);
+  EpochEnd end;
+  while (position_.step < stripes_.steps() && !end.stop) {
+    end.status = train_step(sinks);
+    ++position_.step;
+    ++summary.steps_done;
+    report_step(sinks);
+    end.stop = end.status.stop_requested || options_.until == global_step();
+    if (end.status.checkpoint_due && !end.stop) take_checkpoint(sinks, agree_on_step(own_status()));
+  }
+  const bool signalled = end.status.stop_requested;
+  end.status = agree_on_step(own_status());
+  end.status.stop_requested |= signalled;
+  end.stop |= end.status.stop_requested;
+  end.whole = position_.step == stripes_.steps();
+  return end;
+}
+
+/// `status` is what the ranks have just agreed on: nothing is wrong with the state. Collective.
+void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
+                              std::optional<double> val_accuracy) {
+  std::int64_t wanted = options_.checkpoints != nullptr ? 1 : 0;
+  world_.max({&wanted, 1});
+  if (wanted == 0) return;
+  checkpoint::Snapshot snapshot;
+  if (world_.is_root()) snapshot = options_.checkpoints->buffers();
+  const auto totals = meter_.gather(world_);
+  const std::uint64_t samples = wrapping_sum(world_, order_hash_);
+  const std::uint64_t optimizer = optimizer_digest();
+  gather_optimizer(world_, memory_.ownership(), std::ssize(weights_), optimizer_->state(),
+                   world_.is_root() ? &snapshot : nullptr);
+  if (!world_.is_root()) return;
+  snapshot.epoch = position_.epoch;
+  snapshot.step = position_.step;
+  snapshot.global_step = global_step();
+  snapshot.seconds = seconds();
+  snapshot.last_loss = last_loss_;
+  snapshot.val_accuracy = val_accuracy;
+  snapshot.sample_digest = samples;
+  snapshot.weights_digest = status.weights_digest;
+  snapshot.optimizer_digest = optimizer;
+  snapshot.totals.resize(totals.size());
+  std::ranges::transform(totals, snapshot.totals.begin(), [](const device::Totals& shard) {
+    return checkpoint::ShardTotals{.loss = shard.loss, .correct = shard.correct, .samples = shard.samples};
+  });
+  if (snapshot.weights.span().size() != weights_.size())
+    snapshot.weights = AlignedBuffer<float>(weights_.size());
+  std::ranges::copy(weights_, snapshot.weights.data());
+  report([&] {
+    for (const auto& sink : sinks) sink->flush();
+    options_.checkpoints->submit(std::move(snapshot));
+  });
+}
+
+/// `next`: where the training will stand next, once for each place; whether a checkpoint is due there.
+RankStatus Trainer::own_status(std::optional<Position> next) {
   RankStatus status;
   status.stop_requested = stop_was_requested();
   status.diverged = diverged_.has_value();
-  status.failure = digest_failure_;
   status.memory = memory_.look(weights_);
+  report([&] {
+    status.checkpoint_due = next && options_.checkpoints != nullptr && options_.checkpoints->due(*next);
+  });
+  status.failure = report_failure_;
   return status;
 }
 
-/// What all ranks know before the update of `step`, counted from 0, or at the end of the epoch. Collective.
-/// Throws on all ranks if any failed, or met a number that is not finite in its last update, or has other
-/// weights in memory than were written.
-StepStatus Trainer::agree_on_step(std::int64_t epoch, std::int64_t step, const RankStatus& own) {
+/// What all ranks know before the update of a step, or at the end of the epoch. Collective. Throws on all
+/// ranks if any failed, or met a number that is not finite in its last update, or has other weights in memory
+/// than were written.
+StepStatus Trainer::agree_on_step(const RankStatus& own) {
   const StepStatus status = share_status(world_, own);
-  if (status.memory_damaged) memory_.report(world_, weights_, (epoch - 1) * stripes_.steps() + step + 1);
-  if (status.diverged) fail_diverged(epoch, step, status);
+  if (status.memory_damaged) memory_.report(world_, weights_, global_step() + 1);
+  if (status.diverged) fail_diverged(status);
   return status;
 }
 
 /// Forward and backward of the rank's shards, the one status reduction, then exchange and update.
-StepStatus Trainer::train_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks) {
+StepStatus Trainer::train_step(const Sinks& sinks) {
   const data::Batch* batch = nullptr;
   device::Totals step_totals;
   std::exception_ptr failure;
@@ -182,40 +302,47 @@ StepStatus Trainer::train_step(std::int64_t epoch, std::int64_t step, const Sink
   } catch (...) {
     failure = std::current_exception();
   }
-  RankStatus own = own_status();
+  // The end of the epoch has a status of its own.
+  const bool is_last = position_.step + 1 == stripes_.steps();
+  const Position after{.epoch = position_.epoch, .step = position_.step + 1};
+  RankStatus own = own_status(is_last ? std::nullopt : std::optional(after));
   if (failure) own.failure = failure;
   own.totals = step_totals;
-  const StepStatus status = agree_on_step(epoch, step, own);
-  if (!status.loss) fail_diverged(epoch, step, status);
+  const StepStatus status = agree_on_step(own);
+  if (!status.loss) fail_diverged(status);
 
   last_loss_ = status.loss;
-  epoch_loss_sum_ += *status.loss * static_cast<double>(status.samples);
-  epoch_correct_ += status.correct;
-  epoch_samples_ += status.samples;
+  shown_ += {.loss = *status.loss * static_cast<double>(status.samples),
+             .correct = status.correct,
+             .samples = status.samples};
 
   // At the end of an epoch the digest goes with the epoch's metrics.
-  const std::int64_t global_step = (epoch - 1) * stripes_.steps() + step;
-  if (step > 0 || global_step == 0)
-    report_digest({.step = global_step, .epoch = epoch, .weights = status.weights_digest, .at_epoch_end = {}},
-                  sinks);
-  optimizer_->begin_step(global_step + 1, learning_rate(global_step));
+  const std::int64_t step = global_step();
+  if (position_.step > 0 || step == 0)
+    report([&] {
+      write_digest(
+          {.step = step, .epoch = position_.epoch, .weights = status.weights_digest, .at_epoch_end = {}},
+          sinks);
+    });
+  optimizer_->begin_step(step + 1, learning_rate(step));
   diverged_ = updater_.apply(tree_.partials(), batch->global_samples, weights_);
   engine_->weights_changed(weights_);
   return status;
 }
 
 /// The epoch's metrics over all ranks, with the validation set's. Collective.
-metrics::EpochRecord Trainer::finish_epoch(std::int64_t epoch, Clock::time_point started) {
+metrics::EpochRecord Trainer::finish_epoch(Clock::time_point started) {
   const double training_seconds = seconds_since(started);
   const device::Totals training = meter_.reduce(world_);
-  metrics::EpochRecord record{.epoch = epoch,
+  const auto trained_here = static_cast<double>(training.samples - samples_before_);
+  metrics::EpochRecord record{.epoch = position_.epoch,
                               .epochs = blueprint_.experiment.training.epochs,
                               .train_loss = mean_loss(training),
                               .train_accuracy = accuracy(training),
                               .val_loss = std::nullopt,
                               .val_accuracy = std::nullopt,
-                              .learning_rate = learning_rate(epoch * stripes_.steps() - 1),
-                              .samples_per_second = static_cast<double>(training.samples) / training_seconds};
+                              .learning_rate = learning_rate(global_step() - 1),
+                              .samples_per_second = trained_here / training_seconds};
   if (evaluator_) {
     const device::Totals validation = evaluator_->evaluate(world_, weights_);
     record.val_loss = mean_loss(validation);
@@ -227,50 +354,57 @@ metrics::EpochRecord Trainer::finish_epoch(std::int64_t epoch, Clock::time_point
 
 /// What must be equal on any ranks, besides the weights. Collective.
 metrics::EpochDigests Trainer::epoch_digests(const metrics::EpochRecord& record) {
-  // Where every rank owns everything, rank 0's will do.
-  const bool counts = memory_.ownership() == Ownership::slices || world_.is_root();
-  const std::uint64_t state = counts ? memory_.recorded_state() : 0;
-  return {.optimizer = wrapping_sum(world_, state),
+  return {.optimizer = optimizer_digest(),
           .samples = wrapping_sum(world_, order_hash_),
           .metrics = metrics_hash(record)};
 }
 
-/// In the midst of a step a failure to write is this rank's own: the next status tells all ranks.
-void Trainer::report_digest(const metrics::DigestRecord& record, const Sinks& sinks) {
+/// Of all ranks' optimizer state. Collective.
+std::uint64_t Trainer::optimizer_digest() {
+  // Where every rank owns everything, rank 0's will do.
+  const bool counts = memory_.ownership() == Ownership::slices || world_.is_root();
+  return wrapping_sum(world_, counts ? memory_.recorded_state() : 0);
+}
+
+/// Does what may fail on rank 0 alone while all are in the midst of a step: the next status tells the others.
+template <class Work>
+void Trainer::report(Work&& work) {
   try {
-    write_digest(record, sinks);
+    work();
   } catch (...) {
-    digest_failure_ = std::current_exception();
+    report_failure_ = std::current_exception();
   }
 }
 
-void Trainer::report_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks) {
+/// Of the whole training so far.
+double Trainer::seconds() const {
+  return seconds_before_ + seconds_since(run_started_);
+}
+
+void Trainer::report_step(const Sinks& sinks) {
   if (sinks.empty()) return;
   const std::int64_t epochs = blueprint_.experiment.training.epochs;
-  const double rate = static_cast<double>(epoch_samples_) / seconds_since(epoch_started_);
-  const std::int64_t samples_left = (epochs - epoch + 1) * blueprint_.train.samples - epoch_samples_;
-  const metrics::StepRecord record{
-      .epoch = epoch,
-      .epochs = epochs,
-      .step = step + 1,
-      .steps = stripes_.steps(),
-      .loss = epoch_loss_sum_ / static_cast<double>(epoch_samples_),
-      .accuracy = static_cast<double>(epoch_correct_) / static_cast<double>(epoch_samples_),
-      .samples_per_second = rate,
-      .seconds_left = static_cast<double>(samples_left) / rate};
+  const double rate = static_cast<double>(shown_.samples - samples_before_) / seconds_since(epoch_started_);
+  const std::int64_t samples_left =
+      (epochs - position_.epoch + 1) * blueprint_.train.samples - shown_.samples;
+  const metrics::StepRecord record{.epoch = position_.epoch,
+                                   .epochs = epochs,
+                                   .step = position_.step,
+                                   .steps = stripes_.steps(),
+                                   .loss = mean_loss(shown_),
+                                   .accuracy = accuracy(shown_),
+                                   .samples_per_second = rate,
+                                   .seconds_left = static_cast<double>(samples_left) / rate};
   for (const auto& sink : sinks) sink->step(record);
 }
 
-/// `step` of `epoch` is where the ranks found out: the loss is that step's, a spoilt update the one before
-/// it.
-void Trainer::fail_diverged(std::int64_t epoch, std::int64_t step, const StepStatus& status) {
-  if (status.diverged) {
-    const std::int64_t before = (epoch - 1) * stripes_.steps() + step - 1;
-    epoch = before / stripes_.steps() + 1;
-    step = before % stripes_.steps();
-  }
-  const Divergence where{
-      .epoch = epoch, .step = step + 1, .steps = stripes_.steps(), .last_good_loss = last_loss_};
+/// The ranks have just found out: the loss is that of the step in hand, a spoilt update the one before it.
+void Trainer::fail_diverged(const StepStatus& status) {
+  const std::int64_t step = global_step() - (status.diverged ? 1 : 0);
+  const Divergence where{.epoch = step / stripes_.steps() + 1,
+                         .step = step % stripes_.steps() + 1,
+                         .steps = stripes_.steps(),
+                         .last_good_loss = last_loss_};
   throw_divergence(world_, blueprint_.network.parameters, where, diverged_);
 }
 

@@ -17,10 +17,12 @@
 #include "metrics/sink.h"
 #include "optim/optimizer.h"
 #include "train/blueprint.h"
+#include "train/checkpoints.h"
 #include "train/divergence.h"
 #include "train/evaluator.h"
 #include "train/memory_check.h"
 #include "train/meter.h"
+#include "train/position.h"
 #include "train/shard_engine.h"
 #include "train/status.h"
 #include "train/updater.h"
@@ -40,11 +42,23 @@ class Trainer {
   Trainer(comm::World& world, const Blueprint& blueprint, device::Backend& backend, WorkerPool& workers,
           std::int64_t max_threads);
 
-  /// Trains all epochs, or until a signal asks to stop, which it does after the step in hand. Collective.
-  /// Throws the same Error on all ranks when one of them fails, and Error(bad_data) naming epoch, step and
-  /// tensor when a gradient, a weight or the loss is not finite; `summary` then says how far it came.
-  void run(const Sinks& sinks, metrics::RunSummary& summary);
+  /// Goes on from the root's snapshot, of a training of this experiment on any number of ranks; the others
+  /// pass null. Collective; throws on all ranks if the snapshot does not fit.
+  void restore(const checkpoint::Snapshot* from);
 
+  /// Besides the sinks, where a run leaves something.
+  struct Options {
+    Checkpoints* checkpoints = nullptr;  ///< rank 0's, which must outlive the run; null: none are taken
+    std::optional<std::int64_t> until =
+        std::nullopt;  ///< stop after this step, counted over the whole training
+  };
+  /// Trains all epochs that are left, or until a signal asks to stop, which it does after the step in hand.
+  /// The last checkpoint is on disk when it returns. Collective. Throws the same Error on all ranks when one
+  /// of them fails, and Error(bad_data) naming epoch, step and tensor when a gradient, a weight or the loss
+  /// is not finite; `summary` then says how far it came.
+  void run(const Sinks& sinks, metrics::RunSummary& summary, const Options& options);
+
+  [[nodiscard]] const Position& position() const { return position_; }
   [[nodiscard]] std::span<const float> weights() const { return weights_; }
   [[nodiscard]] const comm::Collective& collective() const { return *collective_; }
 
@@ -52,20 +66,28 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
 
   struct EpochEnd {
-    bool whole = true;  ///< false when it was left early because a signal asked for it
-    bool stop_requested = false;
-    std::uint64_t weights_digest = 0;
+    bool stop = false;   ///< by a signal, or at the step that was asked for
+    bool whole = false;  ///< all its steps are done
+    StepStatus status;   ///< after its last step
   };
-  EpochEnd train_epoch(std::int64_t epoch, const Sinks& sinks, metrics::RunSummary& summary);
-  StepStatus train_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks);
-  void report_digest(const metrics::DigestRecord& record, const Sinks& sinks);
+  EpochEnd train_epoch(const Sinks& sinks, metrics::RunSummary& summary);
+  StepStatus train_step(const Sinks& sinks);
+  void begin_epoch(std::int64_t epoch);
+  void take_checkpoint(const Sinks& sinks, const StepStatus& status,
+                       std::optional<double> val_accuracy = std::nullopt);
+  template <class Work>
+  void report(Work&& work);
+  void weights_were_set();
   metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
-  metrics::EpochRecord finish_epoch(std::int64_t epoch, Clock::time_point started);
-  void report_step(std::int64_t epoch, std::int64_t step, const Sinks& sinks);
+  metrics::EpochRecord finish_epoch(Clock::time_point started);
+  void report_step(const Sinks& sinks);
+  [[nodiscard]] std::uint64_t optimizer_digest();
+  [[nodiscard]] std::int64_t global_step() const { return position_.global_step(stripes_.steps()); }
+  [[nodiscard]] double seconds() const;
   [[nodiscard]] double learning_rate(std::int64_t global_step) const;
-  RankStatus own_status();
-  StepStatus agree_on_step(std::int64_t epoch, std::int64_t step, const RankStatus& own);
-  [[noreturn]] void fail_diverged(std::int64_t epoch, std::int64_t step, const StepStatus& status);
+  RankStatus own_status(std::optional<Position> next = std::nullopt);
+  StepStatus agree_on_step(const RankStatus& own);
+  [[noreturn]] void fail_diverged(const StepStatus& status);
 
   comm::World& world_;
   const Blueprint& blueprint_;
@@ -85,13 +107,16 @@ class Trainer {
   Meter meter_;
   std::optional<Evaluator> evaluator_;
 
+  Options options_;
+  Position position_;                  // between two steps; within one, before it
+  std::uint64_t order_hash_ = 0;       // of this rank's shards in this epoch so far
   std::optional<NotFinite> diverged_;  // met by this rank in its last update
-  std::exception_ptr digest_failure_;  // of a sink, in the last step
+  std::exception_ptr report_failure_;  // of a sink or of a checkpoint, in the last step
   std::optional<double> last_loss_;    // of the last step that all ranks found good
   Clock::time_point run_started_, epoch_started_;
-  double epoch_loss_sum_ = 0;  // of all ranks in this epoch so far, for display
-  std::int64_t epoch_correct_ = 0, epoch_samples_ = 0;
-  std::uint64_t order_hash_ = 0;  // of this rank's shards in this epoch so far
+  double seconds_before_ = 0;        // of training, before this process
+  device::Totals shown_;             // of all ranks in this epoch so far, for display
+  std::int64_t samples_before_ = 0;  // of them, trained on before this process
 };
 
 }  // namespace lockstep::train

@@ -51,7 +51,7 @@ class NoAllocationOnRanks : public ::testing::Test {
     Sinks sinks;
     sinks.push_back(std::make_unique<Watcher>(epochs));
     metrics::RunSummary summary;
-    trainer.run(sinks, summary);
+    trainer.run(sinks, summary, {});
 
     ASSERT_EQ(epochs.size(), 2U);
     for (const Allocations& epoch : epochs) {
