@@ -35,9 +35,9 @@ TEST_F(RunFilesTest, AreAllThere) {
       {.ranks = 3});
   expect_success(result);
   const std::string folder = run_folder("run");
-  EXPECT_EQ(names_in(folder),
-            (std::set<std::string>{"digests.csv", "environment.json", "experiment.yaml", "final_weights.h5",
-                                   "metrics.csv", "metrics.jsonl", "summary.json"}));
+  EXPECT_EQ(names_in(folder), (std::set<std::string>{"checkpoints", "digests.csv", "environment.json",
+                                                     "experiment.yaml", "final_weights.h5", "lock",
+                                                     "metrics.csv", "metrics.jsonl", "summary.json"}));
   EXPECT_THAT(contents(folder + "/metrics.csv"),
               StartsWith("epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,seconds,"
                          "samples_per_second\n1,"));

@@ -16,8 +16,15 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-/// Processes other than this one whose command line names the folder.
-std::vector<pid_t> processes_of(const std::string& folder) {
+void expect_no_partial_file(const std::string& folder) {
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    EXPECT_EQ(entry.path().filename().string().find(".partial"), std::string::npos)
+        << entry.path() << " was left behind";
+}
+
+}  // namespace
+
+std::vector<pid_t> SystemTest::processes_of(const std::string& folder) {
   std::vector<pid_t> found;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
@@ -28,24 +35,12 @@ std::vector<pid_t> processes_of(const std::string& folder) {
   return found;
 }
 
-void expect_no_process(const std::string& folder) {
-  if (wait_until([&] { return processes_of(folder).empty(); })) return;
-  for (const pid_t id : processes_of(folder)) {
-    ADD_FAILURE() << "process " << id << " was left behind";
-    kill(id, SIGKILL);
-  }
-}
-
-void expect_no_partial_file(const std::string& folder) {
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    EXPECT_EQ(entry.path().filename().string().find(".partial"), std::string::npos)
-        << entry.path() << " was left behind";
-}
-
-}  // namespace
-
 void SystemTest::TearDown() {
-  expect_no_process(folder());
+  if (!wait_until([&] { return processes_of(folder()).empty(); }))
+    for (const pid_t id : processes_of(folder())) {
+      ADD_FAILURE() << "process " << id << " was left behind";
+      kill(id, SIGKILL);
+    }
   if (!partial_files_allowed_) expect_no_partial_file(folder());
 }
 

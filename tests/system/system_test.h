@@ -1,6 +1,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/types.h>
 
 #include <string>
 #include <vector>
@@ -24,6 +25,8 @@ class SystemTest : public ::testing::Test {
   /// Overrides that make `name` in this folder the folder of the run.
   [[nodiscard]] Words into(const std::string& name, const Words& others = {}) const;
   [[nodiscard]] std::string run_folder(const std::string& name) const { return file("runs/" + name); }
+  /// Processes other than this one whose command line names the folder.
+  static std::vector<pid_t> processes_of(const std::string& folder);
   /// For tests that kill the program, which then cannot clean up.
   void allow_partial_files() { partial_files_allowed_ = true; }
 

@@ -1,0 +1,267 @@
+// A training that was stopped, killed or lost its disk goes on from its newest checkpoint, and ends with the
+// bytes of one that was never stopped.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "system/resume_runs.h"
+
+namespace lockstep::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class ResumeTest : public ResumableRuns {};
+
+TEST_F(ResumeTest, AnyRanksGoOnInTheMiddleOfAnEpoch) {
+  const std::string odd = write("odd.yaml", odd_network());
+  const Outcome whole = train_whole({"train", odd});
+  Words first = {"train", odd, "--until", "37"};
+  expect_success(run(with(first, into("cut")), {.ranks = 2}));
+  EXPECT_EQ(summary("cut")["status"], "stopped as asked");
+  EXPECT_EQ(checkpoint_steps("cut").back(), 37);
+  int until = 37;
+  for (const int ranks : {3, 1, 5, 8}) {  // through the end of an epoch
+    until += 41;
+    const ProcessResult result =
+        run({"resume", run_folder("cut"), "--until", fmt::format("{}", until)}, {.ranks = ranks});
+    expect_success(result);
+    EXPECT_THAT(result.out, HasSubstr(fmt::format("goes on    after step {} (", until - 41)));
+    EXPECT_EQ(checkpoint_steps("cut").back(), until);
+  }
+  expect_success(run({"resume", run_folder("cut")}, {.ranks = 4}));
+  expect_equal(outcome("cut"), whole);
+  // The newest two, and the best.
+  EXPECT_LE(checkpoint_steps("cut").size(), 3U);
+  EXPECT_EQ(csv_rows(run_folder("cut") + "/metrics.csv").size(), 3U) << "a header and two epochs";
+  EXPECT_EQ(json_lines(run_folder("cut") + "/metrics.jsonl").size(), 2U);
+  EXPECT_EQ(summary("cut")["best"]["val_accuracy"], summary("whole")["best"]["val_accuracy"]);
+}
+
+TEST_F(ResumeTest, InRunModeTheSameLayoutGoesOnWithTheSameBytes) {
+  const Words experiment =
+      train_shipped("mnist_cnn", small_file(), {"training.epochs=1", "training.reproducibility=run"});
+  const Outcome whole = train_whole(experiment, 2);
+  expect_success(run(with(experiment, into("cut", {"--until", "30"})), {.ranks = 2}));
+  expect_success(run({"resume", run_folder("cut")}, {.ranks = 2}));
+  expect_equal(outcome("cut"), whole);
+}
+
+TEST_F(ResumeTest, TheSameCommandStartsAndGoesOn) {
+  // As a script does that is queued again and again: no name for the run.
+  const Words script = train_shipped("mnist_softmax", small_file(),
+                                     {"output.dir=" + file("runs"), "training.epochs=3", "--resume"});
+  const auto run_names = [&] {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(file("runs"))) names.insert(entry.path().filename());
+    return names;
+  };
+  expect_success(run(with(script, {"--until", "100"}), {.ranks = 2}));
+  ASSERT_EQ(run_names().size(), 1U);
+  const std::string name = *run_names().begin();
+  expect_success(run(script, {.ranks = 3}));
+  EXPECT_EQ(run_names(), std::set<std::string>{name});
+  EXPECT_EQ(summary(name)["status"], "finished");
+  EXPECT_EQ(summary(name)["epochs_done"], 3);
+  expect_success(run(script));
+  EXPECT_EQ(run_names().size(), 2U) << "what is finished is not trained again";
+}
+
+TEST_F(ResumeTest, AFinishedRunTakesMoreEpochs) {
+  const Words experiment = train_shipped("mnist_softmax", small_file());
+  const Outcome whole = train_whole(with(experiment, {"training.epochs=4"}));
+  expect_success(run(with(experiment, into("short", {"training.epochs=2"}))));
+  expect_success(run({"resume", run_folder("short"), "training.epochs=4"}, {.ranks = 2}));
+  expect_equal(outcome("short"), whole);
+}
+
+TEST_F(ResumeTest, WhatWouldChangeTheResultIsRefused) {
+  const Words experiment = train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=3"}));
+  expect_success(run(with(experiment, {"--until", "100"})));
+  const Outcome before = outcome("run");
+  for (const int ranks : {1, 2})
+    expect_failure(
+        run(with(experiment, {"--resume", "optimizer.sgd.learning_rate=0.25", "seed=7", "device.threads=2"}),
+            {.ranks = ranks}),
+        ExitCode::bad_config,
+        {run_folder("run"), "optimizer.sgd.learning_rate: 0.5 there, 0.25 now", "seed: 1 there, 7 now"});
+  expect_failure(run({"resume", run_folder("run"), "training.epochs=1", "training.batch=64"}),
+                 ExitCode::bad_config, {"training.batch: 128 there, 64 now"});
+  expect_failure(run({"resume", run_folder("run"), "schedule={cosine: {}}", "training.epochs=9"}),
+                 ExitCode::bad_config, {"training.epochs: 3 there, 9 now", "schedule.cosine"});
+  expect_equal(outcome("run"), before);
+  expect_success(run({"resume", run_folder("run"), "device.threads=2", "checkpoint.keep=5"}));
+}
+
+TEST_F(ResumeTest, OtherDataAreRefused) {
+  const std::string data = file("data.h5");
+  fs::copy_file(small_file(), data);
+  expect_success(
+      run(train_shipped("mnist_softmax", data, into("run", {"training.epochs=1", "--until", "20"}))));
+  fs::remove(data);
+  fs::copy_file(mnist_file(), data);
+  expect_failure(run({"resume", run_folder("run")}), ExitCode::bad_data,
+                 {data, "other data", "60000 samples"});
+}
+
+TEST_F(ResumeTest, DamagedCheckpointsGiveWayToTheOneBefore) {
+  const Words experiment =
+      train_shipped("mnist_softmax", small_file(), {"training.epochs=2", "checkpoint.keep=100"});
+  const Outcome whole = train_whole(experiment);
+  for (const char* until : {"40", "60", "90"})
+    expect_success(run(with(experiment, into("run", {"--resume", "--until", until}))));
+  ASSERT_EQ(checkpoint_steps("run"), (std::vector<std::int64_t>{40, 60, 79, 90}));
+  damage(checkpoint_file("run", 90), 3000);
+  fs::resize_file(checkpoint_file("run", 79), 2000);
+  const ProcessResult result = run({"resume", run_folder("run")}, {.ranks = 2});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("step-000000000090.h5: the file is damaged"));
+  EXPECT_THAT(result.err, HasSubstr("step-000000000079.h5: the file is cut off"));
+  EXPECT_THAT(result.err, HasSubstr("taking the checkpoint before it"));
+  EXPECT_THAT(result.out, HasSubstr("goes on    after step 60 "));
+  expect_equal(outcome("run"), whole);
+}
+
+TEST_F(ResumeTest, WithoutAnyReadableCheckpointNothingIsTouched) {
+  const Words experiment = train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=2"}));
+  expect_success(run(with(experiment, {"--until", "40"})));
+  damage(checkpoint_file("run", 40), 100);
+  const Outcome before = outcome("run");
+  const ProcessResult result = run(with(experiment, {"--resume"}), {.ranks = 2});
+  EXPECT_EQ(result.status, static_cast<int>(ExitCode::bad_data));
+  EXPECT_THAT(result.err,
+              HasSubstr("none of the checkpoints in '" + run_folder("run") + "/checkpoints' can be read"));
+  expect_equal(outcome("run"), before);
+}
+
+TEST_F(ResumeTest, RunWithoutCheckpointsStartsAnewInItsFolder) {
+  const Words experiment = train_shipped("mnist_softmax", small_file(), {"training.epochs=2"});
+  const Outcome whole = train_whole(experiment);
+  expect_success(run(with(experiment, into("run", {"--until", "100"}))));
+  fs::remove_all(run_folder("run") + "/checkpoints");
+  expect_success(run(with(experiment, into("run", {"--resume"}))));
+  expect_equal(outcome("run"), whole);
+}
+
+TEST_F(ResumeTest, ACheckpointBeginsAnotherRun) {
+  const Words experiment = train_shipped("mnist_softmax", small_file(), {"training.epochs=2"});
+  const Outcome whole = train_whole(experiment);
+  expect_success(
+      run(with(experiment, into("branch", {"--from", checkpoint_file("whole", 79)})), {.ranks = 2}));
+  EXPECT_EQ(outcome("branch").weights, whole.weights);
+  EXPECT_TRUE(
+      whole.digests.ends_with(outcome("branch").digests.substr(outcome("branch").digests.find('\n') + 1)));
+  expect_failure(run(with(experiment, into("other", {"--from", file("none.h5")}))), ExitCode::no_input,
+                 {file("none.h5"), "no such file"});
+  EXPECT_FALSE(fs::exists(run_folder("other")));
+}
+
+TEST_F(ResumeTest, SignalSavesAndLeaves) {
+  const Words experiment =
+      train_shipped("mnist_cnn", small_file(), {"training.epochs=2", "checkpoint.keep=9"});
+  const Outcome whole = train_whole(experiment, 2);
+  const ProcessResult result =
+      run(with(experiment, into("run")),
+          {.ranks = 2, .started = [&](pid_t mpirun) {
+             EXPECT_TRUE(wait_until([&] { return !checkpoint_steps("run").empty(); }));
+             for (int i = 0; i < 3; ++i) {  // what comes while it saves changes nothing
+               kill(mpirun, SIGUSR1);
+               std::this_thread::sleep_for(std::chrono::milliseconds(5));
+             }
+           }});
+  EXPECT_EQ(result.status, 75) << result.err;
+  const std::int64_t stopped_at = summary("run")["steps_done"];
+  EXPECT_EQ(checkpoint_steps("run").back(), stopped_at);
+  EXPECT_GE(stopped_at, 79);
+  expect_success(run({"resume", run_folder("run")}, {.ranks = 3}));
+  expect_equal(outcome("run"), whole);
+}
+
+TEST_F(ResumeTest, DiskThatIsFullForCheckpointsOnly) {
+  // The momentum of the CNN makes a checkpoint twice as large as the weights.
+  const Words wrapper{"bash", "-c", "ulimit -f 2500; exec \"$@\"", "bash"};
+  const Words experiment =
+      train_shipped("mnist_cnn", small_file(), {"training.epochs=1", "checkpoint.every_steps=20"});
+  const ProcessResult goes_on = run(with(experiment, into("on")), {.wrapper = wrapper});
+  EXPECT_EQ(goes_on.status, 0) << goes_on.err;
+  EXPECT_THAT(goes_on.err, HasSubstr("no checkpoint could be written: cannot write '" + run_folder("on")));
+  EXPECT_THAT(goes_on.err, HasSubstr("The training goes on"));
+  EXPECT_EQ(summary("on")["status"], "finished");
+  EXPECT_TRUE(checkpoint_steps("on").empty());
+  expect_failure(run(with(experiment, into("stop", {"checkpoint.on_failure=stop"})), {.wrapper = wrapper}),
+                 ExitCode::io_error, {run_folder("stop") + "/checkpoints/step-", "File too large"});
+  EXPECT_EQ(summary("stop")["status"], "failed");
+}
+
+TEST_F(ResumeTest, NoneAreWrittenWhenNoneAreKept) {
+  expect_success(run(
+      train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1", "checkpoint.keep=0"}))));
+  EXPECT_FALSE(fs::exists(run_folder("run") + "/checkpoints"));
+  expect_failure(run({"resume", run_folder("run")}), ExitCode::bad_config,
+                 {run_folder("run"), "no checkpoint"});
+}
+
+/// The whole job is killed at random moments, in the middle of a checkpoint's writing too, and goes on with
+/// another number of ranks. LOCKSTEP_KILLS says how often, LOCKSTEP_KILLS_SEED when.
+TEST_F(ResumeTest, KilledAtRandomMomentsItEndsTheSame) {
+  allow_partial_files();
+  const char* const kills_wanted = std::getenv("LOCKSTEP_KILLS");
+  const int kills = kills_wanted != nullptr ? std::atoi(kills_wanted) : 25;
+  const char* const seed_wanted = std::getenv("LOCKSTEP_KILLS_SEED");
+  const unsigned seed =
+      seed_wanted != nullptr ? static_cast<unsigned>(std::atoi(seed_wanted)) : std::random_device()();
+  SCOPED_TRACE(fmt::format("LOCKSTEP_KILLS_SEED={}", seed));
+  std::mt19937 random(seed);
+  const auto pick = [&](int least, int most) { return std::uniform_int_distribution(least, most)(random); };
+
+  const std::string small = write("small.yaml", small_network());
+  const Words experiment = {"train", small, fmt::format("training.epochs={}", 4 * kills)};
+  const Outcome whole = train_whole(experiment);
+  int done = 0;
+  std::int64_t reached = 0;
+  for (int i = 0; i < 10 * kills && done < kills; ++i) {
+    const auto newest = [&] {
+      const auto steps = checkpoint_steps("cut");
+      return steps.empty() ? std::int64_t{0} : steps.back();
+    };
+    const std::int64_t before = newest();
+    // Mostly soon after a new checkpoint, so that there is progress; sometimes while it starts.
+    const bool while_starting = pick(1, 6) == 1;
+    const auto pause = std::chrono::microseconds(while_starting ? pick(0, 400'000) : pick(0, 60'000));
+    const ProcessResult result =
+        run(with(experiment, into("cut", {"--resume"})),
+            {.ranks = pick(1, 4), .environment = {{"TMPDIR", folder()}}, .started = [&](pid_t process) {
+               EXPECT_TRUE(while_starting ||
+                           wait_until([&] { return newest() > before || !is_running(process); }));
+               std::this_thread::sleep_for(pause);
+               // Sometimes the ranks outlive their mpirun.
+               if (pick(1, 8) == 1)
+                 kill(process, SIGKILL);
+               else
+                 kill_job();
+             }});
+    if (result.status == 0) break;
+    EXPECT_THAT((std::set<int>{128 + SIGKILL, 1, 137}), ::testing::Contains(result.status)) << result.err;
+    EXPECT_TRUE(messages(result).empty()) << result.err;
+    EXPECT_GE(newest(), reached);
+    reached = newest();
+    ++done;
+  }
+  EXPECT_EQ(done, kills) << "the training was over before";
+  kill_job();
+  expect_success(run(with(experiment, into("cut", {"--resume"})), {.ranks = 3}));
+  expect_equal(outcome("cut"), whole);
+}
+
+}  // namespace
+}  // namespace lockstep::testing
