@@ -32,6 +32,11 @@ struct Key {
 template <class T>
 struct Description;
 
+/// Sections that a bare word may stand for: `schedule: cosine` is `schedule: {cosine: {}}`. Their Description
+/// says so with `abbreviated`.
+template <class T>
+concept Abbreviated = requires { Description<T>::abbreviated; };
+
 /// What the alternatives of a variant are called in messages.
 template <class Variant>
 struct VariantNoun;

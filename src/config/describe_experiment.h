@@ -23,7 +23,7 @@ struct Description<Split> {
     visit(Key{.name = "file",
               .effect = "HDF5 file, relative to the folder in which lockstep is started",
               .required = true},
-          split.file, Text{"the path of a file"});
+          split.file, Path{"the path of a file"});
     visit(Key{.name = "images", .effect = "data set of the images within the file", .required = true},
           split.images, Text{"the path of a data set within the file"});
     visit(Key{.name = "labels", .effect = "data set of their class numbers", .required = true}, split.labels,
@@ -140,6 +140,7 @@ struct Description<LinearSchedule> {
 
 template <>
 struct Description<Schedule> {
+  static constexpr bool abbreviated = true;
   static void fields(auto& visit, auto& schedule) {
     visit.one_of(schedule.kind);
     visit(
@@ -220,7 +221,7 @@ template <>
 struct Description<Output> {
   static void fields(auto& visit, auto& output) {
     visit(Key{.name = "dir", .effect = "the folder that holds runs, made when missing"}, output.dir,
-          Text{"the path of a folder"});
+          Path{"the path of a folder"});
     visit(Key{.name = "name",
               .effect = "this run's folder within it, which must not exist yet",
               .fallback = "`<experiment>-<UTC time>`"},

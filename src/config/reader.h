@@ -25,6 +25,13 @@ template <class... Ts>
 void read(Reading& reading, const Node& node, const std::string& path, std::variant<Ts...>& member);
 void read(Reading& reading, const Node& node, const std::string& path, std::vector<Layer>& layers);
 
+/// Why a value may not be what it looks like.
+inline std::string_view hint_about(const Node& node) {
+  if (has_leading_zero(node.text)) return " (leave out leading zeros)";
+  if (node.text.starts_with('~')) return " ('~' is not expanded: write the path out)";
+  return "";
+}
+
 template <class T, class Rule>
 void read_value(Reading& reading, const Node& node, const std::string& path, T& member, const Rule& rule) {
   reading.provenance.said_at(path, node.place);
@@ -33,7 +40,7 @@ void read_value(Reading& reading, const Node& node, const std::string& path, T& 
   } else {
     reading.report(path, node.place,
                    fmt::format("{} must be {}, found {}{}", path, rule.expectation(), name_of_value(node),
-                               has_leading_zero(node.text) ? " (leave out leading zeros)" : ""));
+                               hint_about(node)));
   }
 }
 
@@ -121,8 +128,10 @@ class MappingReader {
 
 template <class T>
 void read(Reading& reading, const Node& node, const std::string& path, T& section) {
-  if (!expect_mapping(reading, node, path)) return;
-  MappingKeys keys(reading, node, path);
+  const bool is_word = Abbreviated<T> && node.kind == Node::Kind::scalar;
+  const Node mapping = is_word ? mapping_of_word(node) : node;
+  if (!expect_mapping(reading, mapping, path)) return;
+  MappingKeys keys(reading, mapping, path);
   MappingReader reader(keys);
   Description<T>::fields(reader, section);
   keys.finish("key");

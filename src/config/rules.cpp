@@ -160,6 +160,10 @@ std::optional<std::string> Text::decode(const Node& node) {
   return node.text;
 }
 
+std::optional<std::string> Path::decode(const Node& node) {
+  return node.text.starts_with('~') ? std::nullopt : Text::decode(node);
+}
+
 std::string Name::expectation() const {
   return fmt::format("a name of letters, digits, {}, at most {} long",
                      dots ? "'_', '-' and '.' that begins with neither '-' nor '.'"

@@ -99,6 +99,16 @@ struct Truth {
 
 /// Text without control characters or spaces around it.
 struct Text {
+  std::string_view what;  ///< "the path of a data set"
+
+  [[nodiscard]] std::string expectation() const { return std::string(what); }
+  [[nodiscard]] static std::optional<std::string> decode(const Node& node);
+  [[nodiscard]] static Node encode(const std::string& value) { return scalar_node(value); }
+};
+
+/// Text that does not begin with '~': nothing here expands it, and what was meant for the user's home would
+/// end up in a folder of that name.
+struct Path {
   std::string_view what;  ///< "the path of a file"
 
   [[nodiscard]] std::string expectation() const { return std::string(what); }

@@ -88,6 +88,16 @@ TEST(overrides, extend_a_bare_word) {
             0.5);
 }
 
+TEST(overrides, take_a_bare_word_for_what_has_defaults) {
+  const std::vector<std::string> words{"optimizer=adamw", "schedule=step", "schedule.warmup_steps=5"};
+  const Experiment e = parse_text(minimal, words);
+  EXPECT_EQ(std::get<AdamW>(e.optimizer).beta1, AdamW{}.beta1);
+  EXPECT_EQ(std::get<StepSchedule>(e.schedule.kind).every, StepSchedule{}.every);
+  EXPECT_EQ(e.schedule.warmup_steps, 5);
+  EXPECT_THAT(problems_of(minimal, {"schedule=consine"}),
+              ElementsAre("override 'schedule=consine': unknown key 'consine', did you mean 'cosine'?"));
+}
+
 TEST(overrides, value_may_contain_equals_signs_and_dots) {
   EXPECT_EQ(parse_text(minimal, {"data.train.file=a=b.h5"}).data.train.file, "a=b.h5");
 }

@@ -188,6 +188,7 @@ TEST(parse, takes_every_optimizer_and_schedule) {
   EXPECT_EQ(std::get<CosineSchedule>(schedule("{cosine: {final_factor: 0.1}}").kind).final_factor, 0.1);
   EXPECT_EQ(std::get<LinearSchedule>(schedule("{linear: {final_factor: 0.2}}").kind).final_factor, 0.2);
   EXPECT_TRUE(std::holds_alternative<ConstantSchedule>(schedule("{warmup_steps: 4}").kind));
+  EXPECT_TRUE(std::holds_alternative<CosineSchedule>(schedule("cosine").kind));
 }
 
 TEST(parse, takes_any_seed_of_64_bits) {
