@@ -76,9 +76,9 @@ TEST(print, quotes_text_that_yaml_would_read_otherwise) {
        {"null", "~", "a: b", "x #y", "- z", "[a",  "{",           "'q'", "\"d\"", "a,b", "*x", "&y",
         "ü",    "%", "@",    "true", "1e3", "a'b", "back\\slash", "?",   ": ",    "!t",  "|",  ">"}) {
     Experiment e = parse_text(minimal);
-    e.data.train.file = awkward;
-    if (e.data.train.file.back() == ' ') continue;
-    EXPECT_EQ(parse_text(print(e)).data.train.file, awkward) << print(e);
+    e.data.train.images = awkward;
+    if (e.data.train.images.back() == ' ') continue;
+    EXPECT_EQ(parse_text(print(e)).data.train.images, awkward) << print(e);
   }
 }
 

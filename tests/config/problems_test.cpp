@@ -71,11 +71,12 @@ TEST(problems, choice_lists_its_words) {
 TEST(problems, say_that_nothing_expands_a_tilde) {
   EXPECT_THAT(
       problems_of(minimal, {"output.dir=~/runs", "data.train.file='~'", "output.name=a~b"}),
-      ElementsAre("override 'output.dir=~/runs': output.dir must be the path of a folder, found '~/runs' "
-                  "('~' is not expanded: write the path out)",
-                  "override 'data.train.file='~'': data.train.file must be the path of a file, found '~' "
-                  "('~' is not expanded: write the path out)",
-                  HasSubstr("output.name must be a name")));
+      ElementsAre(
+          "override 'output.dir=~/runs': output.dir must be the path of a folder, found '~/runs' "
+          "('~' is not expanded: write the path out)",
+          "override 'data.train.file='~'': data.train.file must be the path of a file, found the text '~' "
+          "('~' is not expanded: write the path out)",
+          HasSubstr("output.name must be a name")));
   EXPECT_EQ(parse_text(minimal, {"output.dir=runs/~me"}).output.dir, "runs/~me");
 }
 

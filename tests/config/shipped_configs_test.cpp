@@ -67,7 +67,7 @@ TEST(configs_readme, examples_of_overrides_work) {
     EXPECT_NO_THROW(parse(read_text(path), path, overrides)) << line;
     ++examples;
   }
-  EXPECT_EQ(examples, 8);
+  EXPECT_EQ(examples, 9);
 }
 
 TEST(shipped_configs, all_are_named_like_their_files_and_round_trip) {
