@@ -1,16 +1,20 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <iostream>
 #include <sstream>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/audit_command.h"
+#include "cli/command.h"
 #include "cli/config_command.h"
 #include "cli/evaluate_command.h"
 #include "cli/import_command.h"
@@ -18,16 +22,25 @@
 #include "cli/plan_command.h"
 #include "cli/train_command.h"
 #include "cli/version.h"
+#include "config/suggest.h"
 
 namespace {
 
 using lockstep::ExitCode;
 
-/// Whether this process should answer a wrong command line: all ranks of a job see the same one. MPI has not
-/// been started.
-bool is_first_rank() {
-  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
-  return rank == nullptr || std::string_view(rank) == "0";
+/// Throws if the first word is no command: CLI11 would ask for one and not name the word. No option in front
+/// of a command goes with it, so the command is the first word.
+void check_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::vector<std::string_view> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  if (std::ranges::find(names, argv[1]) != names.end()) return;
+  const std::string_view near = lockstep::config::nearest(argv[1], names);
+  const std::string advice =
+      near.empty() ? fmt::format("the commands are {}", lockstep::config::join_words(names, "and"))
+                   : fmt::format("did you mean '{}'?", near);
+  throw CLI::RequiredError(fmt::format("unknown command '{}', {}", argv[1], advice),
+                           CLI::ExitCodes::RequiredError);
 }
 
 int parse_and_run(int argc, char** argv) {
@@ -59,10 +72,11 @@ int parse_and_run(int argc, char** argv) {
   lockstep::cli::add_import_command(app, action);
   lockstep::cli::add_inspect_command(app, action);
   try {
+    check_command(app, argc, argv);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     std::ostringstream of_other_ranks;
-    const bool is_first = is_first_rank();
+    const bool is_first = lockstep::cli::is_first_rank();
     const bool asked_for_help =
         app.exit(error, is_first ? std::cout : of_other_ranks, is_first ? std::cerr : of_other_ranks) == 0;
     return static_cast<int>(asked_for_help ? ExitCode::success : ExitCode::usage);

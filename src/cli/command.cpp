@@ -1,12 +1,25 @@
 #include "cli/command.h"
 
+#include <cstdlib>
 #include <exception>
 #include <new>
+#include <string_view>
 
 #include "base/log.h"
 #include "comm/session.h"
 
 namespace lockstep::cli {
+
+bool is_first_rank() {
+  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK"})
+    if (const char* rank = std::getenv(variable)) return std::string_view(rank) == "0";
+  return true;
+}
+
+Action on_first_rank(Action action) {
+  if (is_first_rank()) return action;
+  return [] { return static_cast<int>(ExitCode::success); };
+}
 
 int on_ranks(const std::function<ExitCode(comm::World&)>& work) {
   int no_arguments = 0;

@@ -26,11 +26,11 @@ void add_config_command(CLI::App& app, Action& action) {
       "  lockstep config configs/mnist_cnn.yaml\n"
       "  lockstep config configs/mnist_cnn.yaml seed=7 > mine.yaml");
   command->callback([options, &action] {
-    action = [options] {
+    action = on_first_rank([options] {
       fmt::print("{}", config::print(config::parse(config::read_text(options->file), options->file,
                                                    options->overrides)));
       return 0;
-    };
+    });
   });
 }
 

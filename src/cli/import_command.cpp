@@ -48,7 +48,7 @@ int run(const Options& options) {
 
 }  // namespace
 
-void add_import_command(CLI::App& app, std::function<int()>& action) {
+void add_import_command(CLI::App& app, Action& action) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("import", "Make an HDF5 data file from IDX files, gzipped or not");
   command->add_option("output", options->output, "HDF5 file to write")->required()->type_name("OUT.h5");
@@ -66,7 +66,7 @@ void add_import_command(CLI::App& app, std::function<int()>& action) {
       "  lockstep import datasets/mnist.h5 \\\n"
       "    --train datasets/mnist/train-images-idx3-ubyte.gz datasets/mnist/train-labels-idx1-ubyte.gz \\\n"
       "    --test datasets/mnist/t10k-images-idx3-ubyte.gz datasets/mnist/t10k-labels-idx1-ubyte.gz");
-  command->callback([options, &action] { action = [options] { return run(*options); }; });
+  command->callback([options, &action] { action = on_first_rank([options] { return run(*options); }); });
 }
 
 }  // namespace lockstep::cli

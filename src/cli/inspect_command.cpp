@@ -125,7 +125,7 @@ int run(const Options& options) {
 
 }  // namespace
 
-void add_inspect_command(CLI::App& app, std::function<int()>& action) {
+void add_inspect_command(CLI::App& app, Action& action) {
   const auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("inspect", "Show what is in an HDF5 data file or in the folder of a run");
@@ -135,7 +135,7 @@ void add_inspect_command(CLI::App& app, std::function<int()>& action) {
       "Examples:\n"
       "  lockstep inspect datasets/mnist.h5 --verify\n"
       "  lockstep inspect runs/mnist_cnn-20260131T120000Z");
-  command->callback([options, &action] { action = [options] { return run(*options); }; });
+  command->callback([options, &action] { action = on_first_rank([options] { return run(*options); }); });
 }
 
 }  // namespace lockstep::cli

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <functional>
+#include "cli/command.h"
 
 namespace CLI {
 class App;
@@ -10,6 +10,6 @@ namespace lockstep::cli {
 
 /// Adds `lockstep inspect`. When it is given, parsing sets `action` to its work, which returns the exit
 /// status.
-void add_inspect_command(CLI::App& app, std::function<int()>& action);
+void add_inspect_command(CLI::App& app, Action& action);
 
 }  // namespace lockstep::cli

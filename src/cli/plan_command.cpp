@@ -30,12 +30,12 @@ void add_plan_command(CLI::App& app, Action& action) {
       "  lockstep plan configs/mnist_cnn.yaml\n"
       "  lockstep plan configs/mnist_cnn.yaml --ranks 3");
   command->callback([options, &action] {
-    action = [options] {
+    action = on_first_rank([options] {
       const auto experiment =
           config::parse(config::read_text(options->file), options->file, options->overrides);
       fmt::print("{}", train::plan_report(experiment, options->ranks));
       return 0;
-    };
+    });
   });
 }
 
