@@ -15,7 +15,8 @@ struct DatasetInfo {
   std::int64_t samples = 0;
   Shape image;  ///< {C, H, W}, or {F} for flat features
   DType image_type = DType::u8;
-  std::int64_t classes = 0;  ///< largest label + 1, over the whole set
+  std::int64_t smallest_label = 0;  ///< over the whole set
+  std::int64_t classes = 0;         ///< largest label + 1
   std::int64_t file_bytes = 0;
   std::string manifest;  ///< checksums that the importer wrote, empty if the file has none
 };

@@ -62,7 +62,8 @@ void check_labels(const hdf5::Array& labels, const hdf5::Array& images) {
 }
 
 OpenSplit open_split(const config::Split& split) {
-  hdf5::File file = hdf5::open_file(split.file);
+  hdf5::File file = hdf5::open_file(
+      split.file, "'lockstep import' makes data files, and 'lockstep import --help' shows how, for MNIST");
   hdf5::Array images(file, split.file, split.images);
   hdf5::Array labels(file, split.file, split.labels);
   static_cast<void>(image_shape(images));
@@ -82,17 +83,20 @@ void for_label_blocks(const hdf5::Array& labels, F&& f) {
   }
 }
 
-std::int64_t count_classes(const hdf5::Array& labels) {
+/// From the smallest to the largest, which is the last.
+Range range_of_labels(const hdf5::Array& labels) {
+  std::int64_t smallest = std::numeric_limits<std::int64_t>::max();
   std::int64_t largest = 0;
   for_label_blocks(labels, [&](Range rows, std::span<const std::int64_t> values) {
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (values[i] < 0 || values[i] >= std::numeric_limits<std::int32_t>::max())
         fail(ExitCode::bad_data, "{}: the label of row {} is {}; classes are numbered from 0", labels.where(),
              rows.begin + static_cast<std::int64_t>(i), values[i]);
+      smallest = std::min(smallest, values[i]);
       largest = std::max(largest, values[i]);
     }
   });
-  return largest + 1;
+  return {smallest, largest + 1};
 }
 
 template <class T>
@@ -223,7 +227,9 @@ DatasetInfo inspect_dataset(const config::Split& split) {
   info.samples = open.images.rows();
   info.image = image_shape(open.images);
   info.image_type = open.images.type();
-  info.classes = count_classes(open.labels);
+  const Range labels = range_of_labels(open.labels);
+  info.smallest_label = labels.begin;
+  info.classes = labels.end;
   info.file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(split.file));
   info.manifest = manifest(open.images, open.labels);
   return info;

@@ -1,6 +1,7 @@
 #include "io/gzip_file.h"
 
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -38,14 +40,23 @@ bool begins_as_gzip(int descriptor) {
   return ::pread(descriptor, magic.data(), magic.size(), 0) == 2 && magic[0] == 0x1f && magic[1] == 0x8b;
 }
 
+/// For a relative path, the folder that it starts from.
+std::string place_of_search(const std::filesystem::path& path) {
+  std::error_code unknown;  // a folder that is gone has no name
+  const auto folder = std::filesystem::current_path(unknown);
+  return path.is_absolute() || unknown ? "" : fmt::format(" in '{}'", folder.string());
+}
+
 }  // namespace
 
-FileDescriptor open_input(const std::filesystem::path& path) {
+FileDescriptor open_input(const std::filesystem::path& path, std::string_view advice) {
   struct stat status{};
   // O_NONBLOCK: a pipe without a writer must not block before it is refused.
   FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!descriptor || ::fstat(descriptor.get(), &status) != 0) {
-    if (errno == ENOENT) fail(ExitCode::no_input, "cannot read '{}': no such file", path.string());
+    if (errno == ENOENT)
+      fail(ExitCode::no_input, "cannot read '{}': no such file{}{}", path.string(), place_of_search(path),
+           advice);
     fail(ExitCode::no_input, "cannot read '{}': {}", path.string(), std::strerror(errno));
   }
   if (S_ISDIR(status.st_mode)) fail(ExitCode::no_input, "cannot read '{}': it is a folder", path.string());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "io/file_descriptor.h"
 #include "io/hash.h"
@@ -51,7 +52,7 @@ class GzipFile {
 std::string hash_file(const std::filesystem::path& path);
 
 /// Opens a regular file for reading. Error(no_input) that says why it cannot be read: missing, a folder, not
-/// permitted, …
-FileDescriptor open_input(const std::filesystem::path& path);
+/// permitted, … `advice` ends the message where it is missing.
+FileDescriptor open_input(const std::filesystem::path& path, std::string_view advice = {});
 
 }  // namespace lockstep::io

@@ -1,5 +1,7 @@
 #include "io/hdf5.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -40,6 +42,11 @@ std::string shortened(const std::string& message) {
   return message.substr(first, message.find('\'', first) - first);
 }
 
+/// As the end of a message.
+std::string ending(std::string_view remedy) {
+  return remedy.empty() ? "" : fmt::format("; {}", remedy);
+}
+
 /// Reports why H5Fopen refused a file that can be opened and is not empty.
 [[noreturn]] void fail_to_open(const fs::path& path, const std::string& message) {
   const auto says = [&](std::string_view part) { return message.find(part) != std::string::npos; };
@@ -53,8 +60,9 @@ std::string shortened(const std::string& message) {
          "environment of all ranks",
          name, shortened(message));
   if (says("truncated"))
-    fail(ExitCode::bad_data, "'{}' is cut off ({}); copy or import it again", name, message);
-  fail(ExitCode::bad_data, "'{}' is a damaged HDF5 file: {}", name, shortened(message));
+    fail(ExitCode::bad_data, "'{}' is cut off ({}); copy or make it again", name, message);
+  fail(ExitCode::bad_data, "'{}' is a damaged HDF5 file ({}); copy or make it again", name,
+       shortened(message));
 }
 
 /// Access without the library's buffer for numbers: a read then takes from the disk what was asked for and
@@ -110,17 +118,16 @@ std::string reason() {
   return shortened(innermost());
 }
 
-File open_file(const fs::path& path) {
+File open_file(const fs::path& path, std::string_view remedy) {
   prepare_library();
-  open_input(path);  // for its errors: the library's say less
-  if (fs::file_size(path) == 0) fail(ExitCode::bad_data, "'{}' is empty", path.string());
+  open_input(path, ending(remedy));  // for its errors: the library's say less
+  if (fs::file_size(path) == 0) fail(ExitCode::bad_data, "'{}' is empty{}", path.string(), ending(remedy));
   const PropertyList access = unbuffered();
   File file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()));
   if (file) return file;
   const std::string message = innermost();
   if (H5Fis_hdf5(path.c_str()) == 0)
-    fail(ExitCode::bad_data, "'{}' is not an HDF5 file; make one from IDX files with 'lockstep import'",
-         path.string());
+    fail(ExitCode::bad_data, "'{}' is not an HDF5 file{}", path.string(), ending(remedy));
   fail_to_open(path, message);
 }
 

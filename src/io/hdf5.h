@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/unique_handle.h"
@@ -42,8 +43,9 @@ void prepare_library();
 std::string reason();
 
 /// Opens a file for reading. Error(no_input) when it is missing, a folder, not permitted or locked,
-/// Error(bad_data) when it is empty, cut off or not HDF5; each names the file and says what to do.
-File open_file(const std::filesystem::path& path);
+/// Error(bad_data) when it is empty, cut off or not HDF5; each names the file and says what to do. `remedy`,
+/// if any, ends the message where there is no such file or not one of HDF5: how to get one.
+File open_file(const std::filesystem::path& path, std::string_view remedy = {});
 
 /// A new HDF5 file that appears under its name whole or not at all (see AtomicFile, whose errors are these).
 ///

@@ -14,12 +14,18 @@ namespace lockstep::nn {
 namespace {
 
 /// The last layer must give each class a number.
-void check_outputs(const Place& last, const Shape& output, std::int64_t classes) {
+void check_outputs(const Place& last, const Shape& output, std::int64_t classes,
+                   std::int64_t smallest_label) {
   if (output.rank() != 1)
     last.fail_setting(fmt::format(
         "is the last layer and must give one axis of at least {} classes, but gives {}; end the model with "
         "`flatten` and a `dense` layer of {} units",
         classes, output.text(), classes));
+  if (output[0] == classes - 1 && smallest_label == 1)
+    last.fail_setting(fmt::format(
+        "is the last layer and gives {} outputs, enough for classes 0 to {}, but the labels count from 1 to "
+        "{}; subtract 1 from each label in the data file",
+        output[0], output[0] - 1, output[0]));
   if (output[0] < classes)
     last.fail_setting(fmt::format(
         "is the last layer and gives {} outputs, but the labels need {} classes; the last `dense` layer "
@@ -29,8 +35,8 @@ void check_outputs(const Place& last, const Shape& output, std::int64_t classes)
 
 }  // namespace
 
-device::Network build_network(const config::Experiment& experiment, const Shape& image,
-                              std::int64_t classes) {
+device::Network build_network(const config::Experiment& experiment, const Shape& image, std::int64_t classes,
+                              std::int64_t smallest_label) {
   if (experiment.model.empty())
     fail(ExitCode::bad_config, "{}: the model has no layers; list them under `model`", experiment.source);
 
@@ -47,7 +53,7 @@ device::Network build_network(const config::Experiment& experiment, const Shape&
     layers.push_back(make_layer(layer.spec, place));
     const Shape& output = layers.back()->output();
     place.check_size("output", output);
-    if (index + 1 == experiment.model.size()) check_outputs(place, output, classes);
+    if (index + 1 == experiment.model.size()) check_outputs(place, output, classes, smallest_label);
     network.nodes.push_back({.name = layer.name, .op = {}, .in = shape, .out = output});
     shape = output;
   }

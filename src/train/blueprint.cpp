@@ -65,13 +65,14 @@ Blueprint make_blueprint(const config::Experiment& experiment) {
                       .validation = std::nullopt,
                       .network = {}};
   check_batch(experiment, blueprint.train);
-  std::int64_t classes = blueprint.train.classes;
+  const data::DatasetInfo* most_classes = &blueprint.train;
   if (experiment.data.validation) {
     blueprint.validation = data::inspect_dataset(*experiment.data.validation);
     check_validation_fits(experiment, blueprint.train, *blueprint.validation);
-    classes = std::max(classes, blueprint.validation->classes);
+    if (blueprint.validation->classes > blueprint.train.classes) most_classes = &*blueprint.validation;
   }
-  blueprint.network = nn::build_network(experiment, blueprint.train.image, classes);
+  blueprint.network = nn::build_network(experiment, blueprint.train.image, most_classes->classes,
+                                        most_classes->smallest_label);
   return blueprint;
 }
 

@@ -125,7 +125,11 @@ TEST(OpenFile, SaysWhyAFileCannotBeRead) {
   write_file(path, "");
   expect_error(open(path), ExitCode::bad_data, {path, "is empty"});
   write_file(path, "images,labels\n1,2\n");
-  expect_error(open(path), ExitCode::bad_data, {path, "not an HDF5 file", "lockstep import"});
+  expect_error(open(path), ExitCode::bad_data, {path, "not an HDF5 file"});
+  expect_error(error_of([&] { open_file(path, "knit one"); }), ExitCode::bad_data,
+               {"not an HDF5 file; knit one"});
+  expect_error(error_of([&] { open_file(path + "2", "knit one"); }), ExitCode::no_input,
+               {path + "2': no such file; knit one"});
   expect_error(open(path + "/below"), ExitCode::no_input, {"Not a directory"});
 
   write_new(path, 0);

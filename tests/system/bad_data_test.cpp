@@ -58,6 +58,11 @@ TEST_P(BadDataTest, MissingFile) {
   expect_failure(train(), ExitCode::no_input, {data(), "no such file"});
 }
 
+TEST_P(BadDataTest, MissingFileOfARelativeName) {
+  expect_failure(train({"data.train.file=none.h5"}), ExitCode::no_input,
+                 {"'none.h5'", std::filesystem::current_path().string(), "'lockstep import'"});
+}
+
 TEST_P(BadDataTest, MissingValidationFile) {
   write_data([](SampleArray&, SampleArray&) {});
   expect_failure(train({"data.validation.file=" + file("none.h5")}), ExitCode::no_input,
@@ -128,6 +133,14 @@ TEST_P(BadDataTest, LabelBeyondTheClasses) {
     labels.value = [](std::int64_t row) { return row == 57 ? 11.0 : digit(row); };
   });
   expect_failure(train(), ExitCode::bad_config, {"'scores'", "10 outputs", "12 classes"});
+}
+
+TEST_P(BadDataTest, LabelsThatCountFromOne) {
+  write_data([](SampleArray&, SampleArray& labels) {
+    labels.value = [](std::int64_t row) { return digit(row) + 1; };
+  });
+  expect_failure(train(), ExitCode::bad_config,
+                 {"'scores'", "10 outputs", "count from 1 to 10", "subtract 1"});
 }
 
 TEST_P(BadDataTest, NegativeLabel) {

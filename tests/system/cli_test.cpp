@@ -66,6 +66,34 @@ TEST_F(CliTest, WrongCommandLineIs64) {
   }
 }
 
+TEST_F(CliTest, UnknownCommandIsNamed) {
+  const ProcessResult slip = run({"tain", source("configs/smoke.yaml")});
+  EXPECT_EQ(slip.status, 64);
+  EXPECT_THAT(slip.err, HasSubstr("unknown command 'tain', did you mean 'train'?"));
+  EXPECT_THAT(run({"run"}).err, HasSubstr("unknown command 'run', the commands are train, evaluate"));
+}
+
+TEST_F(CliTest, UnderMpirunOneRankAnswers) {
+  const std::string experiment = source("configs/smoke.yaml");
+  const Words data{"data.train.file=" + small_file(), "data.validation.file=" + small_file()};
+  const std::string idx = source("datasets/mnist/t10k-");
+  const std::vector<Words> questions{{"--version"},
+                                     {"config", experiment},
+                                     {"plan", experiment, data[0], data[1]},
+                                     {"inspect", small_file()},
+                                     {"import", file("out.h5"), "--force", "--train",
+                                      idx + "images-idx3-ubyte.gz", idx + "labels-idx1-ubyte.gz"}};
+  for (const Words& words : questions) {
+    SCOPED_TRACE(quoted(words));
+    const ProcessResult alone = run(words);
+    const ProcessResult together = run(words, {.ranks = 3});
+    expect_success(alone);
+    expect_success(together);
+    EXPECT_EQ(together.out, alone.out);
+  }
+  expect_failure(run({"inspect", file("none.h5")}, {.ranks = 3}), ExitCode::no_input, {file("none.h5")});
+}
+
 TEST_F(CliTest, VersionListsEveryLibrary) {
   const ProcessResult result = run({"--version"});
   expect_success(result);
