@@ -44,20 +44,23 @@ build_jobs() {
   echo $((jobs > 0 ? jobs : 1))
 }
 
+# mpirun_words RANKS: how a command begins that runs on so many ranks of this machine, as this user.
+mpirun_words() {
+  local words="mpirun -n $1"
+  # mpirun counts a slot for each physical core, nproc hardware threads: allow for both.
+  if (($1 > $(physical_cores))); then words+=' --oversubscribe'; fi
+  if ((EUID == 0)); then words+=' --allow-run-as-root'; fi
+  echo "$words"
+}
+
 # mpirun_ranks RANKS [--bind-to WHAT] COMMAND…: runs the command on so many ranks. They are not bound unless asked:
 # Open MPI would bind each of two ranks to one core and leave the others idle.
 mpirun_ranks() {
-  local ranks=$1
+  local words
+  read -ra words <<<"$(mpirun_words "$1")"
   shift
-  local options=()
-  if [[ ${1:-} != --bind-to ]]; then options+=(--bind-to none); fi
-  # mpirun counts a slot for each physical core, nproc hardware threads: allow for both.
-  if ((ranks > $(physical_cores))); then options+=(--oversubscribe); fi
-  if ((EUID == 0)); then
-    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n "$ranks" "${options[@]}" "$@"
-  else
-    mpirun -n "$ranks" "${options[@]}" "$@"
-  fi
+  if [[ ${1:-} != --bind-to ]]; then words+=(--bind-to none); fi
+  "${words[@]}" "$@"
 }
 
 # physical_cores: distinct cores among the processors of this process's mask.

@@ -25,7 +25,9 @@ mpirun_ranks 2 "$lockstep" train configs/mnist_cnn.yaml \
 say ''
 say "The run's files are in $root/runs/$run:"
 say "  $(cd "runs/$run" && printf '%s ' *)"
-say 'What to try next, in the folder of the project:'
+say 'What to try next:'
+say "  cd $(printf '%q' "$root")"
 say "  build/release/lockstep evaluate runs/$run"
-say '  mpirun -n 2 build/release/lockstep train configs/mnist_cnn.yaml'
+say "  $(mpirun_words 2) --bind-to none build/release/lockstep train configs/mnist_cnn.yaml training.epochs=10"
+say '  build/release/lockstep train configs/mnist_softmax.yaml optimizer.sgd.learning_rate=0.1'
 say '  build/release/lockstep --help'
