@@ -48,8 +48,8 @@ struct Snapshot {
 /// Writes an HDF5 file, described in src/checkpoint/README.md, that is there whole or not at all: beside its
 /// final name, fsync, rename, fsync of the folder. The gaps of the slabs are not stored.
 ///
-/// Error(cannot_create or io_error) names the file, leaves no partial one and an older one as it was. A write
-/// that failed leaves the library's handle behind (io::hdf5::NewFile).
+/// Error(cannot_create or io_error) names the file, leaves no partial one and an older one as it was. Takes
+/// memory of about twice the file's size (io::hdf5::NewFile).
 void write_snapshot(const std::string& path, const Parameters& parameters, const Snapshot& snapshot);
 
 /// Reads and checks all of it; the optimizer's slabs in the order of their names. Error(no_input) when the

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -74,6 +75,14 @@ PropertyList unbuffered() {
   return access;
 }
 
+/// Access to a file that is in memory only.
+PropertyList in_memory() {
+  constexpr std::size_t growth = std::size_t{1} << 20U;
+  PropertyList access(H5Pcreate(H5P_FILE_ACCESS));
+  check(access && H5Pset_fapl_core(access.get(), growth, 0) >= 0, "HDF5 can keep a file in memory");
+  return access;
+}
+
 void collect(hid_t group, const std::string& prefix, int depth, std::vector<std::string>& names) {
   constexpr int deepest = 16;  // hard links may form a cycle
   H5G_info_t info;
@@ -138,14 +147,14 @@ NewFile::NewFile(fs::path path, Sealed sealed) : atomic_(std::move(path)), seale
   check(creation && H5Pset_obj_track_times(creation.get(), 0) >= 0, "HDF5 can leave out times");
   if (sealed_ == Sealed::yes)
     check(H5Pset_userblock(creation.get(), seal_bytes) >= 0, "HDF5 can leave room for a seal");
-  const PropertyList access = unbuffered();
+  const PropertyList access = sealed_ == Sealed::yes ? in_memory() : unbuffered();
   file_.reset(H5Fcreate(atomic_.partial_path().c_str(), H5F_ACC_TRUNC, creation.get(), access.get()));
   if (!file_) fail_to_write();
 }
 
 NewFile::~NewFile() {
   atomic_.discard();
-  static_cast<void>(file_.release());  // never closed when it was not committed: the library may crash
+  if (sealed_ == Sealed::no) static_cast<void>(file_.release());  // the library may crash when it closes it
 }
 
 void NewFile::create_group(const std::string& name) const {
@@ -159,9 +168,24 @@ void NewFile::commit() {
   check(static_cast<bool>(file_), "an HDF5 file is committed once");
   check(H5Fget_obj_count(id(), H5F_OBJ_ALL | H5F_OBJ_LOCAL) == 1,
         "the handles of an HDF5 file are closed first");
-  if (H5Fflush(id(), H5F_SCOPE_LOCAL) < 0 || H5Fclose(file_.release()) < 0) fail_to_write();
-  if (sealed_ == Sealed::yes) write_seal(atomic_.partial_path());
+  if (H5Fflush(id(), H5F_SCOPE_LOCAL) < 0) fail_to_write();
+  const std::vector<std::byte> contents = sealed_ == Sealed::yes ? image() : std::vector<std::byte>();
+  if (H5Fclose(file_.release()) < 0) fail_to_write();
+  if (sealed_ == Sealed::yes) {
+    const Seal seal = seal_of(contents);
+    atomic_.write(std::as_bytes(std::span(seal)));
+    atomic_.write(contents);
+  }
   atomic_.commit();
+}
+
+/// What is behind the user block.
+std::vector<std::byte> NewFile::image() const {
+  const ssize_t size = H5Fget_file_image(id(), nullptr, 0);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  if (size <= 0 || H5Fget_file_image(id(), bytes.data(), bytes.size()) != size) fail_to_write();
+  check(bytes.front() == std::byte{0x89}, "the image of an HDF5 file begins behind its user block");
+  return bytes;
 }
 
 void NewFile::fail_to_write() const {

@@ -49,9 +49,11 @@ File open_file(const std::filesystem::path& path, std::string_view remedy = {});
 
 /// A new HDF5 file that appears under its name whole or not at all (see AtomicFile, whose errors are these).
 ///
-/// The library crashes when it closes a file that it could not write (1.10 on a full disk). So a file that is
-/// not committed is never closed: its contents are cut off and removed, and its handle is left behind, as is
-/// its memory. At most one such file per failure; the process usually ends with it.
+/// The library crashes when it closes a file that it could not write (1.10 on a full disk). So a sealed file
+/// is made in memory, which takes twice its size while it is committed, and the library never meets the disk:
+/// programs may write such files all day and fail. Any other, whose size has no limit, is written as it
+/// comes, and if it is not committed it is never closed: its contents are cut off and removed, and its handle
+/// is left behind, as is its memory. Such programs end with their first failure.
 class NewFile {
  public:
   enum class Sealed : bool { no, yes };
@@ -66,12 +68,14 @@ class NewFile {
   [[nodiscard]] const std::filesystem::path& path() const { return atomic_.path(); }
   /// Makes a group, "/train", whose parent exists.
   void create_group(const std::string& name) const;
-  /// Flushes, closes, syncs and renames. Handles within the file must be closed before.
+  /// Writes, closes, syncs and renames. Handles within the file must be closed before.
   void commit();
   /// Throws Error(io_error) naming the file and reason(), for a library call that could not write.
   [[noreturn]] void fail_to_write() const;
 
  private:
+  [[nodiscard]] std::vector<std::byte> image() const;
+
   AtomicFile atomic_;
   Sealed sealed_;
   File file_;

@@ -1,22 +1,18 @@
 #include "io/hdf5_seal.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "io/atomic_file.h"
 #include "io/file_descriptor.h"
 #include "io/gzip_file.h"
 #include "io/hash.h"
@@ -27,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view beginning = "Sealed by Lockstep: ";
-using Block = std::array<char, seal_bytes>;
 
 /// What is behind the user block.
 struct Contents {
@@ -35,9 +30,9 @@ struct Contents {
   std::string hash;
 };
 
-/// The whole user block: a line, and zeros.
-Block block_of(const Contents& contents) {
-  Block block{};
+/// A line, and zeros.
+Seal block_of(const Contents& contents) {
+  Seal block{};
   fmt::format_to(block.data(), "{}{} bytes follow this block of {}, with the hash {}\n", beginning,
                  contents.bytes, seal_bytes, contents.hash);
   return block;
@@ -71,7 +66,7 @@ Contents read_contents(const FileDescriptor& file, const fs::path& path) {
 }
 
 /// The number of bytes that a seal speaks of; nothing if the block does not begin as one.
-std::optional<std::int64_t> sealed_bytes(const Block& block) {
+std::optional<std::int64_t> sealed_bytes(const Seal& block) {
   if (!std::string_view(block.data(), block.size()).starts_with(beginning)) return std::nullopt;
   std::int64_t bytes = 0;
   if (std::from_chars(&block[beginning.size()], block.data() + block.size(), bytes).ec != std::errc())
@@ -81,20 +76,14 @@ std::optional<std::int64_t> sealed_bytes(const Block& block) {
 
 }  // namespace
 
-void write_seal(const fs::path& path) {
-  const FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!file || ::lseek(file.get(), seal_bytes, SEEK_SET) < 0)
-    fail(ExitCode::io_error, "cannot write '{}': {}", path.string(), std::strerror(errno));
-  const Block block = block_of(read_contents(file, path));
-  if (::lseek(file.get(), 0, SEEK_SET) < 0)
-    fail(ExitCode::io_error, "cannot write '{}': {}", path.string(), std::strerror(errno));
-  write_all(file.get(), std::as_bytes(std::span(block)), path);
+Seal seal_of(std::span<const std::byte> contents) {
+  return block_of({.bytes = std::ssize(contents), .hash = hash_text(contents)});
 }
 
 void check_seal(const fs::path& path, std::string_view what) {
   const FileDescriptor file = open_input(path);
   const std::string name = path.string();
-  Block block{};
+  Seal block{};
   const std::size_t got = read_fully(file, block, path);
   if (got == 0) fail(ExitCode::bad_data, "{}: the file is empty", name);
   const auto wanted = sealed_bytes(block);

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string_view>
 
 /// A checksum of a whole HDF5 file, so that not one byte of a damaged one reaches the HDF5 library, which
@@ -13,9 +16,10 @@ namespace lockstep::io::hdf5 {
 /// Size of the user block of a sealed file; the least that HDF5 allows.
 inline constexpr std::size_t seal_bytes = 512;
 
-/// Writes the seal of a closed HDF5 file that was made with a user block of seal_bytes, or replaces it.
-/// Error(io_error) when the file cannot be read back or written.
-void write_seal(const std::filesystem::path& path);
+using Seal = std::array<char, seal_bytes>;
+
+/// The user block of a file whose bytes behind it are these.
+Seal seal_of(std::span<const std::byte> contents);
 
 /// Reads the file once. Error(no_input) when it cannot be opened; Error(bad_data) when it is empty, cut off
 /// or damaged, or has no seal and so is not `what` ("a Lockstep checkpoint").

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "io/hdf5_seal.h"
+
 namespace lockstep::checkpoint {
 namespace {
 
@@ -100,6 +102,14 @@ std::string contents(const std::string& path) {
 
 void overwrite(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+void seal_again(const std::string& path) {
+  std::string bytes = contents(path);
+  const auto seal =
+      io::hdf5::seal_of(std::as_bytes(std::span<const char>(bytes).subspan(io::hdf5::seal_bytes)));
+  std::ranges::copy(seal, bytes.begin());
+  overwrite(path, bytes);
 }
 
 void damage_values(const std::string& path, std::span<const float> values) {

@@ -25,6 +25,8 @@ void expect_equal(const Snapshot& found, const Snapshot& expected);
 
 std::string contents(const std::string& path);
 void overwrite(const std::string& path, const std::string& bytes);
+/// Gives a file that was changed the seal that fits it.
+void seal_again(const std::string& path);
 /// Flips one bit of the last byte of `values` where they lie in the file.
 void damage_values(const std::string& path, std::span<const float> values);
 

@@ -17,7 +17,6 @@
 #include "io/hdf5.h"
 #include "io/hdf5_array.h"
 #include "io/hdf5_attributes.h"
-#include "io/hdf5_seal.h"
 #include "io/process_limits.h"
 #include "support/temporary_folder.h"
 
@@ -54,7 +53,7 @@ class SnapshotFile : public ::testing::Test {
       ASSERT_TRUE(file);
       change(file.get());
     }
-    hdf5::write_seal(path_);
+    seal_again(path_);
   }
 
   lockstep::testing::TemporaryFolder folder_;
@@ -253,7 +252,7 @@ TEST_F(SnapshotFile, FlippedBitOfATensorIsNamed) {
       damage_values(path_, slab(which).span().subspan(static_cast<std::size_t>(parameter.offset),
                                                       static_cast<std::size_t>(parameter.count)));
       expect_bad_data({"damaged", "first line"});
-      hdf5::write_seal(path_);  // as if the damage were older than the seal
+      seal_again(path_);  // as if the damage were older than the seal
       const std::string name = groups[static_cast<std::size_t>(which)] + parameter.name + ":";
       expect_other_model(model_, {name, "damaged", "xxh3-64:"});
       expect_error(error_of([&] { verify_snapshot(path_); }), ExitCode::bad_data, {path_, name, "damaged"});

@@ -16,7 +16,6 @@
 #include "checkpoint/samples.h"
 #include "io/hash.h"
 #include "io/hdf5.h"
-#include "io/hdf5_seal.h"
 #include "io/process_limits.h"
 #include "support/temporary_folder.h"
 
@@ -62,7 +61,7 @@ class WeightsFile : public ::testing::Test {
       ASSERT_TRUE(file);
       change(file.get());
     }
-    hdf5::write_seal(path_);
+    seal_again(path_);
   }
 
   lockstep::testing::TemporaryFolder folder_;
@@ -181,7 +180,7 @@ TEST_F(WeightsFile, FlippedBitIsNoticed) {
     damaged[at + size - 1] = static_cast<char>(damaged[at + size - 1] ^ 1);
     overwrite(path_, damaged);
     expect_bad_data(model_, {"damaged", "first line"});
-    hdf5::write_seal(path_);  // as if the damage were older than the seal
+    seal_again(path_);  // as if the damage were older than the seal
     expect_bad_data(model_, {"/weights/" + parameter.name + ":", "damaged", "xxh3-64:"});
   }
 }

@@ -29,8 +29,8 @@ double position(std::int64_t i) {
 }
 
 /// A file of some 100 kB through NewFile.
-void write_new(const std::string& path, float first) {
-  NewFile file(path);
+void write_new(const std::string& path, float first, NewFile::Sealed sealed = NewFile::Sealed::no) {
+  NewFile file(path, sealed);
   file.create_group("/group");
   const Shape shape{100, 250};
   std::vector<float> values(25'000);
@@ -92,6 +92,28 @@ TEST(NewFile, SurvivesAFullDisk) {
   }
   write_new(folder.file("after.h5"), 3);
   EXPECT_EQ(dataset_names(open_file(folder.file("after.h5"))).size(), 1U);
+}
+
+TEST(NewFile, LeavesNothingOpenWhenASealedOneFails) {
+  const TemporaryFolder folder;
+  const auto open_descriptors = [] {
+    const auto all = fs::directory_iterator("/proc/self/fd");
+    return std::distance(fs::begin(all), fs::end(all));
+  };
+  const auto open_files = [] { return H5Fget_obj_count(H5F_OBJ_ALL, H5F_OBJ_FILE); };
+  const auto files_before = open_files();
+  const auto before = open_descriptors();
+  for (const std::uint64_t room : {0U, 500U, 4000U, 50'000U}) {
+    const Error error = error_of([&] {
+      const testing::FileSizeLimit limit(room);
+      write_new(folder.file("full.h5"), 0, NewFile::Sealed::yes);
+    });
+    expect_error(error, ExitCode::io_error, {"cannot write", "full.h5", "File too large"});
+    EXPECT_TRUE(fs::is_empty(folder.path())) << room;
+  }
+  NewFile(folder.file("given_up.h5"), NewFile::Sealed::yes).create_group("/group");
+  EXPECT_EQ(open_descriptors(), before);
+  EXPECT_EQ(open_files(), files_before);
 }
 
 // With the library's usual buffer, rows of a small data set would stay in it until then.
