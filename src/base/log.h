@@ -11,6 +11,8 @@ namespace lockstep::log {
 /// Names the rank in every later message ("rank 3: …"). Call once, before other threads start.
 void set_rank(int rank);
 
+/// A terminal that takes nothing (Ctrl-S) holds a warning up for a second, after which it is lost: what goes
+/// on matters more. An error is waited for.
 void write_warning(std::string_view message);
 void write_error(std::string_view message);
 

@@ -1,16 +1,17 @@
 #include "metrics/console.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
 #include "base/log.h"
+#include "base/quiet_write.h"
 #include "metrics/console_text.h"
-#include "metrics/quiet_write.h"
 
 namespace lockstep::metrics {
 namespace {
@@ -29,7 +30,7 @@ double steady_seconds() {
 Console::Console(int descriptor, ConsoleOptions options)
     : terminal_(without_blocking(descriptor)),
       descriptor_(terminal_ ? terminal_.get() : descriptor),
-      is_terminal_(::isatty(descriptor) != 0),
+      is_terminal_(options.is_terminal.value_or(::isatty(descriptor) != 0)),
       options_(std::move(options)) {
   if (!options_.now) options_.now = steady_seconds;
   if (!options_.width) options_.width = [] { return 0; };
@@ -50,15 +51,18 @@ void Console::step(const StepRecord& record) {
   const double now = options_.now();
   if (last_update_ && now - *last_update_ < seconds_between_updates) return;
   last_update_ = now;
-  draw(progress_text(record, static_cast<std::size_t>(columns())));
+  fmt::memory_buffer line;
+  progress_text(record, static_cast<std::size_t>(columns()), line);
+  draw({line.data(), line.size()});
 }
 
 void Console::draw(std::string_view line) {
-  std::string text = fmt::format("\r{}", line);
   // Blanks over what is left of a longer line, rather than an escape sequence: every terminal knows them.
   const std::size_t visible = std::min(live_, static_cast<std::size_t>(columns()));
-  if (visible > line.size()) text.append(visible - line.size(), ' ');
-  const auto [count, error] = quiet_write(descriptor_, text, at_once);
+  const std::size_t blanks = visible - std::min(visible, line.size());
+  fmt::memory_buffer text;
+  fmt::format_to(std::back_inserter(text), "\r{}{:{}}", line, "", blanks);
+  const auto [count, error] = quiet_write(descriptor_, {text.data(), text.size()}, at_once);
   live_ = error == 0 ? line.size() : std::max(live_, line.size());  // a part of it may be there
   note(error);
 }

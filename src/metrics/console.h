@@ -17,6 +17,7 @@ struct ConsoleOptions {
   bool colour = false;          ///< ANSI escape sequences
   std::function<int()> width;   ///< columns of the terminal now; 0 where unknown; none given: unknown
   std::function<double()> now;  ///< seconds of a clock that never goes back; none given: the steady clock
+  std::optional<bool> is_terminal{};  ///< where the output ends up; none given: as isatty() says
 };
 
 /// What a person sees of a run: a header, a row for each epoch, a live line within it, a summary. Plain

@@ -6,7 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <vector>
+#include <iterator>
+#include <utility>
 
 #include "metrics/format.h"
 
@@ -50,6 +51,21 @@ std::string ranks_text(const RunHeader& header) {
 std::string promise_text(const std::string& reproducibility) {
   return reproducibility == "lockstep" ? "lockstep: the same bits on any number of ranks and threads"
                                        : reproducibility;
+}
+
+constexpr std::size_t gap = 2;  // between the fields of the live line
+
+/// Appends a field, unless the line gets too long: then only a first one is there, cut off. False if so.
+template <class... Args>
+bool add_field(fmt::memory_buffer& line, std::size_t columns, fmt::format_string<Args...> format,
+               Args&&... args) {
+  const std::size_t before = line.size();
+  const auto end = std::back_inserter(line);
+  if (before > 0) fmt::format_to(end, "{:{}}", "", gap);
+  fmt::format_to(end, format, std::forward<Args>(args)...);
+  if (line.size() <= columns) return true;
+  line.resize(before > 0 ? before : columns);
+  return false;
 }
 
 Style style_of(const std::string& status) {
@@ -113,36 +129,29 @@ std::string row_text(const EpochRecord& record, bool has_validation) {
   return text;
 }
 
-std::string progress_text(const StepRecord& record, std::size_t columns) {
-  const std::vector<std::string> fields{
-      fmt::format("epoch {}/{}", record.epoch, record.epochs),
-      fmt::format("step {}/{}", record.step, record.steps),
-      fmt::format("loss {:.4f}", record.loss),
-      fmt::format("acc {}", percent(record.accuracy)),
-      fmt::format("{}/s", per_second_text(record.samples_per_second)),
-      fmt::format("{} left", duration(record.seconds_left)),
-  };
-  constexpr std::size_t gap = 2, bar_least = 10, bar_most = 30, bar_place = 2;
-  std::vector<std::string> shown;
-  std::size_t used = 0;
-  for (const std::string& field : fields) {
-    const std::size_t needed = field.size() + (shown.empty() ? 0 : gap);
-    if (used + needed > columns) break;
-    used += needed;
-    shown.push_back(field);
-  }
-  if (shown.empty()) return fields.front().substr(0, columns);
+void progress_text(const StepRecord& record, std::size_t columns, fmt::memory_buffer& line) {
+  constexpr std::size_t bar_least = 10, bar_most = 30, brackets = 2;
+  line.clear();
+  if (!add_field(line, columns, "epoch {}/{}", record.epoch, record.epochs) ||
+      !add_field(line, columns, "step {}/{}", record.step, record.steps))
+    return;
+  const std::size_t bar_at = line.size();
+  if (!add_field(line, columns, "loss {:.4f}", record.loss) ||
+      !add_field(line, columns, "acc {}", percent(record.accuracy)) ||
+      !add_field(line, columns, "{}/s", per_second_text(record.samples_per_second)) ||
+      !add_field(line, columns, "{} left", duration(record.seconds_left)))
+    return;
+  if (columns - line.size() < gap + bar_least + brackets || record.steps <= 0) return;
 
-  // Two brackets and a gap.
-  if (shown.size() == fields.size() && columns - used >= bar_least + gap + 2 && record.steps > 0) {
-    const std::size_t cells = std::min(bar_most, columns - used - gap - 2);
-    const double done =
-        std::clamp(static_cast<double>(record.step) / static_cast<double>(record.steps), 0.0, 1.0);
-    const auto full = static_cast<std::size_t>(done * static_cast<double>(cells));
-    shown.insert(shown.begin() + bar_place,
-                 fmt::format("[{}{}]", std::string(full, '#'), std::string(cells - full, '.')));
-  }
-  return fmt::format("{}", fmt::join(shown, std::string(gap, ' ')));
+  const std::size_t cells = std::min(bar_most, columns - line.size() - gap - brackets);
+  const double done =
+      std::clamp(static_cast<double>(record.step) / static_cast<double>(record.steps), 0.0, 1.0);
+  const auto full = static_cast<std::size_t>(done * static_cast<double>(cells));
+  const std::size_t behind = line.size() - bar_at;
+  line.resize(line.size() + gap + cells + brackets);
+  char* const bar = line.data() + bar_at;
+  std::copy_backward(bar, bar + behind, line.end());
+  fmt::format_to(bar, "{:{}}[{:#<{}}{:.<{}}]", "", gap, "", full, "", cells - full);
 }
 
 std::string summary_text(const RunSummary& summary, bool colour) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -22,8 +24,9 @@ std::string heads_text(bool has_validation, bool colour);
 std::string row_text(const EpochRecord& record, bool has_validation);
 
 /// The live line: at most `columns` characters, without a newline. What does not fit is left out from the
-/// right, a field at a time; a bar fills what is over.
-std::string progress_text(const StepRecord& record, std::size_t columns);
+/// right, a field at a time; a bar fills what is over. It becomes all of `line`, without allocating while
+/// that has room.
+void progress_text(const StepRecord& record, std::size_t columns, fmt::memory_buffer& line);
 
 /// Several lines, each with its newline.
 std::string summary_text(const RunSummary& summary, bool colour);

@@ -43,6 +43,7 @@ std::unique_ptr<metrics::Sink> make_console(const config::Output& output, const 
   metrics::ConsoleOptions options;
   options.progress = wants_progress(output.progress, terminal);
   options.colour = wants_colour(terminal);
+  options.is_terminal = terminal.exists();
   options.width = [&terminal] { return terminal.width(); };
   return std::make_unique<metrics::Console>(terminal.output(), std::move(options));
 }

@@ -18,6 +18,7 @@ class Terminal {
   /// The one behind this process's standard output, if any.
   static Terminal of_standard_output();
 
+  [[nodiscard]] bool exists() const { return static_cast<bool>(descriptor_); }
   /// A person may be watching, and lines can be redrawn: TERM is set, and not to "dumb".
   [[nodiscard]] bool is_interactive() const { return interactive_; }
   /// Where to print what is for a person: the terminal itself where there is one, else standard output. Open

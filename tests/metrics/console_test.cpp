@@ -21,6 +21,7 @@ namespace lockstep::metrics {
 namespace {
 
 using ::lockstep::testing::epoch_record;
+using lockstep::testing::progress_text;
 using ::lockstep::testing::screen;
 using ::lockstep::testing::step_record;
 using ::testing::Contains;

@@ -12,6 +12,7 @@ namespace lockstep::metrics {
 namespace {
 
 using ::lockstep::testing::epoch_record;
+using lockstep::testing::progress_text;
 using ::lockstep::testing::step_record;
 using ::testing::AllOf;
 using ::testing::HasSubstr;

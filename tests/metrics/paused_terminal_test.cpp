@@ -4,16 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <functional>
 #include <string>
 #include <thread>
 
+#include "base/log.h"
+#include "base/quiet_write.h"
 #include "metrics/console.h"
 #include "metrics/console_text.h"
 #include "metrics/pseudo_terminal.h"
-#include "metrics/quiet_write.h"
 #include "metrics/records.h"
 #include "metrics/screen.h"
 
@@ -22,6 +24,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using lockstep::testing::epoch_record;
+using lockstep::testing::progress_text;
 using lockstep::testing::screen;
 using lockstep::testing::step_record;
 
@@ -67,7 +70,7 @@ TEST_F(PausedTerminal, IsWaitedForWithoutALimitIfNoneIsGiven) {
 }
 
 TEST_F(PausedTerminal, OpenedOnceMoreNeverBlocksAndLeavesTheOtherAsItWas) {
-  const io::FileDescriptor opened = without_blocking(terminal_.device());
+  const io::FileDescriptor opened(without_blocking(terminal_.device()));
   ASSERT_TRUE(opened);
   EXPECT_EQ(::fcntl(terminal_.device(), F_GETFL) & O_NONBLOCK, 0);
   // Nobody reads: in the end there is room for a part of a piece, where poll() alone does not help.
@@ -77,7 +80,7 @@ TEST_F(PausedTerminal, OpenedOnceMoreNeverBlocksAndLeavesTheOtherAsItWas) {
   EXPECT_GT(written.count, 0U);
   EXPECT_LT(written.count, text.size());
   EXPECT_EQ(terminal_.read().size(), written.count);
-  EXPECT_FALSE(without_blocking(io::FileDescriptor(::open("/dev/null", O_WRONLY | O_CLOEXEC)).get()));
+  EXPECT_EQ(without_blocking(io::FileDescriptor(::open("/dev/null", O_WRONLY | O_CLOEXEC)).get()), -1);
 }
 
 TEST_F(PausedTerminal, LosesTheLiveLineAndNoRow) {
@@ -128,6 +131,36 @@ TEST_F(PausedTerminal, IsGivenUpAtTheEnd) {
   });
   EXPECT_GE(time, 2s);
   EXPECT_LT(time, 4s) << "once, not at every text";
+}
+
+// As under mpirun into a file.
+TEST_F(PausedTerminal, ThatIsNoneInTruthIsWaitedFor) {
+  terminal_.pause();
+  ConsoleOptions options = this->options();
+  options.is_terminal = false;
+  std::atomic<bool> trains_on = false;
+  std::jthread training([&] {
+    Console console(terminal_.device(), options);
+    console.epoch(epoch_record(1, false));
+    trains_on = true;
+  });
+  EXPECT_EQ(terminal_.read(), "");
+  EXPECT_FALSE(trains_on);
+  terminal_.resume();
+  training.join();
+  EXPECT_EQ(terminal_.read(), heads_text(false, false) + row_text(epoch_record(1, false), false));
+}
+
+// What a paused terminal does not take of a warning is lost, so that the training goes on.
+TEST_F(PausedTerminal, HoldsNoWarningUp) {
+  const io::FileDescriptor before(::dup(STDERR_FILENO));
+  ASSERT_EQ(::dup2(terminal_.device(), STDERR_FILENO), STDERR_FILENO);
+  terminal_.pause();
+  const auto time = time_of([] { log::warning("slow"); });
+  ::dup2(before.get(), STDERR_FILENO);
+  EXPECT_GE(time, 1s);
+  terminal_.resume();
+  EXPECT_EQ(terminal_.read(), "");
 }
 
 TEST(FullPipe, LosesTheLiveLineAndNoRow) {

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+
+#include "metrics/console_text.h"
 #include "metrics/record.h"
 
 /// Records whose every number is another, made from the epoch and the step.
@@ -30,6 +33,12 @@ inline metrics::StepRecord step_record(std::int64_t epoch, std::int64_t step) {
           .accuracy = s / 400,
           .samples_per_second = 8000 + s,
           .seconds_left = 4000 - s};
+}
+
+inline std::string progress_text(const metrics::StepRecord& record, std::size_t columns) {
+  fmt::memory_buffer line;
+  metrics::progress_text(record, columns, line);
+  return fmt::to_string(line);
 }
 
 }  // namespace lockstep::testing

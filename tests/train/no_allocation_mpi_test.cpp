@@ -1,4 +1,5 @@
 // Lockstep's own code allocates nothing in a training step.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -7,6 +8,8 @@
 #include <vector>
 
 #include "comm/world.h"
+#include "io/file_descriptor.h"
+#include "metrics/console.h"
 #include "support/allocation_watch.h"
 #include "support/temporary_folder.h"
 #include "train/sample_training.h"
@@ -49,6 +52,13 @@ class NoAllocationOnRanks : public ::testing::Test {
 
     std::vector<Allocations> epochs;
     Sinks sinks;
+    double now = 0;
+    const io::FileDescriptor nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    // The live line is drawn in every step.
+    sinks.push_back(std::make_unique<metrics::Console>(
+        nowhere.get(),
+        metrics::ConsoleOptions{
+            .progress = true, .width = [] { return 200; }, .now = [&now] { return now += 1; }}));
     sinks.push_back(std::make_unique<Watcher>(epochs));
     metrics::RunSummary summary;
     trainer.run(sinks, summary, {});

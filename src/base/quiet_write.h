@@ -5,9 +5,7 @@
 #include <optional>
 #include <string_view>
 
-#include "io/file_descriptor.h"
-
-namespace lockstep::metrics {
+namespace lockstep {
 
 struct Written {
   std::size_t count = 0;  ///< bytes, from the beginning
@@ -27,8 +25,8 @@ Written quiet_write(int descriptor, std::string_view text,
                     std::optional<std::chrono::milliseconds> patience = std::nullopt) noexcept;
 
 /// The terminal behind `descriptor`, opened once more such that a write never waits: setting O_NONBLOCK on
-/// the descriptor itself would set it for every process that shares it, the shell among them. Empty if it is
-/// no terminal, or one of another user that may not be opened.
-io::FileDescriptor without_blocking(int descriptor) noexcept;
+/// the descriptor itself would set it for every process that shares it, the shell among them. The caller
+/// closes it. -1 if it is no terminal, or one of another user that may not be opened.
+int without_blocking(int descriptor) noexcept;
 
-}  // namespace lockstep::metrics
+}  // namespace lockstep

@@ -1,4 +1,4 @@
-#include "metrics/quiet_write.h"
+#include "base/quiet_write.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <ctime>
 
-namespace lockstep::metrics {
+namespace lockstep {
 namespace {
 
 /// Keeps SIGPIPE and SIGTTOU from this thread while it lives, and takes back a SIGPIPE that arose meanwhile:
@@ -93,11 +93,11 @@ Written quiet_write(int descriptor, std::string_view text, std::optional<millise
   return {done, 0};
 }
 
-io::FileDescriptor without_blocking(int descriptor) noexcept {
-  if (::isatty(descriptor) == 0) return {};
+int without_blocking(int descriptor) noexcept {
+  if (::isatty(descriptor) == 0) return -1;
   std::array<char, 32> path{};  // "/proc/self/fd/2147483647"
   std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", descriptor);
-  return io::FileDescriptor(::open(path.data(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  return ::open(path.data(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 }
 
-}  // namespace lockstep::metrics
+}  // namespace lockstep

@@ -1,4 +1,4 @@
-#include "metrics/quiet_write.h"
+#include "base/quiet_write.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 
 #include "io/file_descriptor.h"
 
-namespace lockstep::metrics {
+namespace lockstep {
 namespace {
 
 struct Pipe {
@@ -94,4 +94,4 @@ TEST(QuietWrite, ReturnsTheReason) {
 }
 
 }  // namespace
-}  // namespace lockstep::metrics
+}  // namespace lockstep
