@@ -1,9 +1,12 @@
 #include "comm/collective.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <new>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -18,13 +21,29 @@ namespace {
 
 constexpr const char* variable = "LOCKSTEP_COLLECTIVE";
 
-/// What this rank's environment asks for: "" (the best) or "mpi".
+constexpr std::string_view messages_only = "mpi";
+constexpr std::string_view pretended_hosts = "hosts:";
+
+/// The N of "hosts:N"; nothing for any other text.
+std::optional<int> ranks_of_pretended_host(std::string_view kind) {
+  if (!kind.starts_with(pretended_hosts)) return std::nullopt;
+  const std::string_view number = kind.substr(pretended_hosts.size());
+  int ranks = 0;
+  const auto [end, error] = std::from_chars(number.begin(), number.end(), ranks);
+  if (error != std::errc() || end != number.end() || ranks < 1) return std::nullopt;
+  return ranks;
+}
+
+/// What this rank's environment asks for: "" (the best), "mpi" or "hosts:N".
 std::string wanted_kind() {
   const char* value = std::getenv(variable);
   const std::string kind = value == nullptr ? "" : value;
-  if (!kind.empty() && kind != "mpi")
-    fail(ExitCode::usage, "{}={}: the only value is mpi; unset it for the fastest collective", variable,
-         kind);
+  if (!kind.empty() && kind != messages_only && !ranks_of_pretended_host(kind))
+    fail(ExitCode::usage,
+         "{}={}: the values are mpi, for messages only, and for tests hosts:N, for N ranks to a host; unset "
+         "it "
+         "for the fastest collective",
+         variable, kind);
   return kind;
 }
 
@@ -46,10 +65,19 @@ std::string agreed_kind(World& world) {
   return kind;
 }
 
+Hosts hosts_for(const World& world, const std::string& kind) {
+  const std::optional<int> pretended = ranks_of_pretended_host(kind);
+  return pretended ? Hosts::of_size(*pretended, world.size()) : Hosts(world.hosts());
+}
+
 }  // namespace
 
 Range shards_of_rank(std::int64_t shards, int ranks, int rank) {
   return piece(shards, ranks, rank);
+}
+
+Range shards_of_run(std::int64_t shards, int ranks, Range run) {
+  return {piece(shards, ranks, run.begin).begin, piece(shards, ranks, run.end - 1).end};
 }
 
 Range slice_of_rank(std::int64_t slab_size, int ranks, int rank) {
@@ -65,16 +93,43 @@ std::int64_t bytes_per_step(std::int64_t slab_size, std::int64_t shards, int ran
   return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
-Collective::Collective(World& world, std::int64_t slab_size, std::int64_t shards)
-    : world_(world), slab_size_(slab_size), shards_(shards) {
+std::span<SlicePartial> within(std::span<SlicePartial> partials, Range shards) {
+  const auto first_from = [&](std::int64_t shard) {
+    return std::partition_point(partials.begin(), partials.end(),
+                                [shard](const SlicePartial& partial) { return partial.tree.first < shard; });
+  };
+  return {first_from(shards.begin), first_from(shards.end)};
+}
+
+AlignedBuffer<float> make_buffer(World& world, std::int64_t floats, std::string_view purpose) {
+  AlignedBuffer<float> buffer;
+  world.agree([&] {
+    try {
+      buffer = AlignedBuffer<float>(static_cast<std::size_t>(floats));
+    } catch (const std::bad_alloc&) {
+      fail(ExitCode::internal,
+           "cannot get {} bytes of memory for {} (ranks in the job: {}). Use fewer ranks on this host, a "
+           "smaller model or a higher limit (ulimit -v)",
+           floats * static_cast<std::int64_t>(sizeof(float)), purpose, world.size());
+    }
+  });
+  return buffer;
+}
+
+Collective::Collective(World& world, Hosts hosts, std::int64_t slab_size, std::int64_t shards)
+    : world_(world), hosts_(std::move(hosts)), slab_size_(slab_size), shards_(shards) {
   check(slab_size > 0 && slab_size % Parameters::block == 0, "a slab is a whole number of blocks");
   check(shards >= world.size(), "every rank has a shard");
-  for (int rank = 0; rank < world.size(); ++rank) {
-    first_result_.push_back(results_.size());
-    for (const Subtree tree : subtrees(shards_of_rank(shards, world.size(), rank), shards))
+  const auto add_results = [&](Range run) {
+    for (const Subtree tree : subtrees(shards_of_run(shards, world.size(), run), shards))
       results_.push_back({tree, nullptr});
+  };
+  for (const Range run : hosts_.runs()) {
+    if (!hosts_.are_together(static_cast<int>(run.begin), world.rank()))
+      add_results(run);
+    else
+      for (std::int64_t rank = run.begin; rank < run.end; ++rank) add_results({rank, rank + 1});
   }
-  first_result_.push_back(results_.size());
 }
 
 Range Collective::slice(int rank) const {
@@ -86,8 +141,7 @@ std::int64_t Collective::bytes_per_step() const {
 }
 
 std::span<SlicePartial> Collective::results_of(int rank) {
-  const std::size_t first = first_result_[static_cast<std::size_t>(rank)];
-  return std::span(results_).subspan(first, first_result_[static_cast<std::size_t>(rank) + 1] - first);
+  return within(results_, shards_of_rank(shards_, world_.size(), rank));
 }
 
 void Collective::take_local(std::span<const Partial> local) {
@@ -99,23 +153,8 @@ void Collective::take_local(std::span<const Partial> local) {
   }
 }
 
-AlignedBuffer<float> Collective::make_buffer(std::int64_t floats, std::string_view purpose) {
-  AlignedBuffer<float> buffer;
-  world_.agree([&] {
-    try {
-      buffer = AlignedBuffer<float>(static_cast<std::size_t>(floats));
-    } catch (const std::bad_alloc&) {
-      fail(ExitCode::internal,
-           "cannot get {} bytes of memory for {} (ranks in the job: {}). Use fewer ranks on this host, a "
-           "smaller model or a higher limit (ulimit -v)",
-           floats * static_cast<std::int64_t>(sizeof(float)), purpose, world_.size());
-    }
-  });
-  return buffer;
-}
-
 std::span<float> Collective::make_private_slab() {
-  const AlignedBuffer<float>& slab = private_slabs_.emplace_back(make_buffer(slab_size_, "a slab"));
+  const AlignedBuffer<float>& slab = private_slabs_.emplace_back(make_buffer(world_, slab_size_, "a slab"));
   std::fill_n(slab.data(), slab.size(), 0.0F);
   return slab.span();
 }
@@ -133,14 +172,15 @@ void Collective::all_reduce(std::span<float> values) {
 std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size, std::int64_t shards) {
   const std::string kind = agreed_kind(world);
   if (world.size() == 1) return std::make_unique<SelfCollective>(world, slab_size, shards);
-  if (kind == "mpi" || world.host_count() > 1)
+  const Hosts hosts = hosts_for(world, kind);
+  if (kind == messages_only || hosts.count() == world.size())
     return std::make_unique<MpiCollective>(world, slab_size, shards);
   try {
-    return std::make_unique<SharedMemoryCollective>(world, slab_size, shards);
+    return std::make_unique<SharedMemoryCollective>(world, hosts, slab_size, shards);
   } catch (const AgreedError& error) {  // on all ranks, so all of them turn to messages
     if (world.is_root())
       log::warning(
-          "{}. So the ranks of this host cannot share memory: gradients go as MPI messages instead, "
+          "{}. So the ranks of one host cannot share memory: gradients go as MPI messages instead, "
           "which is slower; the results are the same.",
           error.what());
     return std::make_unique<MpiCollective>(world, slab_size, shards);

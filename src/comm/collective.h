@@ -8,6 +8,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/partition.h"
+#include "comm/hosts.h"
 #include "comm/reduction_tree.h"
 #include "comm/world.h"
 
@@ -15,11 +16,13 @@ namespace lockstep::comm {
 
 /// The shards of a rank: consecutive, piece(shards, ranks, rank).
 Range shards_of_rank(std::int64_t shards, int ranks, int rank);
+/// Those of a run of consecutive ranks, which is not empty.
+Range shards_of_run(std::int64_t shards, int ranks, Range run);
 /// The slice of a slab (in floats) that a rank owns: whole blocks of Parameters::block, cut by piece(). Empty
 /// for some ranks if there are fewer blocks than ranks. Requires whole blocks.
 Range slice_of_rank(std::int64_t slab_size, int ranks, int rank);
-/// Bytes that a rank sends for one step in lockstep mode: its partial sums of the others' slices, and its
-/// slice of the new weights, once to each other rank.
+/// Bytes that a rank sends for one step in lockstep mode where each deals with each: its partial sums of the
+/// others' slices, and its slice of the new weights, once to each other rank.
 std::int64_t bytes_per_step(std::int64_t slab_size, std::int64_t shards, int ranks, int rank);
 
 /// A sum over a complete subtree of shards that this rank has computed: one slab.
@@ -34,6 +37,9 @@ struct SlicePartial {
   const float* data = nullptr;  ///< the slice's first float; slice.size() floats follow
 };
 
+/// Those of `partials`, which are in shard order, that belong to these shards.
+std::span<SlicePartial> within(std::span<SlicePartial> partials, Range shards);
+
 /// The data plane: moves gradients and weights between ranks. Main thread only; every method but the
 /// accessors is collective. Each rank owns one slice of the slab, a whole number of Parameters::block.
 ///
@@ -46,7 +52,8 @@ class Collective {
   Collective(const Collective&) = delete;
   Collective& operator=(const Collective&) = delete;
 
-  [[nodiscard]] virtual std::string_view name() const = 0;  ///< "self", "mpi", "shared memory"
+  [[nodiscard]] virtual std::string_view name()
+      const = 0;  ///< "self", "mpi", "shared memory", "shared memory and messages"
   /// The slice of the slab (in floats) that a rank owns.
   [[nodiscard]] Range slice(int rank) const;
   [[nodiscard]] Range own_slice() const { return slice(world_.rank()); }
@@ -70,41 +77,49 @@ class Collective {
   /// Sum over ranks in whatever order the library likes, in place: for `reproducibility: run`.
   virtual void all_reduce(std::span<float> values);
 
-  /// Bytes that this rank sends for one step in lockstep mode. Not collective.
-  [[nodiscard]] std::int64_t bytes_per_step() const;
+  /// Bytes that this rank sends for one step in lockstep mode, by whatever way. Not collective.
+  [[nodiscard]] virtual std::int64_t bytes_per_step() const;
 
  protected:
   /// Requires whole blocks, and at least one shard for each rank.
-  Collective(World& world, std::int64_t slab_size, std::int64_t shards);
+  Collective(World& world, Hosts hosts, std::int64_t slab_size, std::int64_t shards);
 
-  /// The partial sums of one rank, as entries of results_.
+  /// The entries of results_ for a rank of this rank's host.
   [[nodiscard]] std::span<SlicePartial> results_of(int rank);
   /// Fills in this rank's own partial sums, where they lie, and checks that they are the right ones.
   void take_local(std::span<const Partial> local);
-  /// Memory that only this rank sees, uninitialised; lengths may differ among ranks. Collective: throws
-  /// AgreedError, naming the purpose, if any rank gets none.
-  [[nodiscard]] AlignedBuffer<float> make_buffer(std::int64_t floats, std::string_view purpose);
   /// A slab that only this rank sees. Collective, as make_slab.
   std::span<float> make_private_slab();
 
   World& world_;
+  Hosts hosts_;
   std::int64_t slab_size_;
   std::int64_t shards_;
-  std::vector<SlicePartial> results_;  ///< what exchange returns: all subtrees of all ranks, in shard order
+  /// What exchange returns, in shard order: the subtrees of each rank of the own host, and those of each run
+  /// of ranks of another host.
+  std::vector<SlicePartial> results_;
 
  private:
-  std::vector<std::size_t> first_result_;  // of each rank, and the end
   std::vector<AlignedBuffer<float>> private_slabs_;
 };
 
-/// `self` for one rank, shared memory where all ranks are on one host, else MPI messages. Collective: all
-/// ranks agree on the kind.
+/// Memory that only this rank sees, uninitialised; lengths may differ among ranks. Collective: throws
+/// AgreedError, naming the purpose, if any rank gets none.
+[[nodiscard]] AlignedBuffer<float> make_buffer(World& world, std::int64_t floats, std::string_view purpose);
+
+/// `self` for one rank; else shared memory among the ranks of each host, and messages between hosts; messages
+/// alone where each rank is on a host of its own. Collective: all ranks agree on the kind.
 ///
-/// Where the ranks of one host name turn out not to be able to share even one page (memfd or /proc are not
-/// permitted, or they are in containers of their own), rank 0 warns with the reason and messages are used.
-/// Nothing else changes the kind: that memory runs out is an AgreedError of make_slab.
-/// LOCKSTEP_COLLECTIVE=mpi in the environment of every rank asks for messages everywhere.
+/// Where ranks of one host name turn out not to be able to share even one page (memfd or /proc are not
+/// permitted, or they are in containers of their own), rank 0 warns with the reason and all ranks use
+/// messages. Nothing else changes the kind: that memory runs out is an AgreedError of make_slab.
+/// LOCKSTEP_COLLECTIVE in the environment of every rank asks for another kind: `mpi` for messages everywhere;
+/// `hosts:N`, for tests, takes each N consecutive ranks for the ranks of one host.
 std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size, std::int64_t shards);
+
+/// Adds floats [first, first + out.size()) of the partial sums that make up `tree`, in tree order. `out` must
+/// not overlap a partial sum. Allocates nothing.
+void add_up(std::span<const SlicePartial> partials, Subtree tree, std::int64_t first, std::span<float> out);
 
 /// Adds the partial sums of floats [first, first + out.size()) of the slice in tree order, and divides by
 /// `samples` (one IEEE division). `out` must not overlap a partial sum. Threads may call it at once for

@@ -50,20 +50,30 @@ void divide(const float* sum, float samples, std::int64_t count, float* out) {
 }
 
 /// So that the recursion ends at a partial on every path.
-void check_cover(std::span<const SlicePartial> partials, std::int64_t shards) {
-  std::int64_t next = 0;
+void check_cover(std::span<const SlicePartial> partials, Range shards) {
+  std::int64_t next = shards.begin;
   for (const SlicePartial& partial : partials) {
     check(partial.tree.first == next, "partial sums follow one another in shard order");
     next += partial.tree.count;
   }
-  check(next == shards, "partial sums cover all shards");
+  check(next == shards.end, "partial sums cover all shards");
 }
 
 }  // namespace
 
+void add_up(std::span<const SlicePartial> partials, Subtree tree, std::int64_t first, std::span<float> out) {
+  check_cover(partials, tree.shards());
+  for (std::int64_t done = 0; done < std::ssize(out); done += chunk) {
+    const std::int64_t count = std::min(chunk, std::ssize(out) - done);
+    float* target = out.data() + done;
+    const float* sum = ChunkSum(partials, first + done, count).sum(tree, target);
+    if (sum != target) std::copy_n(sum, count, target);
+  }
+}
+
 void finish_tree(std::span<const SlicePartial> partials, std::int64_t shards, std::int64_t first,
                  float samples, std::span<float> out) {
-  check_cover(partials, shards);
+  check_cover(partials, {0, shards});
   for (std::int64_t done = 0; done < std::ssize(out); done += chunk) {
     const std::int64_t count = std::min(chunk, std::ssize(out) - done);
     float* target = out.data() + done;

@@ -5,7 +5,7 @@
 namespace lockstep::comm {
 
 SelfCollective::SelfCollective(World& world, std::int64_t slab_size, std::int64_t shards)
-    : Collective(world, slab_size, shards) {
+    : Collective(world, Hosts::of_size(1, world.size()), slab_size, shards) {
   check(world.size() == 1, "the self collective is for one rank");
 }
 

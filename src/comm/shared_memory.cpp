@@ -103,7 +103,7 @@ Mapping::~Mapping() {
   if (data_ != nullptr) munmap(data_, bytes_);
 }
 
-SharedMemory::SharedMemory(World& world, std::int64_t bytes)
+SharedMemory::SharedMemory(World& world, std::span<const int> ranks, std::int64_t bytes)
     : segments_(static_cast<std::size_t>(world.size())) {
   const auto own = static_cast<std::size_t>(world.rank());
   File file;
@@ -120,8 +120,10 @@ SharedMemory::SharedMemory(World& world, std::int64_t bytes)
   world.all_gather_into(std::as_bytes(std::span(&address, 1)), std::as_writable_bytes(std::span(addresses)));
   // agree() returns when every rank has opened every file: from then on none needs its own open.
   world.agree([&] {
-    for (std::size_t rank = 0; rank < segments_.size(); ++rank)
+    for (const int other : ranks) {
+      const auto rank = static_cast<std::size_t>(other);
       if (rank != own) segments_[rank] = Mapping(open_file(addresses[rank]).get(), bytes);
+    }
   });
 }
 

@@ -28,7 +28,7 @@ class Mapping {
   std::size_t bytes_ = 0;
 };
 
-/// One segment of memory per rank, all of them mapped by every rank of the host. Zeroed, on a page.
+/// One segment of memory per rank, mapped by every rank of the same host. Zeroed, on a page.
 ///
 /// Each rank makes an anonymous file (memfd) and the others open it through /proc. Unlike
 /// MPI_Win_allocate_shared this needs no room in /dev/shm (64 MiB in many containers), a failure on one rank
@@ -38,16 +38,16 @@ class Mapping {
 /// host's is used, or all of a container's), it does so during set-up.
 class SharedMemory {
  public:
-  /// Collective. Throws AgreedError, naming the rank and the reason, if any rank cannot make, reserve, find
-  /// or map a segment; nothing is kept then.
-  SharedMemory(World& world, std::int64_t bytes);
-  /// A rank's segment, as mapped here.
+  /// `ranks`: those of this rank's host. Collective over all hosts. Throws AgreedError, naming the rank and
+  /// the reason, if any rank cannot make, reserve, find or map a segment; nothing is kept then.
+  SharedMemory(World& world, std::span<const int> ranks, std::int64_t bytes);
+  /// The segment of a rank of this host, as mapped here.
   [[nodiscard]] std::byte* segment(int rank) const {
     return segments_[static_cast<std::size_t>(rank)].data();
   }
 
  private:
-  std::vector<Mapping> segments_;  // by rank
+  std::vector<Mapping> segments_;  // by rank; empty for those of other hosts
 };
 
 }  // namespace lockstep::comm

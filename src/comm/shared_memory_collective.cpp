@@ -5,6 +5,7 @@
 #include <memory>
 #include <new>
 #include <thread>
+#include <utility>
 
 #include "base/check.h"
 #include "base/cpu_pause.h"
@@ -29,8 +30,12 @@ struct alignas(64) SharedMemoryCollective::Control {
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "locks of a process do not work in another");
 
-SharedMemoryCollective::SharedMemoryCollective(World& world, std::int64_t slab_size, std::int64_t shards)
-    : Collective(world, slab_size, shards), controls_(world, sizeof(Control)) {
+SharedMemoryCollective::SharedMemoryCollective(World& world, Hosts hosts, std::int64_t slab_size,
+                                               std::int64_t shards)
+    : Collective(world, std::move(hosts), slab_size, shards),
+      ranks_(hosts_.ranks_of(hosts_.host_of(world.rank()))),
+      controls_(world, ranks_, sizeof(Control)),
+      messages_(world, hosts_, slab_size, shards, results_) {
   std::construct_at(reinterpret_cast<Control*>(controls_.segment(world.rank())));
   world.barrier();
 }
@@ -41,16 +46,15 @@ SharedMemoryCollective::Control& SharedMemoryCollective::control(int rank) const
 
 std::span<float> SharedMemoryCollective::make_slab() {
   try {
-    slabs_.emplace_back(world_, slab_size_ * static_cast<std::int64_t>(sizeof(float)));
+    slabs_.emplace_back(world_, ranks_, slab_size_ * static_cast<std::int64_t>(sizeof(float)));
   } catch (const AgreedError& error) {  // on all ranks, which all add the same
     throw AgreedError(
         error.code(),
         fmt::format(
-            "{}. Each of the {} ranks on this host needs as much for each of its slabs, and has {}. "
-            "Use fewer ranks on this host, a smaller model or a higher limit; with LOCKSTEP_COLLECTIVE=mpi "
-            "ranks share no memory, so that a limit on file sizes does not count and each maps its own "
-            "only",
-            error.what(), world_.size(), slabs_.size()));
+            "{}. Each rank needs as much for each of its slabs, and has {} (ranks in the job: {}). Use fewer "
+            "ranks on this host, a smaller model or a higher limit; with LOCKSTEP_COLLECTIVE=mpi ranks share "
+            "no memory, so that a limit on file sizes does not count and each maps its own only",
+            error.what(), slabs_.size(), world_.size()));
   }
   return {slab(slabs_.size() - 1, world_.rank()), static_cast<std::size_t>(slab_size_)};
 }
@@ -66,17 +70,19 @@ std::size_t SharedMemoryCollective::index_of(const float* own_slab) const {
   return 0;
 }
 
-/// Returns when all ranks have called it as often as this one. Each rank counts its calls where the others
-/// see it; nobody writes where another does.
+/// Returns when all ranks of this host have called it as often as this one. Each rank counts its calls where
+/// the others see it; nobody writes where another does.
 void SharedMemoryCollective::meet() {
   control(world_.rank()).meetings.store(++meetings_, std::memory_order_release);
-  for (int rank = 0; rank < world_.size(); ++rank) {
+  for (const int rank : ranks_) {
     const std::atomic<std::uint64_t>& theirs = control(rank).meetings;
     for (int looks = 0; theirs.load(std::memory_order_acquire) < meetings_; ++looks) {
-      if (looks < looks_before_yielding)
+      if (looks < looks_before_yielding) {
         cpu_pause();
-      else
+      } else {
+        messages_.progress();
         std::this_thread::yield();
+      }
     }
   }
 }
@@ -88,12 +94,13 @@ std::span<const SlicePartial> SharedMemoryCollective::exchange(std::span<const P
   for (std::size_t i = 0; i < local.size(); ++i)
     own.slabs[i] = static_cast<std::uint32_t>(index_of(local[i].data));
   meet();
-  for (int rank = 0; rank < world_.size(); ++rank) {
+  for (const int rank : ranks_) {
     if (rank == world_.rank()) continue;
     const std::span<SlicePartial> theirs = results_of(rank);
     for (std::size_t i = 0; i < theirs.size(); ++i)
       theirs[i].data = slab(control(rank).slabs[i], rank) + own_slice().begin;
   }
+  messages_.exchange();
   return results_;
 }
 
@@ -101,12 +108,32 @@ void SharedMemoryCollective::all_gather(std::span<float> weights) {
   if (!in_step_) meet();
   in_step_ = false;
   const std::size_t index = index_of(weights.data());
-  const Range own = own_slice();
-  for (int step = 1; step < world_.size(); ++step) {
-    const int rank = (world_.rank() + step) % world_.size();
-    std::copy_n(weights.data() + own.begin, own.size(), slab(index, rank) + own.begin);
-  }
+  messages_.all_gather(weights);
+  write_into_others(index, weights, own_slice());
+  for (const Range slice : messages_.received_slices()) write_into_others(index, weights, slice);
   meet();
+}
+
+/// Begins behind the own place, so that not all ranks write to the same one first.
+void SharedMemoryCollective::write_into_others(std::size_t index, std::span<const float> weights,
+                                               Range slice) {
+  const auto own =
+      static_cast<std::size_t>(std::find(ranks_.begin(), ranks_.end(), world_.rank()) - ranks_.begin());
+  for (std::size_t step = 1; step < ranks_.size(); ++step) {
+    const int rank = ranks_[(own + step) % ranks_.size()];
+    std::copy_n(weights.data() + slice.begin, slice.size(), slab(index, rank) + slice.begin);
+  }
+}
+
+std::int64_t SharedMemoryCollective::bytes_per_step() const {
+  std::int64_t floats = 0;
+  const auto partials = std::ssize(subtrees(shards_of_rank(shards_, world_.size(), world_.rank()), shards_));
+  for (const int rank : ranks_) {
+    if (rank == world_.rank()) continue;
+    floats += partials * slice(rank).size() + own_slice().size();
+    for (const Range received : messages_.received_slices()) floats += received.size();
+  }
+  return floats * static_cast<std::int64_t>(sizeof(float)) + messages_.bytes_per_step();
 }
 
 }  // namespace lockstep::comm

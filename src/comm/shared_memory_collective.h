@@ -5,31 +5,42 @@
 #include <vector>
 
 #include "comm/collective.h"
+#include "comm/host_messages.h"
 #include "comm/shared_memory.h"
 
 namespace lockstep::comm {
 
-/// All ranks on one host. Slabs lie in shared memory: owners read the others' partial sums where they are,
-/// and write their new weights into the others' slabs. A step has two meetings of all ranks:
+/// Ranks of one host share memory: owners read the others' partial sums where they are, and write their new
+/// weights into the others' slabs. What crosses hosts goes by messages (HostMessages); on one host, nothing
+/// does. A step has two meetings of the ranks of a host:
 ///
 ///     exchange    each rank says which slabs hold its partial sums, then MEETING A
+///                 receives other hosts' partial sums of its slice; sends its share of what they need
 ///     (caller)    reads all partial sums of its slice; updates its slice of its own weights
-///     all_gather  each rank writes its slice into all other ranks' weights, then MEETING B
+///     all_gather  sends its slice to other hosts, and receives its share of their slices
+///                 writes these slices into the weights of all other ranks of its host, then MEETING B
 ///
-/// Happens-before. What a rank writes before a meeting is seen by all after it (release and acquire, see
-/// meet()). A: gradients and slab numbers are complete before anyone reads them; everyone is done reading
-/// its old weights before anyone overwrites them. Between A and B a rank writes only its own slice, in
-/// all slabs, and reads only its own slice of weights: no two ranks touch one float. B: all weights are there
-/// before anyone reads them; everyone is done with the partial sums before anyone overwrites them.
-/// An all_gather that does not follow an exchange meets once more before it begins.
+/// Happens-before. What a rank writes before a meeting is seen by all of the host after it (release and
+/// acquire, see meet()). A: gradients and slab numbers are complete before anyone reads them; everyone is
+/// done reading its old weights before anyone overwrites them. Between A and B a rank writes only its own
+/// slice, in all slabs, and those that it receives, and reads only its own slice of weights and those: no two
+/// ranks touch one float. B: all weights are there before anyone reads them; everyone is done with the
+/// partial sums before anyone overwrites them. An all_gather that does not follow an exchange meets once more
+/// before it begins.
+///
+/// No rank comes to a meeting with a message that it waits for, and each helps the messages of its host on
+/// while it waits there.
 class SharedMemoryCollective final : public Collective {
  public:
-  /// Throws AgreedError if the ranks cannot share memory, which it tries with one page of each.
-  SharedMemoryCollective(World& world, std::int64_t slab_size, std::int64_t shards);
-  [[nodiscard]] std::string_view name() const override { return "shared memory"; }
+  /// Throws AgreedError if the ranks of any host cannot share memory, which it tries with one page of each.
+  SharedMemoryCollective(World& world, Hosts hosts, std::int64_t slab_size, std::int64_t shards);
+  [[nodiscard]] std::string_view name() const override {
+    return hosts_.count() == 1 ? "shared memory" : "shared memory and messages";
+  }
   std::span<float> make_slab() override;
   std::span<const SlicePartial> exchange(std::span<const Partial> local) override;
   void all_gather(std::span<float> weights) override;
+  [[nodiscard]] std::int64_t bytes_per_step() const override;
 
  private:
   struct Control;
@@ -37,8 +48,11 @@ class SharedMemoryCollective final : public Collective {
   float* slab(std::size_t index, int rank) const;
   std::size_t index_of(const float* own_slab) const;
   void meet();
+  void write_into_others(std::size_t index, std::span<const float> weights, Range slice);
 
+  std::span<const int> ranks_;  // of this host
   SharedMemory controls_;
+  HostMessages messages_;
   std::vector<SharedMemory> slabs_;
   std::uint64_t meetings_ = 0;
   bool in_step_ = false;  // after exchange, before all_gather

@@ -7,13 +7,16 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <numeric>
 #include <random>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "comm/local_tree.h"
 #include "comm/mpi_calls.h"
+#include "comm/shared_memory_collective.h"
 #include "support/allocation_watch.h"
 #include "tensor/parameters.h"
 #include "tree_reference.h"
@@ -33,12 +36,12 @@ struct Rank {
   std::span<float> weights;
   LocalTree tree;
 
-  Rank(World& w, std::int64_t shard_count, std::int64_t blocks)
+  Rank(World& w, std::unique_ptr<Collective> made, std::int64_t shard_count, std::int64_t blocks)
       : world(w),
         shards(shard_count),
         size(blocks * Parameters::block),
         own_shards(shards_of_rank(shards, world.size(), world.rank())),
-        collective(make_collective(world, size, shards)),
+        collective(std::move(made)),
         weights(collective->make_slab()),
         tree(own_shards, shards, make_slabs()) {}
 
@@ -90,11 +93,40 @@ struct Rank {
   std::size_t busy_count = 0;
 };
 
-/// Runs each test with messages and with what Lockstep would choose.
+/// Neighbours are on different hosts, as `mpirun --map-by node` places them; no other kind makes such hosts.
+constexpr const char* alternating = "alternating";
+
+/// Runs each test with what Lockstep would choose, with messages, and with ranks spread over several hosts: 2
+/// or 3 neighbours on each, which leaves fewer for the last one, or two hosts in turn.
 class EveryCollective : public ::testing::TestWithParam<const char*> {
  protected:
-  EveryCollective() { setenv(variable, GetParam(), 1); }
+  EveryCollective() {
+    if (!alternates()) setenv(variable, GetParam(), 1);
+  }
   ~EveryCollective() override { unsetenv(variable); }
+  void SetUp() override {
+    const bool is_alone = world_.size() == 1 && alternates();
+    if (is_alone || ranks_on_a_host() >= world_.size())
+      GTEST_SKIP() << "the same as another kind on these ranks";
+  }
+
+  /// N of "hosts:N"; 0 for other kinds.
+  [[nodiscard]] static int ranks_on_a_host() {
+    const std::string_view kind = GetParam();
+    return kind.starts_with("hosts:") ? kind.back() - '0' : 0;
+  }
+  [[nodiscard]] static bool alternates() { return GetParam() == std::string(alternating); }
+
+  [[nodiscard]] std::unique_ptr<Collective> make(std::int64_t blocks, std::int64_t shards) {
+    const std::int64_t size = blocks * Parameters::block;
+    if (!alternates()) return make_collective(world_, size, shards);
+    std::vector<std::string> names;
+    for (int rank = 0; rank < world_.size(); ++rank) names.emplace_back(rank % 2 == 0 ? "even" : "odd");
+    return std::make_unique<SharedMemoryCollective>(world_, Hosts(names), size, shards);
+  }
+  [[nodiscard]] Rank make_rank(std::int64_t shards, std::int64_t blocks) {
+    return {world_, make(blocks, shards), shards, blocks};
+  }
 
   [[nodiscard]] std::int64_t fewest_shards() const {
     std::int64_t shards = 1;
@@ -104,18 +136,28 @@ class EveryCollective : public ::testing::TestWithParam<const char*> {
 
   World world_;
 };
-INSTANTIATE_TEST_SUITE_P(Kinds, EveryCollective, ::testing::Values("mpi", ""),
-                         [](const auto& info) { return *info.param == '\0' ? "chosen" : "mpi"; });
+INSTANTIATE_TEST_SUITE_P(Kinds, EveryCollective,
+                         ::testing::Values("", "mpi", "hosts:2", "hosts:3", alternating),
+                         [](const auto& info) {
+                           std::string name = *info.param == '\0' ? "chosen" : info.param;
+                           std::erase(name, ':');
+                           return name;
+                         });
 
 TEST_P(EveryCollective, IsTheOneAskedFor) {
-  const auto collective = make_collective(world_, Parameters::block, fewest_shards());
-  const bool alone = world_.size() == 1;
-  const std::string best = world_.host_count() == 1 ? "shared memory" : "mpi";
-  EXPECT_EQ(collective->name(), alone ? "self" : *GetParam() != '\0' ? "mpi" : best);
+  if (alternates()) return;
+  std::string expected = "shared memory";
+  if (world_.size() == 1)
+    expected = "self";
+  else if (GetParam() == std::string("mpi"))
+    expected = "mpi";
+  else if (ranks_on_a_host() > 0)
+    expected = "shared memory and messages";
+  EXPECT_EQ(make(1, fewest_shards())->name(), expected);
 }
 
 TEST_P(EveryCollective, MakesSlabsOfZerosOnCacheLines) {
-  const auto collective = make_collective(world_, 3 * Parameters::block, fewest_shards());
+  const auto collective = make(3, fewest_shards());
   for (int i = 0; i < 3; ++i) {
     const std::span<float> slab = collective->make_slab();
     ASSERT_EQ(std::ssize(slab), 3 * Parameters::block);
@@ -128,12 +170,13 @@ TEST_P(EveryCollective, MakesSlabsOfZerosOnCacheLines) {
 /// The contract of src/comm/README.md, on thousands of steps of any shape. Each rank looks at some part of
 /// the weights, another in each step.
 TEST_P(EveryCollective, GivesTheBitsOfTheModel) {
-  std::mt19937_64 random(2024);  // the same shapes on all ranks
+  const std::string_view kind = GetParam();
+  std::mt19937_64 random(std::accumulate(kind.begin(), kind.end(), 2024U));  // the same shapes on all ranks
   std::mt19937_64 own_random(static_cast<std::uint64_t>(world_.rank()));
-  for (int round = 0; round < 55; ++round) {
+  for (int round = 0; round < 20; ++round) {
     const std::int64_t shards = std::max(std::int64_t{1} << (random() % 7), fewest_shards());
     const std::int64_t blocks = 1 + static_cast<std::int64_t>(random() % (round % 10 == 0 ? 9 : 2));
-    Rank rank(world_, shards, blocks);
+    Rank rank = make_rank(shards, blocks);
     for (int repeat = 0; repeat < 25; ++repeat) {
       const std::uint64_t most_samples = repeat == 0 ? 300 : 30;
       const testing::Step step{random(), 1 + static_cast<std::int64_t>(random() % most_samples), shards};
@@ -150,7 +193,7 @@ TEST_P(EveryCollective, GivesTheBitsOfTheModel) {
 /// Ranks that are late in turn: a missing meeting, or a slab that is reused too early, shows as other bits.
 TEST_P(EveryCollective, KeepsRanksInStep) {
   const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
-  Rank rank(world_, shards, 40);
+  Rank rank = make_rank(shards, 40);
   std::vector<std::vector<float>> expected;
   for (std::uint64_t step = 0; step < 5; ++step)
     expected.push_back(testing::reference_mean({step, 12, shards}, {0, rank.size}));
@@ -163,7 +206,7 @@ TEST_P(EveryCollective, KeepsRanksInStep) {
 }
 
 TEST_P(EveryCollective, GathersWithoutAnExchange) {
-  const auto collective = make_collective(world_, 7 * Parameters::block, fewest_shards());
+  const auto collective = make(7, fewest_shards());
   const std::span<float> weights = collective->make_slab();
   const auto value = [](int round, std::int64_t i) { return static_cast<float>(round * 100'000 + i); };
   for (int round = 0; round < 50; ++round) {
@@ -178,7 +221,7 @@ TEST_P(EveryCollective, GathersWithoutAnExchange) {
 
 TEST_P(EveryCollective, CanGiveUpAStep) {
   const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
-  Rank rank(world_, shards, 9);
+  Rank rank = make_rank(shards, 9);
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     static_cast<void>(rank.collective->exchange(rank.compute({seed, 20, shards})));
     world_.barrier();  // as the contract asks for
@@ -189,7 +232,7 @@ TEST_P(EveryCollective, CanGiveUpAStep) {
 }
 
 TEST_P(EveryCollective, AllReduces) {
-  const auto collective = make_collective(world_, Parameters::block, fewest_shards());
+  const auto collective = make(1, fewest_shards());
   std::vector<float> values(5000);
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = static_cast<float>((world_.rank() + 1) * static_cast<int>(i));
@@ -200,7 +243,7 @@ TEST_P(EveryCollective, AllReduces) {
 }
 
 TEST_P(EveryCollective, AllocatesNothingInAStep) {
-  Rank rank(world_, std::max<std::int64_t>(16, fewest_shards()), 5);
+  Rank rank = make_rank(std::max<std::int64_t>(16, fewest_shards()), 5);
   rank.run({0, 40, rank.shards});
   lockstep::testing::start_watching();
   for (std::uint64_t step = 1; step < 4; ++step) rank.run({step, 40, rank.shards});
@@ -210,7 +253,7 @@ TEST_P(EveryCollective, AllocatesNothingInAStep) {
 
 TEST_P(EveryCollective, RefusesOtherPartialSums) {
   const std::int64_t shards = 2 * fewest_shards();
-  Rank rank(world_, shards, 2);
+  Rank rank = make_rank(shards, 2);
   const std::span<const Partial> computed = rank.compute({1, 20, shards});
   std::vector<Partial> partials(computed.begin(), computed.end());
   EXPECT_THROW(static_cast<void>(rank.collective->exchange({})), Error);
@@ -222,22 +265,41 @@ TEST_P(EveryCollective, RefusesOtherPartialSums) {
 }
 
 TEST_P(EveryCollective, CountsTheBytesThatItSends) {
+  constexpr std::int64_t blocks = 24;
   const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
-  const auto collective = make_collective(world_, 24 * Parameters::block, shards);
-  EXPECT_EQ(collective->bytes_per_step(),
-            bytes_per_step(24 * Parameters::block, shards, world_.size(), world_.rank()));
-  EXPECT_EQ(collective->bytes_per_step() == 0, world_.size() == 1);
+  const auto collective = make(blocks, shards);
+  const std::int64_t each_to_each =
+      bytes_per_step(blocks * Parameters::block, shards, world_.size(), world_.rank());
+  if (collective->name() != "shared memory and messages") {
+    EXPECT_EQ(collective->bytes_per_step(), each_to_each);
+    EXPECT_EQ(collective->bytes_per_step() == 0, world_.size() == 1);
+    return;
+  }
+  if (world_.size() == 4 && GetParam() == std::string("hosts:2")) {
+    // A quarter of the slab each: gradients of the neighbour's slice, those of both for a slice over there,
+    // the own weights to the neighbour and over there, and weights from there to the neighbour.
+    const std::int64_t slab_bytes = blocks * Parameters::block * static_cast<std::int64_t>(sizeof(float));
+    EXPECT_EQ(collective->bytes_per_step(), 5 * slab_bytes / 4);
+  }
+  std::int64_t sent = collective->bytes_per_step();
+  std::int64_t sent_each_to_each = each_to_each;
+  world_.sum({&sent, 1});
+  world_.sum({&sent_each_to_each, 1});
+  EXPECT_GT(sent, 0);
+  EXPECT_LE(sent, sent_each_to_each);
 }
 
 TEST(MakeCollective, RefusesAnUnknownKind) {
   World world;
-  setenv(variable, "carrier pigeon", 1);
-  try {
-    static_cast<void>(make_collective(world, Parameters::block, 64));
-    ADD_FAILURE() << "an unknown kind was accepted";
-  } catch (const AgreedError& error) {
-    EXPECT_EQ(error.code(), ExitCode::usage);
-    EXPECT_THAT(error.what(), ::testing::StartsWith("LOCKSTEP_COLLECTIVE=carrier pigeon: "));
+  for (const std::string kind : {"carrier pigeon", "hosts", "hosts:", "hosts:0", "hosts:2 ", "hosts:-1"}) {
+    setenv(variable, kind.c_str(), 1);
+    try {
+      static_cast<void>(make_collective(world, Parameters::block, 64));
+      ADD_FAILURE() << kind << " was accepted";
+    } catch (const AgreedError& error) {
+      EXPECT_EQ(error.code(), ExitCode::usage);
+      EXPECT_THAT(error.what(), ::testing::StartsWith("LOCKSTEP_COLLECTIVE=" + kind + ": "));
+    }
   }
   unsetenv(variable);
 }

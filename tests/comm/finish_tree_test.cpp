@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <random>
 #include <vector>
 
@@ -62,6 +64,31 @@ TEST(FinishTree, GivesTheSameBitsForAnyRanksRangesAndSamples) {
     }
     ASSERT_EQ(testing::first_difference(result, reference), -1)
         << shards << " shards, " << ranks << " ranks, " << size << " floats, " << samples << " samples";
+  }
+}
+
+TEST(AddUp, GivesASubtreeForAnyRanksThatMakeItUp) {
+  std::mt19937_64 random(12);
+  for (int round = 0; round < 200; ++round) {
+    const testing::Step step{random(), 40, 16};
+    const int ranks = 1 + round % 16;
+    const Partials partials(step, ranks, 1500);
+    const Partials whole(step, 1, 1500);
+    // All but the first and last float, of the whole tree or, where no rank has parts of both, of its halves.
+    const bool is_cut = std::any_of(partials.parts.begin(), partials.parts.end(),
+                                    [](const SlicePartial& part) { return part.tree.first == 8; });
+    std::vector<float> sum(1498);
+    if (!is_cut) {
+      add_up(partials.parts, {0, 16}, 1, sum);
+    } else {
+      const auto middle = std::find_if(partials.parts.begin(), partials.parts.end(),
+                                       [](const SlicePartial& part) { return part.tree.first == 8; });
+      std::vector<float> right(1498);
+      add_up({partials.parts.begin(), middle}, {0, 8}, 1, sum);
+      add_up({middle, partials.parts.end()}, {8, 8}, 1, right);
+      std::transform(sum.begin(), sum.end(), right.begin(), sum.begin(), std::plus());
+    }
+    EXPECT_EQ(testing::first_difference(sum, std::span(whole.parts.front().data + 1, 1498)), -1) << ranks;
   }
 }
 
