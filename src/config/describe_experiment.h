@@ -214,6 +214,11 @@ struct Description<Device> {
               .unit = "threads",
               .effect = "of one rank. `auto`: the rank's share of the cores, at most its shards"},
           device.threads, CountOrAuto{1024});
+    visit(
+        Key{.name = "instruction_set",
+            .effect = "what oneDNN computes with on all ranks, as another one gives other bits. `auto`: the "
+                      "greatest that the processors of all ranks have"},
+        device.instruction_set, Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
   }
 };
 

@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "config/instruction_set.h"
+
 /// An experiment as plain structs: what a YAML file says, with every default in place. configs/README.md
 /// explains each key to users; the member initialisers here are those defaults.
 namespace lockstep::config {
@@ -171,6 +173,7 @@ enum class DeviceKind : std::uint8_t { cpu, cuda };
 struct Device {
   DeviceKind kind = DeviceKind::cpu;
   std::int64_t threads = 0;  ///< of one rank; 0: auto, the rank's share of the cores, at most its shards
+  InstructionSet instruction_set = InstructionSet::automatic;
 };
 
 enum class Progress : std::uint8_t { automatic, on, off };

@@ -79,6 +79,8 @@ std::string environment_json(const Environment& environment) {
                   {"ranks", environment.machines.size()},
                   {"threads", environment.threads},
                   {"device", environment.device},
+                  {"instruction_set", environment.instruction_set},
+                  {"arithmetic", fmt::format("{:016x}", environment.arithmetic)},
                   {"exchange", environment.exchange},
                   {"hosts", hosts_json(environment.machines)},
                   {"build", build_json()},

@@ -17,6 +17,8 @@ struct Environment {
   std::vector<Machine> machines;      ///< of each rank, by rank
   std::vector<std::int64_t> threads;  ///< of each rank, by rank
   std::string device;                 ///< with the instruction set in use
+  std::string instruction_set;        ///< that alone
+  std::uint64_t arithmetic = 0;       ///< check_same_plans()
   std::string exchange;               ///< how gradients travel: Collective::name()
 };
 

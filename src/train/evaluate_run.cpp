@@ -12,6 +12,8 @@
 #include "base/aligned_buffer.h"
 #include "checkpoint/weights_file.h"
 #include "comm/collective.h"
+#include "device/cpu/instruction_set.h"
+#include "train/arithmetic.h"
 #include "train/cores.h"
 #include "train/evaluator.h"
 #include "train/recorded_run.h"
@@ -74,6 +76,9 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder) {
   });
   world.broadcast_into(std::as_writable_bytes(weights.span()));
 
+  const config::InstructionSet recorded_set = share_recorded_instruction_set(world, run);
+  const config::InstructionSet set = pin_recorded_instruction_set(world, recorded_set);
+  check_same_build(world);
   const auto workers = make_workers(world, divide_cores(world, experiment).threads);
   const auto backend = device::make_cpu_backend();
   const Range shards = comm::shards_of_rank(experiment.training.shards, world.size(), world.rank());
@@ -85,6 +90,9 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder) {
   fmt::print("{}: weights after epoch {} (step {}), {} samples of {}\n", folder, info.epoch, info.step,
              totals.samples, blueprint.validation->file);
   fmt::print("validation loss {} accuracy {}\n", mean_loss(totals), accuracy(totals));
+  if (recorded_set != config::InstructionSet::automatic && set != recorded_set)
+    fmt::print("computed with {}: the run's {} is not what every processor here has, or may use\n",
+               device::cpu::name_of(set), device::cpu::name_of(recorded_set));
   if (const auto recorded = recorded_metrics(run, info, blueprint.steps_per_epoch())) {
     const bool same = recorded->loss == mean_loss(totals) && recorded->accuracy == accuracy(totals);
     if (same)

@@ -23,6 +23,11 @@ class Evaluator {
   /// Collective. Throws on all ranks if any of them fails.
   device::Totals evaluate(comm::World& world, std::span<const float> weights);
 
+  /// See ShardEngine. Not collective.
+  std::vector<PlanHash> hash_plans(std::span<const float> weights, std::span<float> gradient) {
+    return engine_.hash_plans(weights, gradient);
+  }
+
   [[nodiscard]] std::int64_t bytes() const;
 
  private:

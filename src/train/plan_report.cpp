@@ -6,6 +6,7 @@
 
 #include "comm/collective.h"
 #include "metrics/format.h"
+#include "train/arithmetic.h"
 #include "train/blueprint.h"
 #include "train/cores.h"
 #include "train/rank_memory.h"
@@ -110,6 +111,7 @@ std::string plan_report(const config::Experiment& experiment, int ranks) {
   check_ranks(experiment, ranks);
   const Blueprint blueprint = make_blueprint(experiment);
   device::prepare_cpu_thread();
+  pin_instruction_set(experiment.device);
   const auto backend = device::make_cpu_backend();
   const data::Stripes stripes = blueprint.train_stripes();
   const auto plan = backend->plan(blueprint.network, shard_sizes(stripes, {0, stripes.shards()}).front(),

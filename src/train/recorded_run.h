@@ -16,4 +16,8 @@ namespace lockstep::train {
 config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run,
                                              const std::vector<std::string>& overrides = {});
 
+/// The instruction set that the run computed with, as rank 0 reads it; `automatic` if it does not say.
+/// Collective.
+config::InstructionSet share_recorded_instruction_set(comm::World& world, const RunFolder& run);
+
 }  // namespace lockstep::train

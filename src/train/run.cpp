@@ -16,11 +16,13 @@
 #include "metrics/csv.h"
 #include "metrics/digests.h"
 #include "metrics/jsonl.h"
+#include "train/arithmetic.h"
 #include "train/blueprint.h"
 #include "train/build_info.h"
 #include "train/checkpoints.h"
 #include "train/cores.h"
 #include "train/environment.h"
+#include "train/plan_check.h"
 #include "train/process.h"
 #include "train/run_folder.h"
 #include "train/run_lock.h"
@@ -163,38 +165,23 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
   return header;
 }
 
-/// What computes: with anything else, the bits may be others.
-std::string arithmetic_of(const device::Backend& backend) {
-  return fmt::format("{}, oneDNN {}, Lockstep {} ({})", backend.describe(), device::onednn_version(),
-                     build_info().version, build_info().revision);
-}
-
-/// Ranks that compute with other instructions or libraries would give other bits, depending on which of them
-/// has which shard. Throws on all ranks, naming one that differs from rank 0. Collective.
-void check_same_arithmetic(comm::World& world, const device::Backend& backend) {
-  const std::string mine = arithmetic_of(backend);
-  const std::string roots = world.broadcast(mine);
-  world.agree([&] {
-    if (mine != roots)
-      fail(ExitCode::bad_config,
-           "this rank computes with {}, but rank 0 on {} with {}: the bits of the result would depend on the "
-           "ranks. "
-           "Start the same build everywhere, and where processors differ, set ONEDNN_MAX_CPU_ISA=AVX2 (or "
-           "what "
-           "the least of them has) for all ranks: mpirun -x ONEDNN_MAX_CPU_ISA=AVX2",
-           mine, world.hosts().front(), roots);
-  });
+/// What computes: with anything else, the bits may be others. `plans` is of check_same_plans().
+std::string arithmetic_of(const device::Backend& backend, std::uint64_t plans) {
+  return fmt::format("{}, oneDNN {}, Lockstep {} ({}), results {:016x}", backend.describe(),
+                     device::onednn_version(), build_info().version, build_info().revision, plans);
 }
 
 /// Where and with what the run is made, from all ranks. Collective.
 Environment gather_environment(comm::World& world, std::int64_t threads, const device::Backend& backend,
-                               const comm::Collective& collective) {
+                               const comm::Collective& collective, std::uint64_t arithmetic) {
   Environment environment{.command_line = command_line(),
                           .working_directory = {},
                           .started = std::chrono::system_clock::now(),
                           .machines = {},
                           .threads = std::vector<std::int64_t>(static_cast<std::size_t>(world.size()), 0),
                           .device = backend.describe(),
+                          .instruction_set = device::cpu_instruction_set(),
+                          .arithmetic = arithmetic,
                           .exchange = std::string(collective.name())};
   std::error_code unknown;  // a directory that is gone has no name
   if (world.is_root()) environment.working_directory = std::filesystem::current_path(unknown).string();
@@ -310,21 +297,24 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
 
   const CoreUse cores = divide_cores(world, experiment);
   device::prepare_cpu_thread();
+  pin_instruction_set(world, experiment.device);
+  check_same_build(world);
   const auto backend = device::make_cpu_backend();
-  check_same_arithmetic(world, *backend);
   const auto workers = make_workers(world, cores.threads);
   Trainer trainer(world, blueprint, *backend, *workers, cores.max_threads);
   const auto options = share_options(world, beginning, snapshot.has_value());
   if (options.restores) trainer.restore(snapshot ? &*snapshot : nullptr);
-  if (snapshot) warn_of_other_arithmetic(*snapshot, arithmetic_of(*backend));
 
-  const Environment environment = gather_environment(world, cores.threads, *backend, trainer.collective());
+  const std::uint64_t plans = check_same_plans(world, trainer.plan_hashes());
+  const std::string arithmetic = arithmetic_of(*backend, plans);
+  if (snapshot) warn_of_other_arithmetic(*snapshot, arithmetic);
+  const Environment environment =
+      gather_environment(world, cores.threads, *backend, trainer.collective(), plans);
   metrics::RunSummary summary;
   std::unique_ptr<Records> records;  // rank 0's; none on the others
   world.agree([&] {
     if (!world.is_root()) return;
-    records =
-        make_records(blueprint, environment, std::move(claimed), trainer.position(), arithmetic_of(*backend));
+    records = make_records(blueprint, environment, std::move(claimed), trainer.position(), arithmetic);
     summary.folder = records->folder.path();
     recall(records->folder, experiment.training.epochs, summary);
     auto header = header_of(blueprint, world, cores, environment, trainer, *backend, records->folder);

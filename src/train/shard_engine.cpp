@@ -28,7 +28,7 @@ std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards
 
 ShardEngine::ShardEngine(device::Backend& backend, const device::Network& network, device::Mode mode,
                          const data::Stripes& stripes, Range shards, WorkerPool& workers)
-    : workers_(workers), totals_(static_cast<std::size_t>(shards.size())) {
+    : network_(network), mode_(mode), workers_(workers), totals_(static_cast<std::size_t>(shards.size())) {
   for (const std::int64_t samples : shard_sizes(stripes, shards)) {
     SizedPlan sized{samples, false, backend.plan(network, samples, mode), {}};
     for (int worker = 0; worker < workers.size(); ++worker)
@@ -89,6 +89,15 @@ ShardEngine::SizedPlan& ShardEngine::plan_for(std::int64_t samples) {
                                   [&](const SizedPlan& sized) { return sized.samples == samples; });
   check(found != plans_.end(), "every size of shard was planned");
   return *found;
+}
+
+std::vector<PlanHash> ShardEngine::hash_plans(std::span<const float> weights, std::span<float> gradient) {
+  std::vector<PlanHash> hashes;
+  for (const SizedPlan& sized : plans_) {
+    sized.plan->load_weights(weights);
+    hashes.push_back(hash_plan(network_, mode_, sized.samples, *sized.runners.front(), gradient));
+  }
+  return hashes;
 }
 
 std::int64_t ShardEngine::bytes() const {

@@ -8,6 +8,7 @@
 #include "data/loader.h"
 #include "data/stripes.h"
 #include "device/backend.h"
+#include "train/plan_check.h"
 #include "train/worker_pool.h"
 
 namespace lockstep::train {
@@ -32,6 +33,10 @@ class ShardEngine {
   /// Forward only.
   std::span<const device::Totals> evaluate(const data::Batch& batch);
 
+  /// Runs each plan once on generated data, with these weights of generate_weights(); `gradient` is a slab to
+  /// work in. weights_changed() must come next.
+  std::vector<PlanHash> hash_plans(std::span<const float> weights, std::span<float> gradient);
+
   /// Bytes of plans and of all workers' runners.
   [[nodiscard]] std::int64_t bytes() const;
 
@@ -46,6 +51,8 @@ class ShardEngine {
   template <class RunShard>
   std::span<const device::Totals> run(const data::Batch& batch, RunShard&& run_shard);
 
+  const device::Network& network_;
+  device::Mode mode_;
   WorkerPool& workers_;
   std::span<const float> weights_;
   std::vector<SizedPlan> plans_;

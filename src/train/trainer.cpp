@@ -88,6 +88,7 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
                     static_cast<float>(data.scale), shards_);
     engine_.emplace(backend, blueprint.network, device::Mode::training, stripes_, shards_, workers_);
     if (blueprint.validation) evaluator_.emplace(blueprint, backend, shards_, workers_);
+    hash_plans();
   });
   nn::initialize_weights(blueprint.experiment, blueprint.network, weights_);
   weights_were_set();
@@ -148,6 +149,16 @@ void Trainer::weights_were_set() {
   memory_.record(owned.begin, weights_.subspan(static_cast<std::size_t>(owned.begin),
                                                static_cast<std::size_t>(owned.size())));
   engine_->weights_changed(weights_);
+}
+
+/// With the slabs that the training has anyway: their contents come later.
+void Trainer::hash_plans() {
+  generate_weights(blueprint_.network.parameters, weights_);
+  tree_.reset();
+  const std::span<float> gradient = tree_.take_slab();
+  plan_hashes_ = engine_->hash_plans(weights_, gradient);
+  if (!evaluator_) return;
+  for (const PlanHash& hash : evaluator_->hash_plans(weights_, gradient)) plan_hashes_.push_back(hash);
 }
 
 void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Options& options) {

@@ -22,6 +22,7 @@
 #include "train/evaluator.h"
 #include "train/memory_check.h"
 #include "train/meter.h"
+#include "train/plan_check.h"
 #include "train/position.h"
 #include "train/shard_engine.h"
 #include "train/status.h"
@@ -61,6 +62,8 @@ class Trainer {
   [[nodiscard]] const Position& position() const { return position_; }
   [[nodiscard]] std::span<const float> weights() const { return weights_; }
   [[nodiscard]] const comm::Collective& collective() const { return *collective_; }
+  /// What this rank's plans make of generated data, for check_same_plans().
+  [[nodiscard]] std::span<const PlanHash> plan_hashes() const { return plan_hashes_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -78,6 +81,7 @@ class Trainer {
   template <class Work>
   void report(Work&& work);
   void weights_were_set();
+  void hash_plans();
   metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
   metrics::EpochRecord finish_epoch(Clock::time_point started);
   void report_step(const Sinks& sinks);
@@ -106,6 +110,7 @@ class Trainer {
   std::optional<ShardEngine> engine_;
   Meter meter_;
   std::optional<Evaluator> evaluator_;
+  std::vector<PlanHash> plan_hashes_;
 
   Options options_;
   Position position_;                  // between two steps; within one, before it

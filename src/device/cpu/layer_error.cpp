@@ -10,7 +10,7 @@ namespace lockstep::device::cpu {
 void fail_layer(const Node& node, std::int64_t samples, const dnnl::error& error) {
   fail(ExitCode::internal,
        "layer {} ({} to {}, shards of {} samples): oneDNN {} on {} says: {} ({}). Other sizes of this layer, "
-       "or another instruction set (ONEDNN_MAX_CPU_ISA), may work",
+       "or another device.instruction_set, may work",
        node.name, node.in.text(), node.out.text(), samples, onednn_version(), cpu_instruction_set(),
        error.what(), dnnl_status2str(error.status));
 }
