@@ -42,11 +42,9 @@ Words command(const Words& arguments, const Job& job) {
 }
 
 std::map<std::string, std::string> environment(const Job& job) {
-  std::map<std::string, std::string> variables{{"LOCKSTEP_COLLECTIVE", ""},
-                                               {"NO_COLOR", ""},
-                                               {"OMP_NUM_THREADS", ""},
-                                               {"ONEDNN_MAX_CPU_ISA", ""},
-                                               {"OMPI_MCA_mpi_yield_when_idle", "1"}};
+  std::map<std::string, std::string> variables{
+      {"LOCKSTEP_COLLECTIVE", ""}, {"NO_COLOR", ""},           {"OMP_NUM_THREADS", ""},
+      {"DNNL_MAX_CPU_ISA", ""},    {"ONEDNN_MAX_CPU_ISA", ""}, {"OMPI_MCA_mpi_yield_when_idle", "1"}};
   for (const auto& [name, value] : job.environment) variables[name] = value;
   return variables;
 }

@@ -35,6 +35,8 @@ Environment three_ranks() {
           .machines = {machine("alpha", 4), machine("beta", 8), machine("alpha", 4)},
           .threads = {2, 8, 3},
           .device = "cpu (avx2)",
+          .instruction_set = "avx2",
+          .arithmetic = 0x1234,
           .exchange = "mpi"};
 }
 
@@ -45,6 +47,8 @@ TEST(EnvironmentJson, SaysWhereEachRankRan) {
   EXPECT_EQ(json["ranks"], 3);
   EXPECT_EQ(json["threads"], nlohmann::json({2, 8, 3}));
   EXPECT_EQ(json["device"], "cpu (avx2)");
+  EXPECT_EQ(json["instruction_set"], "avx2");
+  EXPECT_EQ(json["arithmetic"], "0000000000001234");
   EXPECT_EQ(json["working_directory"], "/home/ada");
   EXPECT_EQ(json["exchange"], "mpi");
   ASSERT_EQ(json["hosts"].size(), 2U);

@@ -1,0 +1,128 @@
+// Ranks on different processors: all compute with what the least of them has, and the run says so. Here
+// ranks claim to be on a lesser processor by ONEDNN_MAX_CPU_ISA, which oneDNN itself obeys.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "system/run_files.h"
+#include "system/system_test.h"
+
+namespace lockstep::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// Two instruction sets that this processor has.
+struct Pair {
+  std::string lesser, greater;
+};
+Pair sets_of_this_processor() {
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return {"avx2", "avx512_core"};
+  if (__builtin_cpu_supports("avx2")) return {"sse41", "avx2"};
+  return {};
+}
+
+class InstructionSetTest : public SystemTest {
+ protected:
+  void SetUp() override {
+    if (sets_.lesser.empty()) GTEST_SKIP() << "not run: this processor has one instruction set only";
+  }
+
+  /// A wrapper for rank 1 that claims a lesser processor for it.
+  [[nodiscard]] Words with_lesser_rank_1() const {
+    return {"sh", "-c",
+            fmt::format("[ \"$OMPI_COMM_WORLD_RANK\" = 1 ] && export ONEDNN_MAX_CPU_ISA={}; exec \"$@\"",
+                        sets_.lesser),
+            "sh"};
+  }
+  [[nodiscard]] Words train(const std::string& name, const Words& overrides = {}) const {
+    Words all = into(name, {"training.epochs=1", "device.threads=1"});
+    all.insert(all.end(), overrides.begin(), overrides.end());
+    return train_shipped("mnist_softmax", small_file(), all);
+  }
+  static std::string named(const std::string& set) { return "device.instruction_set=" + set; }
+
+  /// All that depends on the instruction set.
+  [[nodiscard]] std::string results(const std::string& name) const {
+    const std::string folder = run_folder(name);
+    return contents(folder + "/final_weights.h5") + contents(folder + "/digests.csv") +
+           computed_columns(folder + "/metrics.csv");
+  }
+  [[nodiscard]] std::string recorded(const std::string& name, const std::string& key) const {
+    return json_of(run_folder(name) + "/environment.json")[key];
+  }
+
+  Pair sets_ = sets_of_this_processor();
+};
+
+TEST_F(InstructionSetTest, RanksComputeWithWhatTheLeastOfThemHas) {
+  const ProcessResult mixed = run(train("mixed"), {.ranks = 2, .wrapper = with_lesser_rank_1()});
+  expect_success(mixed);
+  EXPECT_THAT(mixed.out, HasSubstr(fmt::format("device     cpu ({}), oneDNN", sets_.lesser)));
+  // The claim is one's own words to mpirun too: "-n 1 -x …" for some ranks, ":" and the others.
+  Words per_rank = mpirun(1, {program()}, {"-x", "ONEDNN_MAX_CPU_ISA=" + sets_.lesser});
+  const Words words = train("per_rank");
+  per_rank.insert(per_rank.end(), words.begin(), words.end());
+  per_rank.insert(per_rank.end(), {":", "-n", "1", program()});
+  per_rank.insert(per_rank.end(), words.begin(), words.end());
+  expect_success(run_process(per_rank, {.environment = environment()}));
+
+  expect_success(run(train("least"), {.environment = {{"ONEDNN_MAX_CPU_ISA", sets_.lesser}}}));
+  expect_success(run(train("least_by_name", {named(sets_.lesser)}), {.ranks = 3}));
+  expect_success(run(train("greater", {named(sets_.greater)})));
+  expect_success(run(train("greater_by_environment"),
+                     {.ranks = 2, .environment = {{"ONEDNN_MAX_CPU_ISA", sets_.greater}}}));
+
+  EXPECT_NE(results("least"), results("greater")) << "nothing would be noticed";
+  for (const char* name : {"mixed", "per_rank", "least_by_name"})
+    EXPECT_TRUE(results(name) == results("least")) << name;
+  EXPECT_TRUE(results("greater_by_environment") == results("greater"));
+
+  for (const char* name : {"mixed", "per_rank", "least", "least_by_name"}) {
+    EXPECT_EQ(recorded(name, "instruction_set"), sets_.lesser) << name;
+    EXPECT_EQ(recorded(name, "arithmetic"), recorded("least", "arithmetic")) << name;
+  }
+  EXPECT_EQ(recorded("greater", "instruction_set"), sets_.greater);
+  EXPECT_NE(recorded("greater", "arithmetic"), recorded("least", "arithmetic"));
+}
+
+TEST_F(InstructionSetTest, ARankThatLacksWhatIsNamedIsNamed) {
+  expect_failure(run(train("run", {named(sets_.greater)}), {.ranks = 2, .wrapper = with_lesser_rank_1()}),
+                 ExitCode::no_device,
+                 {"rank 1 on ", "device.instruction_set is " + sets_.greater, "allows " + sets_.lesser});
+  EXPECT_FALSE(std::filesystem::exists(run_folder("run")));
+}
+
+TEST_F(InstructionSetTest, AProcessorThatLacksWhatIsNamedIsNoDevice) {
+  if (__builtin_cpu_supports("avxvnni")) GTEST_SKIP() << "not run: this processor has avx2_vnni";
+  expect_failure(run(train("run", {named("avx2_vnni")}), {.ranks = 2}), ExitCode::no_device,
+                 {"avx2_vnni", "device.instruction_set"});
+  expect_failure(run({"plan", source("configs/mnist_softmax.yaml"), named("avx2_vnni"),
+                      "data.train.file=" + small_file(), "data.validation.file=" + small_file()}),
+                 ExitCode::no_device, {"avx2_vnni", "device.instruction_set"});
+}
+
+TEST_F(InstructionSetTest, ALimitThatNamesNothingIsRefused) {
+  expect_failure(run(train("run"), {.ranks = 2, .environment = {{"ONEDNN_MAX_CPU_ISA", "avx3"}}}),
+                 ExitCode::bad_config, {"ONEDNN_MAX_CPU_ISA", "avx3"});
+}
+
+TEST_F(InstructionSetTest, EvaluateComputesWithWhatTheRunRecorded) {
+  expect_success(run(train("run", {named(sets_.lesser)})));
+  const ProcessResult same = run({"evaluate", run_folder("run")}, {.ranks = 2});
+  expect_success(same);
+  EXPECT_THAT(same.out, HasSubstr("the same as the run recorded, to the bit"));
+
+  expect_success(run(train("greater", {named(sets_.greater)})));
+  const ProcessResult lesser =
+      run({"evaluate", run_folder("greater")}, {.ranks = 2, .wrapper = with_lesser_rank_1()});
+  expect_success(lesser);
+  EXPECT_THAT(lesser.out, HasSubstr("computed with " + sets_.lesser));
+}
+
+}  // namespace
+}  // namespace lockstep::testing
