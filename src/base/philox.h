@@ -12,7 +12,13 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::u
 
 /// What a random number is for. The values are part of the contract that a seed gives the same run: never
 /// reuse one.
-enum class Purpose : std::uint32_t { initialization = 1, shuffle = 2, dropout = 3, plan_check = 5 };
+enum class Purpose : std::uint32_t {
+  initialization = 1,
+  shuffle = 2,
+  dropout = 3,
+  fault = 4,
+  plan_check = 5,
+};
 
 /// Random numbers of one purpose, addressed by (epoch, index, block). Cheap to copy; thread-safe.
 class RandomKey {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "train/faults.h"
 #include "train/recorded_run.h"
 #include "train/run.h"
 #include "train/signals.h"
@@ -15,6 +16,7 @@ namespace {
 struct Options {
   std::string file;
   std::vector<std::string> overrides;
+  bool allow_faults = false;
   train::Beginning beginning;
 };
 
@@ -22,6 +24,8 @@ void add_common_options(CLI::App* command, Options& options) {
   command->add_option("overrides", options.overrides, "Settings to change, such as training.epochs=3");
   command->add_option("--until", options.beginning.until,
                       "Stop after this step, counted over the whole training, with a checkpoint");
+  command->add_flag("--allow-faults", options.allow_faults,
+                    "Let the experiment's `faults` happen: for tests of what becomes of them");
 }
 
 /// Runs `work` where a training may be stopped by signals.
@@ -69,6 +73,7 @@ void add_train_command(CLI::App& app, Action& action) {
       return train_on_ranks([&](comm::World& world) {
         const config::Experiment experiment =
             train::share_experiment(world, options->file, options->overrides);
+        train::arm_faults(world, experiment, options->allow_faults);
         return train::run_training(world, experiment, options->beginning);
       });
     };
@@ -96,6 +101,7 @@ void add_resume_command(CLI::App& app, Action& action) {
         const train::RunFolder run{std::filesystem::path(options->beginning.path)};
         const config::Experiment experiment =
             train::share_recorded_experiment(world, run, options->overrides);
+        train::arm_faults(world, experiment, options->allow_faults);
         return train::run_training(world, experiment, options->beginning);
       });
     };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/fault.h"
+
 namespace lockstep::comm {
 namespace {
 
@@ -10,7 +12,10 @@ class TreeReducer final : public GradientReducer {
   TreeReducer(Collective& collective, std::int64_t shards) : collective_(collective), shards_(shards) {}
 
   [[nodiscard]] Range owned() const override { return collective_.own_slice(); }
-  void begin(std::span<const Partial> local) override { partials_ = collective_.exchange(local); }
+  void begin(std::span<const Partial> local) override {
+    fault::stall(fault::Place::exchange);
+    partials_ = collective_.exchange(local);
+  }
   void mean(std::int64_t first, float samples, std::span<float> out) const override {
     finish_tree(partials_, shards_, first - owned().begin, samples, out);
   }
@@ -29,6 +34,7 @@ class AllReduceReducer final : public GradientReducer {
 
   [[nodiscard]] Range owned() const override { return {0, slab_size_}; }
   void begin(std::span<const Partial> local) override {
+    fault::stall(fault::Place::exchange);
     std::copy_n(local.front().data, sum_.size(), sum_.begin());
     for (const Partial& partial : local.subspan(1))
       for (std::size_t i = 0; i < sum_.size(); ++i) sum_[i] += partial.data[i];

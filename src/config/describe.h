@@ -15,7 +15,7 @@
 ///
 /// A visitor is called as
 ///   visit(key, member, rule)   for a value;
-///   visit(key, member)         for a struct, an optional struct, a variant or the list of layers;
+///   visit(key, member)         for a struct, an optional struct, a variant, or the list of layers or faults;
 ///   visit.one_of(variant)      where the alternatives of a variant stand among the other keys of a mapping.
 namespace lockstep::config {
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "config/describe.h"
+#include "config/describe_faults.h"
 #include "config/describe_model.h"
 
 namespace lockstep::config {
@@ -175,6 +176,11 @@ struct Description<Training> {
                   "and threads; `run`: as the MPI library likes, the same bits only on the same layout"},
           training.reproducibility,
           choices<Reproducibility>({{Reproducibility::lockstep, "lockstep"}, {Reproducibility::run, "run"}}));
+    visit(Key{.name = "watchdog_seconds",
+              .unit = "seconds",
+              .effect = "a job in which a rank gives no sign of life, or nothing moves on, for so long is "
+                        "ended with 70; 0: it is not"},
+          training.watchdog_seconds, integers(0, 1'000'000));
   }
 };
 
@@ -197,11 +203,12 @@ struct Description<Checkpoint> {
           checkpoint.keep, integers(0, 1'000'000));
     visit(Key{.name = "keep_best", .effect = "keeps the one of the highest validation accuracy as well"},
           checkpoint.keep_best, Truth{});
-    visit(Key{.name = "on_failure",
-              .effect = "when one cannot be written. `continue`: a warning, and the training goes on; `stop`: "
-                        "it ends"},
-          checkpoint.on_failure,
-          choices<OnWriteFailure>({{OnWriteFailure::go_on, "continue"}, {OnWriteFailure::stop, "stop"}}));
+    visit(
+        Key{.name = "on_failure",
+            .effect = "when one cannot be written. `continue`: a warning, and the training goes on; `stop`: "
+                      "it ends"},
+        checkpoint.on_failure,
+        choices<OnWriteFailure>({{OnWriteFailure::go_on, "continue"}, {OnWriteFailure::stop, "stop"}}));
   }
 };
 
@@ -263,6 +270,10 @@ struct Description<Experiment> {
     visit(Key{.name = "checkpoint", .effect = "what a training can go on from"}, experiment.checkpoint);
     visit(Key{.name = "device", .effect = "what computes"}, experiment.device);
     visit(Key{.name = "output", .effect = "where results go"}, experiment.output);
+    visit(Key{.name = "faults",
+              .effect = "what goes wrong on purpose, in tests; needs `lockstep train --allow-faults`",
+              .fallback = "none"},
+          experiment.faults);
   }
 };
 

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/fault.h"
 #include "config/instruction_set.h"
 
 /// An experiment as plain structs: what a YAML file says, with every default in place. configs/README.md
@@ -153,6 +154,7 @@ struct Training {
   std::int64_t batch = 0;   ///< samples of one step, over all ranks
   std::int64_t shards = 8;  ///< a power of two; at least the number of ranks
   Reproducibility reproducibility = Reproducibility::lockstep;
+  std::int64_t watchdog_seconds = 300;  ///< without a sign of a rank, or of progress; 0: no watchdog
 };
 
 /// What a training does when a checkpoint cannot be written.
@@ -197,6 +199,7 @@ struct Experiment {
   Checkpoint checkpoint;
   Device device;
   Output output;
+  std::vector<fault::Fault> faults;
 };
 
 }  // namespace lockstep::config

@@ -50,6 +50,11 @@ class Lister {
     list(below(key.name) + ".*", Layer{});
     Lister(keys_, below(key.name)).alternatives(LayerSpec{}, "a bare word");
   }
+  void operator()(const Key& key, const std::vector<fault::Fault>& /*faults*/) {
+    add(key, "a list of faults", "");
+    list(below(key.name) + ".*", fault::Fault{});
+    Lister(keys_, below(key.name)).alternatives(fault::Spec{}, "a mapping");
+  }
 
   template <class... Ts>
   void one_of(const std::variant<Ts...>& member) {

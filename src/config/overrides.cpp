@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 #include <optional>
@@ -53,22 +54,30 @@ Node& child(Node& mapping, std::string_view key, const Place& place) {
   return mapping.entries.back().value;
 }
 
-/// The layer's kind and its mapping of keys.
-const Entry* kind_of(const Node& layer) {
-  return layer.kind == Node::Kind::mapping && !layer.entries.empty() ? &layer.entries.front() : nullptr;
+/// The kind of an item of a list, and its mapping of keys.
+const Entry* kind_of(const Node& item) {
+  return item.kind == Node::Kind::mapping && !item.entries.empty() ? &item.entries.front() : nullptr;
 }
 
+/// A list at the top level of an experiment, as messages call it.
+struct List {
+  std::string_view key, owner, noun;
+};
+constexpr std::array<List, 2> lists = {
+    {{"model", "the model", "layer"}, {"faults", "the experiment", "fault"}}};
+
 /// The item that a segment names, or nothing, with a problem added.
-Node* find_layer(Node& list, std::string_view segment, const Place& place, Problems& problems) {
-  const std::vector<std::string> names = layer_names(list);
+Node* find_item(Node& list, const List& what, std::string_view segment, const Place& place,
+                Problems& problems) {
+  const std::vector<std::string> names = item_names(list);
   std::size_t index = 0;
   const auto [end, error] = std::from_chars(segment.data(), segment.data() + segment.size(), index);
   if (error == std::errc{} && end == segment.data() + segment.size()) {
     if (index < list.items.size()) return &list.items[index];
     problems.add(place, list.items.empty()
-                            ? "the model has no layers"
-                            : fmt::format("there is no layer {}: the model's layers are 0 to {}", segment,
-                                          list.items.size() - 1));
+                            ? fmt::format("{} has no {}s", what.owner, what.noun)
+                            : fmt::format("there is no {} {}: {}'s {}s are 0 to {}", what.noun, segment,
+                                          what.owner, what.noun, list.items.size() - 1));
     return nullptr;
   }
   if (const auto found = std::ranges::find(names, segment); found != names.end())
@@ -76,33 +85,35 @@ Node* find_layer(Node& list, std::string_view segment, const Place& place, Probl
 
   const std::vector<std::string_view> words(names.begin(), names.end());
   const std::string_view near = nearest(segment, words);
-  problems.add(place, fmt::format("there is no layer '{}', {}", segment,
-                                  near.empty() ? fmt::format("the layers are {}", join_words(words, "and"))
-                                               : fmt::format("did you mean '{}'?", near)));
+  problems.add(place,
+               fmt::format("there is no {} '{}', {}", what.noun, segment,
+                           near.empty() ? fmt::format("the {}s are {}", what.noun, join_words(words, "and"))
+                                        : fmt::format("did you mean '{}'?", near)));
   return nullptr;
 }
 
-/// The mapping that holds the layer's keys.
-Node& layer_keys(Node& layer, const Place& place) {
-  make_mapping(layer, place);
-  if (layer.entries.empty()) return layer;
-  Node& keys = layer.entries.front().value;
+/// The mapping that holds the item's keys.
+Node& item_keys(Node& item, const Place& place) {
+  make_mapping(item, place);
+  if (item.entries.empty()) return item;
+  Node& keys = item.entries.front().value;
   if (keys.kind == Node::Kind::null) keys = empty_mapping(place);
   make_mapping(keys, place);
   return keys;
 }
 
 /// The node that the override replaces, made if need be; null, with a problem added, when there is no such
-/// layer.
+/// item of a list.
 Node* locate(Node& root, const Override& change, Place place, Problems& problems) {
   Node* node = &root;
+  const auto* list = std::ranges::find(lists, change.path[0], &List::key);
   for (std::size_t i = 0; i < change.path.size(); ++i) {
     const std::string_view segment = change.path[i];
     place.depth = i + 1;
-    if (i == 1 && change.path[0] == "model" && node->kind == Node::Kind::sequence) {
-      node = find_layer(*node, segment, place, problems);
+    if (i == 1 && list != lists.end() && node->kind == Node::Kind::sequence) {
+      node = find_item(*node, *list, segment, place, problems);
       if (node == nullptr) return nullptr;
-      if (i + 1 < change.path.size()) node = &layer_keys(*node, place);
+      if (i + 1 < change.path.size()) node = &item_keys(*node, place);
     } else {
       make_mapping(*node, place);
       node = &child(*node, segment, place);
@@ -128,16 +139,16 @@ void apply_overrides(Node& root, std::span<const std::string> overrides, Problem
   }
 }
 
-std::vector<std::string> layer_names(const Node& list) {
+std::vector<std::string> item_names(const Node& list) {
   std::vector<std::string> names;
   std::map<std::string, int> count_of_kind;
-  for (const Node& layer : list.items) {
-    const Entry* kind = kind_of(layer);
-    if (kind == nullptr && layer.kind != Node::Kind::scalar) {
+  for (const Node& item : list.items) {
+    const Entry* kind = kind_of(item);
+    if (kind == nullptr && item.kind != Node::Kind::scalar) {
       names.emplace_back();
       continue;
     }
-    const std::string& kind_name = kind != nullptr ? kind->key : layer.text;
+    const std::string& kind_name = kind != nullptr ? kind->key : item.text;
     const int count = ++count_of_kind[kind_name];
     const Entry* given = kind != nullptr ? kind->value.find("name") : nullptr;
     names.push_back(given != nullptr ? given->value.text : fmt::format("{}_{}", kind_name, count));

@@ -35,10 +35,9 @@ class Writer {
     writer.one_of(member);
     add(key.name, writer.as_word_or_mapping());
   }
-  void operator()(const Key& key, const std::vector<Layer>& layers) {
-    std::vector<Node> items;
-    for (const Layer& layer : layers) items.push_back(write_layer(layer));
-    add(key.name, sequence_node(std::move(items)));
+  void operator()(const Key& key, const std::vector<Layer>& layers) { add(key.name, write_list(layers)); }
+  void operator()(const Key& key, const std::vector<fault::Fault>& faults) {
+    if (!faults.empty()) add(key.name, write_list(faults));
   }
 
   template <class... Ts>
@@ -62,16 +61,24 @@ class Writer {
     return mapping;
   }
 
-  static Node write_layer(const Layer& layer) {
+  template <class Item>
+  static Node write_list(const std::vector<Item>& list) {
+    std::vector<Node> items;
+    for (const Item& item : list) items.push_back(write_item(item));
+    return sequence_node(std::move(items));
+  }
+
+  template <class Item>
+  static Node write_item(const Item& item) {
     Writer keys;
-    Description<Layer>::fields(keys, layer);
+    Description<Item>::fields(keys, item);
     Writer kind;
     std::visit(
         [&]<class T>(const T& spec) {
           Description<T>::fields(keys, spec);
           kind.add(Description<T>::name, mapping_node(std::move(keys.entries_)));
         },
-        layer.spec);
+        item.spec);
     return kind.as_word_or_mapping();
   }
 

@@ -24,6 +24,7 @@ void read(Reading& reading, const Node& node, const std::string& path, std::opti
 template <class... Ts>
 void read(Reading& reading, const Node& node, const std::string& path, std::variant<Ts...>& member);
 void read(Reading& reading, const Node& node, const std::string& path, std::vector<Layer>& layers);
+void read(Reading& reading, const Node& node, const std::string& path, std::vector<fault::Fault>& faults);
 
 /// Why a value may not be what it looks like.
 inline std::string_view hint_about(const Node& node) {

@@ -125,6 +125,19 @@ Node CountOrAuto::encode(std::int64_t value) {
   return value == 0 ? scalar_node("auto") : Integers<std::int64_t>::encode(value);
 }
 
+std::string IndexOrAuto::expectation() const {
+  return fmt::format("auto or an integer from 0 to {}", most);
+}
+
+std::optional<std::int64_t> IndexOrAuto::decode(const Node& node) const {
+  if (node.kind == Node::Kind::scalar && node.text == "auto") return -1;
+  return Integers<std::int64_t>{0, most}.decode(node);
+}
+
+Node IndexOrAuto::encode(std::int64_t value) {
+  return value == -1 ? scalar_node("auto") : Integers<std::int64_t>::encode(value);
+}
+
 std::string Numbers::expectation() const {
   if (lower.included && upper.included)
     return fmt::format("a number from {} to {}", lower.value, upper.value);

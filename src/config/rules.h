@@ -66,6 +66,15 @@ struct CountOrAuto {
   [[nodiscard]] static Node encode(std::int64_t value);
 };
 
+/// `auto`, which is -1, or an index within [0, most].
+struct IndexOrAuto {
+  std::int64_t most;
+
+  [[nodiscard]] std::string expectation() const;
+  [[nodiscard]] std::optional<std::int64_t> decode(const Node& node) const;
+  [[nodiscard]] static Node encode(std::int64_t value);
+};
+
 /// A finite number between two bounds, each of which belongs to the range or not.
 struct Numbers {
   struct Bound {

@@ -8,6 +8,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/check.h"
+#include "base/fault.h"
 
 namespace lockstep::data {
 namespace {
@@ -47,11 +48,12 @@ struct Slot {
 /// slot's contents belong to whoever the counters say.
 class Loader::Impl {
  public:
-  Impl(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots)
+  Impl(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots, Faults faults)
       : dataset_(dataset),
         sampler_(sampler),
         scale_(scale),
         shards_(shards),
+        faults_(faults),
         image_size_(static_cast<std::size_t>(dataset.info().image.count())) {
     check(slots >= 1, "a loader has slots");
     check(sampler.stripes().samples() == dataset.info().samples, "the sampler is that of the data set");
@@ -138,6 +140,7 @@ class Loader::Impl {
   }
 
   void fill(Slot& slot, std::int64_t epoch, std::int64_t step) const {
+    if (faults_ == Faults::as_armed) fault::stall(fault::Place::loader, (epoch - 1) * steps() + step + 1);
     slot.batch.epoch = epoch;
     slot.batch.step = step;
     slot.batch.global_samples = sampler_.stripes().step_samples(step);
@@ -194,6 +197,7 @@ class Loader::Impl {
   const Sampler sampler_;
   const float scale_;
   const Range shards_;
+  const Faults faults_;
   const std::size_t image_size_;
   std::vector<Slot> slots_;
 
@@ -211,8 +215,8 @@ class Loader::Impl {
   std::thread thread_;  // last: it uses all of the above
 };
 
-Loader::Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots)
-    : impl_(std::make_unique<Impl>(dataset, sampler, scale, shards, slots)) {}
+Loader::Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots, Faults faults)
+    : impl_(std::make_unique<Impl>(dataset, sampler, scale, shards, slots, faults)) {}
 
 Loader::~Loader() = default;
 

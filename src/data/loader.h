@@ -28,6 +28,9 @@ struct Batch {
   std::vector<ShardBatch> shards;   ///< the rank's, in order
 };
 
+/// Whether the faults of an experiment may stop a loader (base/fault.h): those of the training's own only.
+enum class Faults : bool { none, as_armed };
+
 /// Gathers and scales batches ahead of the training step, on one thread of its own. Allocates nothing after
 /// the constructor. Used from one thread.
 class Loader {
@@ -35,7 +38,8 @@ class Loader {
   static constexpr int default_slots = 3;
 
   /// Keeps references: `dataset` must outlive the loader. `slots` batches are in memory at a time.
-  Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots = default_slots);
+  Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots = default_slots,
+         Faults faults = Faults::none);
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;

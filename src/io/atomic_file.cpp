@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/fault.h"
 
 namespace lockstep::io {
 namespace {
@@ -53,6 +54,15 @@ fs::path folder_of(const fs::path& path) {
   fail(ExitCode::cannot_create, "cannot create '{}': {}", path.string(), std::strerror(error));
 }
 
+/// write(2), but for a fault on purpose.
+ssize_t write_some(int descriptor, std::span<const std::byte> bytes) {
+  if (fault::take_io_error()) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return ::write(descriptor, bytes.data(), bytes.size());
+}
+
 }  // namespace
 
 void sync(const fs::path& path) {
@@ -64,7 +74,7 @@ void sync(const fs::path& path) {
 
 void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
   while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    const ssize_t written = write_some(descriptor, bytes);
     if (written < 0) {
       if (errno == EINTR) continue;
       fail(ExitCode::io_error, "cannot write '{}': {}", path.string(), std::strerror(errno));

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/fault.h"
 
 namespace lockstep::io::hdf5 {
 namespace {
@@ -348,6 +351,8 @@ Dataset create_array(const NewFile& file, const std::string& name, DType type, c
 void write_rows(const NewFile& file, const Dataset& dataset, DType type, const Shape& shape, Range rows,
                 const void* values) {
   if (rows.empty()) return;
+  if (fault::take_io_error())
+    fail(ExitCode::io_error, "cannot write '{}': {}", file.path().string(), std::strerror(ENOSPC));
   const Dataspace file_space(H5Dget_space(dataset.get()));
   const Dataspace memory = memory_space(shape, rows.size());
   if (!file_space || !memory ||

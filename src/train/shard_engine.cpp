@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/fault.h"
 
 namespace lockstep::train {
 namespace {
@@ -43,13 +44,16 @@ void ShardEngine::weights_changed(std::span<const float> weights) {
 }
 
 std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree) {
+  const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
   return run(batch, [&](device::ShardRunner* runner, const data::ShardBatch& shard) {
     const std::span<float> gradient = tree.take_slab();
     device::Totals totals;
+    fault::stall(fault::Place::compute);
     if (runner != nullptr)
       totals = runner->train(input_of(shard, batch.epoch), gradient);
     else
       std::fill(gradient.begin(), gradient.end(), 0.0F);
+    fault::damage_gradient(shards, shard.shard, gradient);
     tree.add(shard.shard, gradient);
     return totals;
   });

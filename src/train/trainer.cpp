@@ -4,10 +4,12 @@
 
 #include <algorithm>
 
+#include "base/fault.h"
 #include "data/hdf5_dataset.h"
 #include "nn/graph.h"
 #include "optim/schedule.h"
 #include "train/digests.h"
+#include "train/faults.h"
 #include "train/signals.h"
 #include "train/slab_hash.h"
 #include "train/state_transfer.h"
@@ -85,7 +87,8 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
   world.agree([&] {
     const config::Data& data = blueprint.experiment.data;
     loader_.emplace(*dataset_, data::Sampler(stripes_, data.shuffle, blueprint.experiment.seed),
-                    static_cast<float>(data.scale), shards_);
+                    static_cast<float>(data.scale), shards_, data::Loader::default_slots,
+                    data::Faults::as_armed);
     engine_.emplace(backend, blueprint.network, device::Mode::training, stripes_, shards_, workers_);
     if (blueprint.validation) evaluator_.emplace(blueprint, backend, shards_, workers_);
     hash_plans();
@@ -303,6 +306,7 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
   const data::Batch* batch = nullptr;
   device::Totals step_totals;
   std::exception_ptr failure;
+  fault::begin_step((epoch - 1) * stripes_.steps() + step + 1);
   try {
     batch = &loader_->next();
     tree_.reset();
@@ -310,6 +314,7 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
     meter_.add(totals);
     for (const device::Totals& shard : totals) step_totals += shard;
     order_hash_ += order_hash(*batch, stripes_.shards());
+    flip_memory(weights_, reducer_->owned(), *optimizer_);
   } catch (...) {
     failure = std::current_exception();
   }

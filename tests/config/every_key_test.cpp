@@ -53,7 +53,14 @@ std::vector<std::string> full_experiments() {
         "optimizer: {}\n"
         "schedule: {{{}, warmup_steps: 2}}\n"
         "training: {{epochs: 1, batch: 2}}\n"
-        "output: {{name: here}}\n",
+        "output: {{name: here}}\n"
+        "faults:\n"
+        "  - flip: {{rank: 0, target: gradient}}\n"
+        "  - kill: {{rank: 1}}\n"
+        "  - stall: {{rank: 1, place: compute}}\n"
+        "  - nan: {{rank: 1}}\n"
+        "  - io_error: {{rank: 1}}\n"
+        "  - miscompute: {{rank: 1}}\n",
         optimizer, schedules[i]);
     texts.push_back(print(parse_text(text)));
   }
@@ -71,8 +78,10 @@ std::string key_of(const std::string& text, const KeyPlace& key) {
 bool is_top(const KeyPlace& key) {
   return key.path.find('.') == std::string::npos;
 }
-bool is_layer_kind(const KeyPlace& key) {
-  return key.doc_path.starts_with("model.") && std::ranges::count(key.doc_path, '.') == 1;
+/// Of a layer or a fault.
+bool is_kind(const KeyPlace& key) {
+  return (key.doc_path.starts_with("model.") || key.doc_path.starts_with("faults.")) &&
+         std::ranges::count(key.doc_path, '.') == 1;
 }
 bool is_line(const std::string& text, const KeyPlace& key) {
   return key.key_begin >= 2 && text.substr(key.key_begin - 2, 2) == "  ";
@@ -160,7 +169,7 @@ TEST(every_key, misspelt_is_one_problem_that_suggests_it) {
 TEST(every_key, given_twice_is_one_problem_at_the_second) {
   for (const std::string& text : full_experiments())
     for (const KeyPlace& key : find_keys(text)) {
-      if (is_layer_kind(key)) continue;
+      if (is_kind(key)) continue;
       const std::string name = key_of(text, key);
       const std::string separator = is_top(key) ? "\n" : is_line(text, key) ? "\n  " : ", ";
       const std::size_t at = is_top(key) ? text.size() - 1 : key.value_end;

@@ -15,19 +15,19 @@ class Finder {
 
   std::vector<KeyPlace> find() {
     std::string section;
-    int layer = -1;
+    int item = -1;
     while (at_ < text_.size()) {
       const std::size_t line_end = text_.find('\n', at_);
       const bool is_top = text_[at_] != ' ';
-      const bool is_layer = text_.compare(at_, 4, "  - ") == 0;
-      at_ += is_top ? 0 : is_layer ? 4 : 2;
-      if (is_layer) ++layer;
+      const bool is_item = text_.compare(at_, 4, "  - ") == 0;
+      at_ += is_top ? 0 : is_item ? 4 : 2;
+      item = is_item ? item + 1 : -1;
       const std::string key = text_.substr(at_, text_.find_first_of(":\n", at_) - at_);
       if (is_top) {
         section = key;
         take_key("", "");
-      } else if (is_layer) {
-        take_layer(fmt::format("model.{}", layer));
+      } else if (is_item) {
+        take_item(section, fmt::format("{}.{}", section, item));
       } else {
         take_key(section, section);
       }
@@ -47,6 +47,8 @@ class Finder {
     place.path = path.empty() ? key : fmt::format("{}.{}", path, key);
     place.doc_path = doc_path.empty() ? key : fmt::format("{}.{}", doc_path, key);
     if (key == "name" && doc_path.starts_with("model.")) place.doc_path = "model.*.name";
+    if ((key == "rank" || key == "step") && doc_path.starts_with("faults."))
+      place.doc_path = "faults.*." + key;
     ++at_;
     if (text_[at_] == ' ') ++at_;
     place.value_begin = at_;
@@ -57,10 +59,10 @@ class Finder {
   }
 
   /// "kind: {settings}", where overrides do not name the kind.
-  void take_layer(const std::string& path) {
+  void take_item(const std::string& section, const std::string& path) {
     const std::size_t kind_begin = at_;
     at_ = text_.find(':', at_);
-    const std::string doc_path = "model." + text_.substr(kind_begin, at_ - kind_begin);
+    const std::string doc_path = section + "." + text_.substr(kind_begin, at_ - kind_begin);
     at_ += 2;
     const std::size_t value_begin = at_;
     take_value(path, doc_path);

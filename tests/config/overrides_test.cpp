@@ -217,5 +217,19 @@ TEST(overrides, can_say_everything) {
             print(parse_text(minimal)));
 }
 
+TEST(overrides, address_faults_by_index_and_kind) {
+  const std::string text = minimal + "faults: [kill: {rank: 0}, stall: {rank: 1, place: loader}]\n";
+  const Experiment e = parse_text(text, {"faults.0.step=5", "faults.stall_1.place=exchange"});
+  ASSERT_EQ(e.faults.size(), 2U);
+  EXPECT_EQ(e.faults[0].step, 5);
+  EXPECT_EQ(e.faults[1].rank, 1);
+  EXPECT_EQ(std::get<fault::Stall>(e.faults[1].spec).place, fault::Place::exchange);
+  EXPECT_TRUE(parse_text(text, {"faults=[]"}).faults.empty());
+  EXPECT_THAT(
+      problems_of(text, {"faults.2.step=5"}),
+      ElementsAre("override 'faults.2.step=5': there is no fault 2: the experiment's faults are 0 to 1"));
+  EXPECT_THAT(problems_of(text, {"faults.0.place=loader"}), ElementsAre(HasSubstr("unknown key 'place'")));
+}
+
 }  // namespace
 }  // namespace lockstep::config

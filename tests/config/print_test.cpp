@@ -35,6 +35,7 @@ TEST(print, spells_out_every_default) {
             "  batch: 10\n"
             "  shards: 8\n"
             "  reproducibility: lockstep\n"
+            "  watchdog_seconds: 300\n"
             "device:\n"
             "  kind: cpu\n"
             "  threads: auto\n"
