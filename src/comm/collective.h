@@ -77,6 +77,9 @@ class Collective {
   /// Sum over ranks in whatever order the library likes, in place: for `reproducibility: run`.
   virtual void all_reduce(std::span<float> values);
 
+  /// What this rank is at.
+  [[nodiscard]] Activity& activity() { return world_.activity(); }
+
   /// Bytes that this rank sends for one step in lockstep mode, by whatever way. Not collective.
   [[nodiscard]] virtual std::int64_t bytes_per_step() const;
 

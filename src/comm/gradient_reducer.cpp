@@ -7,6 +7,17 @@
 namespace lockstep::comm {
 namespace {
 
+/// A collective operation, and what the rank is at in it and after it.
+template <class Work>
+void together(Collective& collective, Phase during, Phase after, const Work& work) {
+  collective.activity().enter(during);
+  {
+    const Activity::Waiting waiting(collective.activity());
+    work();
+  }
+  collective.activity().enter(after);
+}
+
 class TreeReducer final : public GradientReducer {
  public:
   TreeReducer(Collective& collective, std::int64_t shards) : collective_(collective), shards_(shards) {}
@@ -14,12 +25,15 @@ class TreeReducer final : public GradientReducer {
   [[nodiscard]] Range owned() const override { return collective_.own_slice(); }
   void begin(std::span<const Partial> local) override {
     fault::stall(fault::Place::exchange);
-    partials_ = collective_.exchange(local);
+    together(collective_, Phase::exchanging, Phase::updating,
+             [&] { partials_ = collective_.exchange(local); });
   }
   void mean(std::int64_t first, float samples, std::span<float> out) const override {
     finish_tree(partials_, shards_, first - owned().begin, samples, out);
   }
-  void end(std::span<float> weights) override { collective_.all_gather(weights); }
+  void end(std::span<float> weights) override {
+    together(collective_, Phase::gathering, Phase::reporting, [&] { collective_.all_gather(weights); });
+  }
 
  private:
   Collective& collective_;
@@ -38,13 +52,13 @@ class AllReduceReducer final : public GradientReducer {
     std::copy_n(local.front().data, sum_.size(), sum_.begin());
     for (const Partial& partial : local.subspan(1))
       for (std::size_t i = 0; i < sum_.size(); ++i) sum_[i] += partial.data[i];
-    collective_.all_reduce(sum_);
+    together(collective_, Phase::exchanging, Phase::updating, [&] { collective_.all_reduce(sum_); });
   }
   void mean(std::int64_t first, float samples, std::span<float> out) const override {
     const auto sum = sum_.subspan(static_cast<std::size_t>(first), out.size());
     std::transform(sum.begin(), sum.end(), out.begin(), [samples](float value) { return value / samples; });
   }
-  void end(std::span<float> /*weights*/) override {}
+  void end(std::span<float> /*weights*/) override { collective_.activity().enter(Phase::reporting); }
 
  private:
   Collective& collective_;

@@ -100,10 +100,12 @@ int World::host_count() const {
 }
 
 void World::barrier() {
+  const Activity::Waiting waiting(activity_);
   require_mpi(MPI_Barrier(communicator_->handle), "MPI_Barrier", "World::barrier");
 }
 
 std::string World::broadcast(std::string_view text) {
+  const Activity::Waiting waiting(activity_);
   std::int64_t length = std::ssize(text);
   require_mpi(MPI_Bcast(&length, 1, MPI_INT64_T, 0, communicator_->handle), "MPI_Bcast", "World::broadcast");
   const int count = checked_count(length, "World::broadcast");  // the same on all ranks
@@ -115,6 +117,7 @@ std::string World::broadcast(std::string_view text) {
 }
 
 void World::broadcast_into(std::span<std::byte> bytes) {
+  const Activity::Waiting waiting(activity_);
   in_pieces(bytes, [&](auto piece, int count) {
     require_mpi(MPI_Bcast(piece.data(), count, MPI_BYTE, 0, communicator_->handle), "MPI_Bcast",
                 "World::broadcast_into");
@@ -131,6 +134,7 @@ std::vector<std::string> World::all_gather(std::string_view text) {
 }
 
 std::vector<std::vector<std::byte>> World::all_gather_bytes(std::span<const std::byte> bytes) {
+  const Activity::Waiting waiting(activity_);
   constexpr std::string_view operation = "World::all_gather_bytes";
   std::vector<std::int64_t> lengths(static_cast<std::size_t>(size_));
   const std::int64_t own = std::ssize(bytes);
@@ -154,6 +158,7 @@ std::vector<std::vector<std::byte>> World::all_gather_bytes(std::span<const std:
 }
 
 void World::all_gather_into(std::span<const std::byte> own, std::span<std::byte> all) {
+  const Activity::Waiting waiting(activity_);
   check(std::ssize(all) == size_ * std::ssize(own), "all_gather_into has room for every rank's bytes");
   const int count = checked_count(std::ssize(own), "World::all_gather_into");
   require_mpi(MPI_Allgather(own.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE, communicator_->handle),
@@ -166,6 +171,7 @@ void World::gather_into(std::span<const std::byte> own, std::span<std::byte> all
   std::vector<std::int64_t> lengths(static_cast<std::size_t>(size_));
   const std::int64_t length = std::ssize(own);
   all_gather_into(std::as_bytes(std::span(&length, 1)), std::as_writable_bytes(std::span(lengths)));
+  const Activity::Waiting waiting(activity_);
   if (!is_root()) {
     in_pieces(own, [&](auto piece, int count) {
       require_mpi(MPI_Send(piece.data(), count, MPI_BYTE, 0, tag, communicator_->handle), "MPI_Send",
@@ -188,10 +194,12 @@ void World::gather_into(std::span<const std::byte> own, std::span<std::byte> all
 }
 
 void World::sum(std::span<std::int64_t> values) {
+  const Activity::Waiting waiting(activity_);
   reduce(*communicator_, values, MPI_SUM, "World::sum");
 }
 
 void World::max(std::span<std::int64_t> values) {
+  const Activity::Waiting waiting(activity_);
   reduce(*communicator_, values, MPI_MAX, "World::max");
 }
 

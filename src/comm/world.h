@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "comm/activity.h"
 
 namespace lockstep::comm {
 
@@ -70,6 +71,9 @@ class World {
   /// failures that the others cannot know of. Print the message first.
   [[noreturn]] void abort(ExitCode code);
 
+  /// What this rank is at. Each method above shows that it waits while it does. Not collective.
+  [[nodiscard]] Activity& activity() { return activity_; }
+
   /// The communicator, for comm/ itself (comm/mpi_calls.h).
   [[nodiscard]] const Communicator& native() const { return *communicator_; }
 
@@ -78,6 +82,7 @@ class World {
   int rank_ = 0;
   int size_ = 1;
   std::vector<std::string> hosts_;
+  Activity activity_;
 };
 
 }  // namespace lockstep::comm

@@ -18,7 +18,10 @@ device::Totals Evaluator::evaluate(comm::World& world, std::span<const float> we
     engine_.weights_changed(weights);
     meter_.reset();
     loader_.start(1);
-    for (std::int64_t step = 0; step < stripes_.steps(); ++step) meter_.add(engine_.evaluate(loader_.next()));
+    for (std::int64_t step = 0; step < stripes_.steps(); ++step) {
+      meter_.add(engine_.evaluate(loader_.next()));
+      world.activity().progress();
+    }
   });
   return meter_.reduce(world);
 }

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "checkpoint/weights_file.h"
+#include "comm/watchdog.h"
 #include "config/parse.h"
 #include "config/print.h"
 #include "metrics/console.h"
@@ -195,6 +196,7 @@ Environment gather_environment(comm::World& world, std::int64_t threads, const d
 /// Rank 0 writes what a run leaves behind. Collective.
 void write_results(comm::World& world, const Blueprint& blueprint, std::span<const float> weights,
                    const Records* records, metrics::RunSummary& summary) {
+  world.activity().enter(comm::Phase::writing_results);
   summary.peak_memory_bytes = peak_memory_bytes();
   world.max({&summary.peak_memory_bytes, 1});
   world.agree([&] {
@@ -324,6 +326,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   snapshot.reset();
   const Sinks no_sinks;
   summary.startup_seconds = process_age_seconds();
+  const comm::Watchdog watchdog(world, experiment.training.watchdog_seconds);
   try {
     trainer.run(records ? records->sinks : no_sinks, summary,
                 {.checkpoints = records ? records->checkpoints.get() : nullptr, .until = options.until});

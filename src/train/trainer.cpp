@@ -187,6 +187,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
       break;
     }
     const metrics::EpochRecord record = finish_epoch(started);
+    world_.activity().enter(comm::Phase::recording);
     digest.at_epoch_end = epoch_digests(record);
     world_.agree([&] {
       write_digest(digest, sinks);
@@ -209,6 +210,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
     break;
   }
   if (summary.status.empty()) summary.status = finished;
+  world_.activity().enter(comm::Phase::writing_checkpoint);
   world_.agree([&] {
     if (options_.checkpoints != nullptr) options_.checkpoints->finish();
   });
@@ -245,6 +247,7 @@ Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& 
 /// `status` is what the ranks have just agreed on: nothing is wrong with the state. Collective.
 void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
                               std::optional<double> val_accuracy) {
+  world_.activity().enter(comm::Phase::writing_checkpoint);
   std::int64_t wanted = options_.checkpoints != nullptr ? 1 : 0;
   world_.max({&wanted, 1});
   if (wanted == 0) return;
@@ -280,6 +283,7 @@ void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
 
 /// `next`: where the training will stand next, once for each place; whether a checkpoint is due there.
 RankStatus Trainer::own_status(std::optional<Position> next) {
+  world_.activity().enter(comm::Phase::checking_memory);
   RankStatus status;
   status.stop_requested = stop_was_requested();
   status.diverged = diverged_.has_value();
@@ -295,6 +299,7 @@ RankStatus Trainer::own_status(std::optional<Position> next) {
 /// ranks if any failed, or met a number that is not finite in its last update, or has other weights in memory
 /// than were written.
 StepStatus Trainer::agree_on_step(const RankStatus& own) {
+  world_.activity().enter(comm::Phase::sharing_status);
   const StepStatus status = share_status(world_, own);
   if (status.memory_damaged) memory_.report(world_, weights_, global_step() + 1);
   if (status.diverged) fail_diverged(status);
@@ -306,9 +311,11 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
   const data::Batch* batch = nullptr;
   device::Totals step_totals;
   std::exception_ptr failure;
-  fault::begin_step((epoch - 1) * stripes_.steps() + step + 1);
+  world_.activity().begin_step(global_step() + 1);
+  fault::begin_step(global_step() + 1);
   try {
     batch = &loader_->next();
+    world_.activity().enter(comm::Phase::computing);
     tree_.reset();
     const auto totals = engine_->train(*batch, tree_);
     meter_.add(totals);
@@ -327,6 +334,7 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
   const StepStatus status = agree_on_step(own);
   if (!status.loss) fail_diverged(status);
 
+  world_.activity().enter(comm::Phase::preparing_update);
   last_loss_ = status.loss;
   shown_ += {.loss = *status.loss * static_cast<double>(status.samples),
              .correct = status.correct,
@@ -360,6 +368,7 @@ metrics::EpochRecord Trainer::finish_epoch(Clock::time_point started) {
                               .learning_rate = learning_rate(global_step() - 1),
                               .samples_per_second = trained_here / training_seconds};
   if (evaluator_) {
+    world_.activity().enter(comm::Phase::validating);
     const device::Totals validation = evaluator_->evaluate(world_, weights_);
     record.val_loss = mean_loss(validation);
     record.val_accuracy = accuracy(validation);
