@@ -178,6 +178,15 @@ struct Device {
   InstructionSet instruction_set = InstructionSet::automatic;
 };
 
+/// What is done about weights that are not what was written: end the job, fetch them from a rank that has them
+/// whole, or nothing.
+enum class MemoryChecks : std::uint8_t { stop, repair, off };
+
+struct Checks {
+  MemoryChecks memory = MemoryChecks::stop;
+  std::int64_t arithmetic_every = 200;  ///< steps from one shard that is computed twice to the next; 0: never
+};
+
 enum class Progress : std::uint8_t { automatic, on, off };
 
 struct Output {
@@ -198,6 +207,7 @@ struct Experiment {
   Training training;
   Checkpoint checkpoint;
   Device device;
+  Checks checks;
   Output output;
   std::vector<fault::Fault> faults;
 };

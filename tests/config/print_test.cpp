@@ -39,6 +39,9 @@ TEST(print, spells_out_every_default) {
             "device:\n"
             "  kind: cpu\n"
             "  threads: auto\n"
+            "checks:\n"
+            "  memory: stop\n"
+            "  arithmetic_every: 200\n"
             "output:\n"
             "  dir: runs\n"
             "  progress: auto\n");
