@@ -18,6 +18,7 @@ enum class Purpose : std::uint32_t {
   dropout = 3,
   fault = 4,
   plan_check = 5,
+  arithmetic_check = 6,
 };
 
 /// Random numbers of one purpose, addressed by (epoch, index, block). Cheap to copy; thread-safe.

@@ -19,6 +19,8 @@ namespace lockstep::comm {
 namespace {
 
 constexpr std::int64_t most_bytes = std::numeric_limits<int>::max();  // MPI counts are int
+constexpr std::size_t largest_part = 1 << 30;                         // of what goes in several messages
+constexpr int tag = 1;                                                // 0 is the data plane's
 
 int checked_count(std::int64_t bytes, std::string_view operation) {
   if (bytes > most_bytes)
@@ -30,9 +32,8 @@ int checked_count(std::int64_t bytes, std::string_view operation) {
 /// Calls f(piece, its size) for pieces that MPI can count.
 template <class Byte, class F>
 void in_pieces(std::span<Byte> bytes, F&& f) {
-  constexpr std::size_t most_at_once = 1 << 30;
   while (!bytes.empty()) {
-    const auto piece = bytes.first(std::min(bytes.size(), most_at_once));
+    const auto piece = bytes.first(std::min(bytes.size(), largest_part));
     f(piece, static_cast<int>(piece.size()));
     bytes = bytes.subspan(piece.size());
   }
@@ -166,30 +167,16 @@ void World::all_gather_into(std::span<const std::byte> own, std::span<std::byte>
 }
 
 void World::gather_into(std::span<const std::byte> own, std::span<std::byte> all) {
-  constexpr std::string_view operation = "World::gather_into";
-  constexpr int tag = 1;
   std::vector<std::int64_t> lengths(static_cast<std::size_t>(size_));
   const std::int64_t length = std::ssize(own);
   all_gather_into(std::as_bytes(std::span(&length, 1)), std::as_writable_bytes(std::span(lengths)));
-  const Activity::Waiting waiting(activity_);
-  if (!is_root()) {
-    in_pieces(own, [&](auto piece, int count) {
-      require_mpi(MPI_Send(piece.data(), count, MPI_BYTE, 0, tag, communicator_->handle), "MPI_Send",
-                  operation);
-    });
-    return;
-  }
+  if (!is_root()) return send(own, 0);
   check(std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0}) == std::ssize(all),
         "gather_into has room for every rank's bytes");
   std::ranges::copy(own, all.begin());
   for (int rank = 1; rank < size_; ++rank) {
     all = all.subspan(static_cast<std::size_t>(lengths[static_cast<std::size_t>(rank - 1)]));
-    in_pieces(all.first(static_cast<std::size_t>(lengths[static_cast<std::size_t>(rank)])),
-              [&](auto piece, int count) {
-                require_mpi(MPI_Recv(piece.data(), count, MPI_BYTE, rank, tag, communicator_->handle,
-                                     MPI_STATUS_IGNORE),
-                            "MPI_Recv", operation);
-              });
+    receive(all.first(static_cast<std::size_t>(lengths[static_cast<std::size_t>(rank)])), rank);
   }
 }
 
@@ -201,6 +188,26 @@ void World::sum(std::span<std::int64_t> values) {
 void World::max(std::span<std::int64_t> values) {
   const Activity::Waiting waiting(activity_);
   reduce(*communicator_, values, MPI_MAX, "World::max");
+}
+
+void World::send(std::span<const std::byte> bytes, int to) {
+  const Activity::Waiting waiting(activity_);
+  in_pieces(bytes, [&](auto piece, int count) {
+    require_mpi(MPI_Send(piece.data(), count, MPI_BYTE, to, tag, communicator_->handle), "MPI_Send",
+                "World::send");
+  });
+}
+
+void World::receive(std::span<std::byte> bytes, int from) {
+  const Activity::Waiting waiting(activity_);
+  in_pieces(bytes, [&](auto piece, int count) {
+    MPI_Status status;
+    require_mpi(MPI_Recv(piece.data(), count, MPI_BYTE, from, tag, communicator_->handle, &status),
+                "MPI_Recv", "World::receive");
+    int received = 0;
+    require_mpi(MPI_Get_count(&status, MPI_BYTE, &received), "MPI_Get_count", "World::receive");
+    check(received == count, "both sides of a transfer know its length");
+  });
 }
 
 void World::agree(const std::function<void()>& work) {

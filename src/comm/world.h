@@ -61,6 +61,11 @@ class World {
   void sum(std::span<std::int64_t> values);
   void max(std::span<std::int64_t> values);
 
+  /// From one rank to another, which knows how many bytes will come. Not collective: the receiver calls
+  /// receive() with as many bytes, and both do so at the same point among their calls of other methods.
+  void send(std::span<const std::byte> bytes, int to);
+  void receive(std::span<std::byte> bytes, int from);
+
   /// Runs something that may fail on some ranks only (opening a file, reading a shard), then agrees on the
   /// outcome: if it threw on any rank, every rank throws the same AgreedError: the message of the lowest such
   /// rank with "rank N on HOST: " in front unless all ranks say the same, and its code. So foreseen failures

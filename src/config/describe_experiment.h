@@ -232,14 +232,16 @@ struct Description<Device> {
 template <>
 struct Description<Checks> {
   static void fields(auto& visit, auto& checks) {
-    visit(Key{.name = "memory",
-              .effect =
-                  "before each update every rank looks whether its weights and optimizer state still are what "
-                  "was written. If not, `stop` ends the job; `repair` fetches weights from a rank that has them "
-                  "whole and computes the step again; `off` does not look"},
-          checks.memory,
-          choices<MemoryChecks>(
-              {{MemoryChecks::stop, "stop"}, {MemoryChecks::repair, "repair"}, {MemoryChecks::off, "off"}}));
+    visit(
+        Key{.name = "memory",
+            .effect =
+                "before each update every rank looks whether its weights and optimizer state still are what "
+                "was written. If not, `stop` ends the job; `repair` fetches weights from a rank that has "
+                "them "
+                "whole and computes the step again; `off` does not look"},
+        checks.memory,
+        choices<MemoryChecks>(
+            {{MemoryChecks::stop, "stop"}, {MemoryChecks::repair, "repair"}, {MemoryChecks::off, "off"}}));
     visit(Key{.name = "arithmetic_every",
               .unit = "steps",
               .effect = "every so many steps one shard is computed by two ranks, or twice by the only one: "
@@ -288,7 +290,8 @@ struct Description<Experiment> {
           experiment.training);
     visit(Key{.name = "checkpoint", .effect = "what a training can go on from"}, experiment.checkpoint);
     visit(Key{.name = "device", .effect = "what computes"}, experiment.device);
-    visit(Key{.name = "checks", .effect = "which failures of the hardware are looked for"}, experiment.checks);
+    visit(Key{.name = "checks", .effect = "which failures of the hardware are looked for"},
+          experiment.checks);
     visit(Key{.name = "output", .effect = "where results go"}, experiment.output);
     visit(Key{.name = "faults",
               .effect = "what goes wrong on purpose, in tests; needs `lockstep train --allow-faults`",

@@ -178,8 +178,8 @@ struct Device {
   InstructionSet instruction_set = InstructionSet::automatic;
 };
 
-/// What is done about weights that are not what was written: end the job, fetch them from a rank that has them
-/// whole, or nothing.
+/// What is done about weights that are not what was written: end the job, fetch them from a rank that has
+/// them whole, or nothing.
 enum class MemoryChecks : std::uint8_t { stop, repair, off };
 
 struct Checks {

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/log.h"
 
 namespace lockstep::train {
 namespace {
@@ -19,63 +20,78 @@ SlabKind kind_of_state(std::size_t state) {
   return state == 0 ? SlabKind::first_state : SlabKind::second_state;
 }
 
+void append(std::vector<std::uint64_t>& hashes, std::span<const std::byte> bytes) {
+  const std::size_t before = hashes.size();
+  hashes.resize(before + bytes.size() / sizeof(std::uint64_t));
+  if (!bytes.empty()) std::memcpy(&hashes[before], bytes.data(), bytes.size());
+}
+
 std::span<const float> block_of(std::span<const float> values, std::int64_t block) {
   return values.subspan(static_cast<std::size_t>(block * block_size), static_cast<std::size_t>(block_size));
+}
+
+std::uint64_t hash_of_weights(std::int64_t block, std::span<const float> weights) {
+  return slab_hash(SlabKind::weights, block * block_size, block_of(weights, block));
 }
 
 }  // namespace
 
 MemoryCheck::MemoryCheck(const Parameters& parameters, Ownership ownership, Range owned,
-                         std::vector<optim::Optimizer::State> state, WorkerPool& workers)
+                         std::vector<optim::Optimizer::State> state, WorkerPool& workers,
+                         config::MemoryChecks setting)
     : parameters_(parameters),
       ownership_(ownership),
       owned_(owned),
       state_(std::move(state)),
       workers_(workers),
+      setting_(setting),
       recorded_(static_cast<std::size_t>(owned.size() / block_size)),
       by_worker_(static_cast<std::size_t>(workers.size())) {
   check(state_.size() <= most_states, "each state of an optimizer has a hash");
 }
 
-MemoryCheck::BlockHashes MemoryCheck::hash_block(std::int64_t block, std::span<const float> weights) const {
-  const std::int64_t first = block * block_size;
-  BlockHashes hashes{.weights = slab_hash(SlabKind::weights, first, weights), .state = {}};
+MemoryCheck::StateHashes MemoryCheck::hash_of_state(std::int64_t block) const {
+  StateHashes hashes{};
   for (std::size_t i = 0; i < state_.size(); ++i)
-    hashes.state.at(i) =
-        slab_hash(kind_of_state(i), first, block_of(state_[i].values, block - owned_.begin / block_size));
+    hashes.at(i) = slab_hash(kind_of_state(i), block * block_size,
+                             block_of(state_[i].values, block - owned_blocks().begin));
   return hashes;
 }
 
 void MemoryCheck::record(std::int64_t first, std::span<const float> weights) {
   for (std::int64_t i = 0; i < std::ssize(weights) / block_size; ++i) {
     const std::int64_t block = first / block_size + i;
-    recorded_[static_cast<std::size_t>(block - owned_.begin / block_size)] =
-        hash_block(block, block_of(weights, i));
+    recorded_[static_cast<std::size_t>(block - owned_blocks().begin)] = {
+        .weights = slab_hash(SlabKind::weights, block * block_size, block_of(weights, i)),
+        .state = hash_of_state(block)};
   }
 }
 
 MemoryHashes MemoryCheck::look(std::span<const float> weights) {
-  const Range own{owned_.begin / block_size, owned_.end / block_size};
+  MemoryHashes all{.ownership = ownership_};
+  if (setting_ == config::MemoryChecks::off) {
+    for (const BlockHashes& block : recorded_) all.recorded += block.weights;
+    return all;
+  }
+  const Range own = owned_blocks();
   workers_.run([&](int worker) {
     const Range blocks = piece(std::ssize(weights) / block_size, workers_.size(), worker);
     MemoryHashes found;
+    std::uint64_t copy = 0;
     for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
-      if (!own.contains(block)) {
-        found.copy += slab_hash(SlabKind::weights, block * block_size, block_of(weights, block));
-        continue;
-      }
-      const BlockHashes now = hash_block(block, block_of(weights, block));
-      const BlockHashes& then = recorded_[static_cast<std::size_t>(block - own.begin)];
-      found.copy += now.weights;
-      found.recorded += then.weights;
-      found.state_damaged |= now.state != then.state;
+      copy += hash_of_weights(block, weights);
+      if (!own.contains(block)) continue;
+      const BlockHashes& recorded = recorded_[static_cast<std::size_t>(block - own.begin)];
+      found.recorded += recorded.weights;
+      found.state_damaged |= hash_of_state(block) != recorded.state;
     }
+    found.copy = copy;
     by_worker_[static_cast<std::size_t>(worker)] = found;
   });
-  MemoryHashes all{.ownership = ownership_};
+  all.copy = 0;
   for (const MemoryHashes& found : by_worker_) {
     all.recorded += found.recorded;
-    all.copy += found.copy;
+    *all.copy += *found.copy;
     all.state_damaged |= found.state_damaged;
   }
   return all;
@@ -95,40 +111,94 @@ std::string MemoryCheck::place(std::int64_t block) const {
   return first.name == last.name ? first.name : fmt::format("{} to {}", first.name, last.name);
 }
 
-void MemoryCheck::report(comm::World& world, std::span<const float> weights, std::int64_t step) const {
+/// Hashes of all blocks of the weights as this rank should have them. Collective.
+std::vector<std::uint64_t> MemoryCheck::written(comm::World& world) const {
   std::vector<std::uint64_t> own(recorded_.size());
   std::ranges::transform(recorded_, own.begin(), &BlockHashes::weights);
-  std::vector<std::uint64_t> all = own;  // of the slab, as its owners wrote it
-  if (ownership_ == Ownership::slices) {
-    all.clear();
-    for (const auto& bytes : world.all_gather_bytes(std::as_bytes(std::span(own)))) {
-      const std::size_t before = all.size();
-      all.resize(before + bytes.size() / sizeof(std::uint64_t));
-      if (!bytes.empty()) std::memcpy(&all[before], bytes.data(), bytes.size());
-    }
-  }
+  if (ownership_ == Ownership::everything) return own;
+  std::vector<std::uint64_t> all;
+  for (const auto& bytes : world.all_gather_bytes(std::as_bytes(std::span(own)))) append(all, bytes);
+  return all;
+}
 
-  const auto fail_at = [&](std::string_view what, std::int64_t block) {
-    fail(ExitCode::internal,
-         "before step {}: bits of {} ({}) changed in memory since they were written. The step was not "
-         "applied, "
-         "and no weights are written. Suspect the memory of this host: test or replace it, and start again.",
-         step, what, place(block));
-  };
+void MemoryCheck::repair(comm::World& world, std::span<float> weights, std::int64_t step) {
+  if (setting_ != config::MemoryChecks::repair) report(world, weights, step);
+  world.agree([&] { check_state(step); });
+  if (!limit_.allows(step))
+    report(world, weights, step,
+           fmt::format(" It was repaired {} times in the last {} steps.", RepairLimit::repairs,
+                       RepairLimit::steps));
+
+  std::vector<std::uint64_t> own = written(world);
+  const std::size_t blocks = own.size();
+  for (std::size_t block = 0; block < blocks; ++block)
+    own.push_back(hash_of_weights(static_cast<std::int64_t>(block), weights));
+  std::vector<BlocksOnRank> ranks;
+  for (const auto& bytes : world.all_gather_bytes(std::as_bytes(std::span(own)))) {
+    std::vector<std::uint64_t> hashes;
+    append(hashes, bytes);
+    const auto middle = hashes.begin() + static_cast<std::ptrdiff_t>(blocks);
+    ranks.push_back({{hashes.begin(), middle}, {middle, hashes.end()}});
+  }
+  const auto fetches = plan_repair(ranks);
+  if (!fetches) report(world, weights, step, " No rank has them whole, to repair them.");
+  for (const Fetch& fetch : *fetches) {
+    const std::span<float> block = weights.subspan(static_cast<std::size_t>(fetch.block * block_size),
+                                                   static_cast<std::size_t>(block_size));
+    if (world.rank() == fetch.from) world.send(std::as_bytes(block), fetch.to);
+    if (world.rank() == fetch.to) world.receive(std::as_writable_bytes(block), fetch.from);
+  }
+  if (world.is_root()) warn(world, *fetches, step);
+}
+
+/// One line for each rank that was repaired.
+void MemoryCheck::warn(const comm::World& world, std::span<const Fetch> fetches, std::int64_t step) const {
+  constexpr const char* advice = "Suspect the memory of this host.";
+  if (fetches.empty())
+    log::warning("before step {}: a hash of the weights did not fit on some rank, and now all do; going on",
+                 step);
+  for (int rank = 0; rank < world.size(); ++rank) {
+    const auto first = std::ranges::find(fetches, rank, &Fetch::to);
+    if (first == fetches.end()) continue;
+    log::warning(
+        "before step {}: bits of the weights ({}) changed in the memory of rank {} on {}; {} of their blocks "
+        "fetched from ranks that have them whole, going on. {}",
+        step, place(first->block), rank, world.hosts()[static_cast<std::size_t>(rank)],
+        std::ranges::count(fetches, rank, &Fetch::to), advice);
+  }
+}
+
+void MemoryCheck::report(comm::World& world, std::span<const float> weights, std::int64_t step,
+                         std::string_view note) const {
+  const std::vector<std::uint64_t> all = written(world);
   world.agree([&] {
     for (std::int64_t block = 0; block < std::ssize(all); ++block)
-      if (slab_hash(SlabKind::weights, block * block_size, block_of(weights, block)) !=
-          all[static_cast<std::size_t>(block)])
-        fail_at("the weights", block);
-    for (std::int64_t block = owned_.begin / block_size; block < owned_.end / block_size; ++block)
-      if (hash_block(block, block_of(weights, block)).state !=
-          recorded_[static_cast<std::size_t>(block - owned_.begin / block_size)].state)
-        fail_at("the optimizer's state", block);
+      if (hash_of_weights(block, weights) != all[static_cast<std::size_t>(block)])
+        fail_at(step, "the weights", block, note);
+    check_state(step);
   });
   world.agree([&] {
-    fail(ExitCode::internal, "before step {}: a hash of the weights did not fit, and now they all do", step);
+    fail(ExitCode::internal, "before step {}: a hash of the weights did not fit, and now they all do.{}",
+         step, note);
   });
   std::abort();  // agree() throws on every rank
+}
+
+/// Throws if the own optimizer state is not what was written.
+void MemoryCheck::check_state(std::int64_t step) const {
+  const Range own = owned_blocks();
+  for (std::int64_t block = own.begin; block < own.end; ++block)
+    if (hash_of_state(block) != recorded_[static_cast<std::size_t>(block - own.begin)].state)
+      fail_at(step, "the optimizer's state", block, {});
+}
+
+void MemoryCheck::fail_at(std::int64_t step, std::string_view what, std::int64_t block,
+                          std::string_view note) const {
+  fail(ExitCode::internal,
+       "before step {}: bits of {} ({}) changed in memory since they were written.{} The step was not "
+       "applied, "
+       "and no weights are written. Suspect the memory of this host: test or replace it, and start again.",
+       step, what, place(block), note);
 }
 
 }  // namespace lockstep::train

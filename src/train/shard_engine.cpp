@@ -1,22 +1,29 @@
 #include "train/shard_engine.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <bit>
 #include <functional>
 #include <set>
 #include <utility>
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "io/hash.h"
 
 namespace lockstep::train {
-namespace {
 
 device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch) {
   return {.images = shard.images, .labels = shard.labels, .rows = shard.rows, .epoch = epoch};
 }
 
-}  // namespace
+std::uint64_t result_hash(std::span<const float> gradient, const device::Totals& totals) {
+  const std::array numbers{std::bit_cast<std::uint64_t>(totals.loss),
+                           static_cast<std::uint64_t>(totals.correct),
+                           static_cast<std::uint64_t>(totals.samples)};
+  return io::hash64(std::as_bytes(gradient), io::hash64(std::as_bytes(std::span(numbers)), 0));
+}
 
 std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards) {
   std::set<std::int64_t, std::greater<>> sizes;
@@ -43,7 +50,8 @@ void ShardEngine::weights_changed(std::span<const float> weights) {
   for (SizedPlan& sized : plans_) sized.weights_loaded = false;
 }
 
-std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree) {
+std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree,
+                                                   ShardWatch* watch) {
   const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
   return run(batch, [&](device::ShardRunner* runner, const data::ShardBatch& shard) {
     const std::span<float> gradient = tree.take_slab();
@@ -54,6 +62,7 @@ std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, com
     else
       std::fill(gradient.begin(), gradient.end(), 0.0F);
     fault::damage_gradient(shards, shard.shard, gradient);
+    if (watch != nullptr && watch->shard == shard.shard) watch->hash = result_hash(gradient, totals);
     tree.add(shard.shard, gradient);
     return totals;
   });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
@@ -12,6 +13,17 @@
 #include "train/worker_pool.h"
 
 namespace lockstep::train {
+
+/// A shard whose result is hashed as soon as it is computed.
+struct ShardWatch {
+  std::int64_t shard = -1;
+  std::uint64_t hash = 0;  ///< result_hash() of it, after train(), on the rank that has the shard
+};
+
+device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
+
+/// Hash of the bits that a shard gives: its gradient and its totals. Any thread; allocates nothing.
+std::uint64_t result_hash(std::span<const float> gradient, const device::Totals& totals);
 
 /// Runs a rank's shards of a step on its workers: one plan for each number of samples that occurs, one runner
 /// for each worker and plan. Which worker takes which shard is decided while it runs and changes no bit of a
@@ -28,8 +40,10 @@ class ShardEngine {
   void weights_changed(std::span<const float> weights);
 
   /// Forward and backward of all shards of the batch; their gradients go into `tree`, which must be fresh
-  /// from reset(). Returns the totals of each shard, in order; valid until the next call.
-  std::span<const device::Totals> train(const data::Batch& batch, comm::LocalTree& tree);
+  /// from reset(). Returns the totals of each shard, in order; valid until the next call. `watch` may be
+  /// null.
+  std::span<const device::Totals> train(const data::Batch& batch, comm::LocalTree& tree,
+                                        ShardWatch* watch = nullptr);
   /// Forward only.
   std::span<const device::Totals> evaluate(const data::Batch& batch);
 

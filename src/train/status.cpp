@@ -26,7 +26,7 @@ StepStatus share_status(comm::World& world, const RankStatus& own) {
                      .samples = own.totals.samples,
                      .loss = own.totals.loss,
                      .recorded = own.memory.recorded,
-                     .copy = own.memory.copy,
+                     .copy = own.memory.copy.value_or(0),
                      .state_damaged = own.memory.state_damaged ? 1 : 0};
   static std::vector<Message> all;  // kept between the steps, which allocate nothing; main thread only
   all.resize(static_cast<std::size_t>(world.size()));
@@ -37,6 +37,7 @@ StepStatus share_status(comm::World& world, const RankStatus& own) {
   for (const Message& message : all) all_parts += message.recorded;
   const bool owns_all = own.memory.ownership == Ownership::everything;  // and so does every other rank
   status.weights_digest = owns_all ? all.front().recorded : all_parts;
+  const bool looked = own.memory.copy.has_value();  // and so did every other rank
   bool failed = false;
   bool finite = true;
   double loss = 0;
@@ -45,7 +46,7 @@ StepStatus share_status(comm::World& world, const RankStatus& own) {
     status.checkpoint_due |= message.checkpoint_due != 0;
     status.diverged |= message.diverged != 0;
     status.memory_damaged |=
-        message.state_damaged != 0 || message.copy != (owns_all ? message.recorded : all_parts);
+        looked && (message.state_damaged != 0 || message.copy != (owns_all ? message.recorded : all_parts));
     failed |= message.failed != 0;
     finite &= std::isfinite(message.loss);
     status.correct += message.correct;

@@ -25,7 +25,7 @@ struct StepStatus {
   bool stop_requested = false;
   bool checkpoint_due = false;
   bool diverged = false;
-  bool memory_damaged = false;       ///< on some rank
+  bool memory_damaged = false;       ///< on some rank, if they look
   std::uint64_t weights_digest = 0;  ///< slab_hash of the weights, as their owners wrote them
   /// The mean over the step's samples of all ranks, for display: its last digits depend on the number of
   /// ranks. None if the loss is not finite on some rank.

@@ -102,6 +102,36 @@ TEST(World, SumsAndTakesMaxima) {
   EXPECT_EQ(values, (std::array<std::int64_t, 3>{n - 1, 0, 7}));
 }
 
+TEST(World, SendsFromAnyRankToAnyOther) {
+  World world;
+  const auto number = [](int from, int to, std::size_t i) {
+    return static_cast<std::int64_t>(i) * 100 + 10 * from + to;
+  };
+  for (const std::size_t length : {std::size_t{0}, std::size_t{3}, std::size_t{100'000}})
+    for (int from = 0; from < world.size(); ++from)
+      for (int to = 0; to < world.size(); ++to) {
+        if (from == to) continue;
+        std::vector<std::int64_t> numbers(length, -1);
+        if (world.rank() == from) {
+          for (std::size_t i = 0; i < length; ++i) numbers[i] = number(from, to, i);
+          world.send(std::as_bytes(std::span(numbers)), to);
+        }
+        if (world.rank() != to) continue;
+        world.receive(std::as_writable_bytes(std::span(numbers)), from);
+        for (std::size_t i = 0; i < length; ++i) ASSERT_EQ(numbers[i], number(from, to, i));
+      }
+}
+
+TEST(World, RefusesATransferOfAnotherLength) {
+  World world;
+  if (world.size() == 1) GTEST_SKIP() << "not run: there is nobody to send to";
+  std::array<std::byte, 8> bytes{};
+  if (world.rank() == 0) world.send(std::span(bytes).first(7), 1);
+  if (world.rank() == 1) {
+    EXPECT_THROW(world.receive(bytes, 0), Error);
+  }
+}
+
 TEST(World, AgreesThatNothingFailed) {
   World world;
   int runs = 0;
