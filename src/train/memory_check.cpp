@@ -68,7 +68,8 @@ void MemoryCheck::record(std::int64_t first, std::span<const float> weights) {
 }
 
 MemoryHashes MemoryCheck::look(std::span<const float> weights) {
-  MemoryHashes all{.ownership = ownership_};
+  MemoryHashes all;
+  all.ownership = ownership_;
   if (setting_ == config::MemoryChecks::off) {
     for (const BlockHashes& block : recorded_) all.recorded += block.weights;
     return all;

@@ -80,7 +80,7 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
             tree_slabs(world, *collective_, shards_, stripes_.shards(), max_threads)),
       optimizer_(make_optimizer(world, blueprint, backend, reducer_->owned())),
       memory_(blueprint.network.parameters, ownership(blueprint.experiment), reducer_->owned(),
-              optimizer_->state(), workers_),
+              optimizer_->state(), workers_, blueprint.experiment.checks.memory),
       updater_(*reducer_, *optimizer_, memory_, workers_),
       dataset_(read_training_set(world, blueprint, stripes_, shards_)),
       meter_(shards_, stripes_.shards()) {
@@ -90,6 +90,8 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
                     static_cast<float>(data.scale), shards_, data::Loader::default_slots,
                     data::Faults::as_armed);
     engine_.emplace(backend, blueprint.network, device::Mode::training, stripes_, shards_, workers_);
+    arithmetic_.emplace(world, backend, blueprint.network, stripes_,
+                        blueprint.experiment.checks.arithmetic_every);
     if (blueprint.validation) evaluator_.emplace(blueprint, backend, shards_, workers_);
     hash_plans();
   });
@@ -297,51 +299,61 @@ RankStatus Trainer::own_status(std::optional<Position> next) {
 
 /// What all ranks know before the update of a step, or at the end of the epoch. Collective. Throws on all
 /// ranks if any failed, or met a number that is not finite in its last update, or has other weights in memory
-/// than were written.
+/// than were written and these cannot be repaired. Where they were (memory_damaged), what was computed from
+/// the weights must be computed again.
 StepStatus Trainer::agree_on_step(const RankStatus& own) {
   world_.activity().enter(comm::Phase::sharing_status);
   const StepStatus status = share_status(world_, own);
-  if (status.memory_damaged) memory_.report(world_, weights_, global_step() + 1);
+  if (status.memory_damaged) {
+    memory_.repair(world_, weights_, global_step() + 1);
+    engine_->weights_changed(weights_);
+  }
   if (status.diverged) fail_diverged(status);
   return status;
 }
 
-/// Forward and backward of the rank's shards, the one status reduction, then exchange and update.
+/// Forward and backward of the rank's shards, the one status reduction, then exchange and update. If weights
+/// had to be repaired, once more from the start.
 StepStatus Trainer::train_step(const Sinks& sinks) {
-  const data::Batch* batch = nullptr;
-  device::Totals step_totals;
-  std::exception_ptr failure;
-  world_.activity().begin_step(global_step() + 1);
-  fault::begin_step(global_step() + 1);
-  try {
-    batch = &loader_->next();
-    world_.activity().enter(comm::Phase::computing);
-    tree_.reset();
-    const auto totals = engine_->train(*batch, tree_);
-    meter_.add(totals);
-    for (const device::Totals& shard : totals) step_totals += shard;
-    order_hash_ += order_hash(*batch, stripes_.shards());
-    flip_memory(weights_, reducer_->owned(), *optimizer_);
-  } catch (...) {
-    failure = std::current_exception();
-  }
+  const std::int64_t step = global_step();
   // The end of the epoch has a status of its own.
   const bool is_last = position_.step + 1 == stripes_.steps();
   const Position after{.epoch = position_.epoch, .step = position_.step + 1};
-  RankStatus own = own_status(is_last ? std::nullopt : std::optional(after));
-  if (failure) own.failure = failure;
-  own.totals = step_totals;
-  const StepStatus status = agree_on_step(own);
+  const data::Batch* batch = nullptr;
+  std::span<const device::Totals> totals;
+  StepStatus status;
+  world_.activity().begin_step(step + 1);
+  fault::begin_step(step + 1);
+  do {
+    std::exception_ptr failure;
+    device::Totals step_totals;
+    try {
+      if (batch == nullptr) batch = &loader_->next();
+      world_.activity().enter(comm::Phase::computing);
+      tree_.reset();
+      totals = engine_->train(*batch, tree_, arithmetic_->begin_step(step + 1));
+      for (const device::Totals& shard : totals) step_totals += shard;
+      flip_memory(weights_, reducer_->owned(), *optimizer_);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    RankStatus own = own_status(is_last ? std::nullopt : std::optional(after));
+    if (failure) own.failure = failure;
+    own.totals = step_totals;
+    status = agree_on_step(own);
+  } while (status.memory_damaged);
+  arithmetic_->finish_step(*batch, weights_);
   if (!status.loss) fail_diverged(status);
 
   world_.activity().enter(comm::Phase::preparing_update);
+  meter_.add(totals);
+  order_hash_ += order_hash(*batch, stripes_.shards());
   last_loss_ = status.loss;
   shown_ += {.loss = *status.loss * static_cast<double>(status.samples),
              .correct = status.correct,
              .samples = status.samples};
 
   // At the end of an epoch the digest goes with the epoch's metrics.
-  const std::int64_t step = global_step();
   if (position_.step > 0 || step == 0)
     report([&] {
       write_digest(
@@ -369,7 +381,10 @@ metrics::EpochRecord Trainer::finish_epoch(Clock::time_point started) {
                               .samples_per_second = trained_here / training_seconds};
   if (evaluator_) {
     world_.activity().enter(comm::Phase::validating);
-    const device::Totals validation = evaluator_->evaluate(world_, weights_);
+    device::Totals validation;
+    do {
+      validation = evaluator_->evaluate(world_, weights_);
+    } while (agree_on_step(own_status()).memory_damaged);
     record.val_loss = mean_loss(validation);
     record.val_accuracy = accuracy(validation);
   }

@@ -16,6 +16,7 @@
 #include "metrics/record.h"
 #include "metrics/sink.h"
 #include "optim/optimizer.h"
+#include "train/arithmetic_check.h"
 #include "train/blueprint.h"
 #include "train/checkpoints.h"
 #include "train/divergence.h"
@@ -108,6 +109,7 @@ class Trainer {
   std::unique_ptr<data::Dataset> dataset_;
   std::optional<data::Loader> loader_;
   std::optional<ShardEngine> engine_;
+  std::optional<ArithmeticCheck> arithmetic_;
   Meter meter_;
   std::optional<Evaluator> evaluator_;
   std::vector<PlanHash> plan_hashes_;
