@@ -154,18 +154,19 @@ void MemoryCheck::repair(comm::World& world, std::span<float> weights, std::int6
 
 /// One line for each rank that was repaired.
 void MemoryCheck::warn(const comm::World& world, std::span<const Fetch> fetches, std::int64_t step) const {
-  constexpr const char* advice = "Suspect the memory of this host.";
   if (fetches.empty())
-    log::warning("before step {}: a hash of the weights did not fit on some rank, and now all do; going on",
-                 step);
+    log::warning("before step {}: a hash of the weights did not fit on some rank, and now they all do", step);
   for (int rank = 0; rank < world.size(); ++rank) {
     const auto first = std::ranges::find(fetches, rank, &Fetch::to);
     if (first == fetches.end()) continue;
     log::warning(
-        "before step {}: bits of the weights ({}) changed in the memory of rank {} on {}; {} of their blocks "
-        "fetched from ranks that have them whole, going on. {}",
+        "before step {}: bits of the weights ({}) changed in the memory of rank {} on {} since they were "
+        "written. "
+        "Training goes on with what other ranks have (blocks of weights fetched: {}). Suspect the memory of "
+        "this "
+        "host.",
         step, place(first->block), rank, world.hosts()[static_cast<std::size_t>(rank)],
-        std::ranges::count(fetches, rank, &Fetch::to), advice);
+        std::ranges::count(fetches, rank, &Fetch::to));
   }
 }
 

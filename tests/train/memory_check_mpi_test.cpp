@@ -1,8 +1,10 @@
 #include "train/memory_check.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <random>
 #include <tuple>
@@ -39,10 +41,14 @@ class MemoryCheckOnRanks : public ::testing::TestWithParam<std::tuple<Ownership,
       for (std::int64_t i = 0; i < owned_.size(); ++i)
         state.data()[i] = static_cast<float>(owned_.begin + i) / 5;
     }
+    use(config::MemoryChecks::stop);
+  }
+
+  void use(config::MemoryChecks setting) {
     check_.emplace(
-        parameters_, ownership, owned_,
+        parameters_, std::get<Ownership>(GetParam()), owned_,
         std::vector<optim::Optimizer::State>{{"moment1", states_[0].span()}, {"moment2", states_[1].span()}},
-        workers_);
+        workers_, setting);
     check_->record(owned_.begin, weights_.span().subspan(static_cast<std::size_t>(owned_.begin),
                                                          static_cast<std::size_t>(owned_.size())));
   }
@@ -130,6 +136,75 @@ TEST_P(MemoryCheckOnRanks, AFlippedBitOfTheStateIsNoticed) {
 
 TEST_P(MemoryCheckOnRanks, DamageThatIsGoneAgainIsStillAnEnd) {
   EXPECT_THAT(message(), HasSubstr("a hash of the weights did not fit"));
+}
+
+TEST_P(MemoryCheckOnRanks, WithoutLookingTheDigestIsThatOfTheOwners) {
+  const std::uint64_t whole = slab_hash(SlabKind::weights, 0, weights_.span());
+  use(config::MemoryChecks::off);
+  weights_[3] += 1;
+  const StepStatus status = share();
+  EXPECT_FALSE(status.memory_damaged);
+  EXPECT_EQ(status.weights_digest, whole);
+}
+
+TEST_P(MemoryCheckOnRanks, AnyFlippedBitOfACopyIsRepaired) {
+  if (world_.size() == 1) GTEST_SKIP() << "not run: a rank alone has nobody to fetch weights from";
+  use(config::MemoryChecks::repair);
+  std::mt19937 random(9);
+  const std::vector<float> before(weights_.span().begin(), weights_.span().end());
+  for (std::int64_t trial = 0; trial < 10; ++trial) {
+    const int rank = victim(random);
+    if (world_.rank() == rank)
+      for (int flips = 0; flips < 3; ++flips) flip(weights_.span(), random);
+    else
+      random.discard(6);
+    if (!share().memory_damaged) continue;  // a bit was flipped back
+    ::testing::internal::CaptureStderr();
+    check_->repair(world_, weights_.span(), 100 * trial);
+    const std::string warning = ::testing::internal::GetCapturedStderr();
+    if (world_.is_root()) {
+      EXPECT_THAT(warning, HasSubstr(fmt::format("before step {}: bits of the weights (fc", 100 * trial)));
+      EXPECT_THAT(warning, HasSubstr(fmt::format("changed in the memory of rank {} on ", rank)));
+    } else {
+      EXPECT_EQ(warning, "");
+    }
+    EXPECT_TRUE(std::ranges::equal(weights_.span(), before));
+    EXPECT_FALSE(share().memory_damaged);
+  }
+}
+
+TEST_P(MemoryCheckOnRanks, MemoryThatFailsTooOftenIsNotRepaired) {
+  use(config::MemoryChecks::repair);
+  const auto repair_at = [&](std::int64_t step) -> std::string {
+    try {
+      if (world_.rank() + 1 == world_.size()) weights_[3] += 1;
+      check_->repair(world_, weights_.span(), step);
+    } catch (const comm::AgreedError& error) {
+      EXPECT_EQ(error.code(), ExitCode::internal);
+      return error.what();
+    }
+    return "";
+  };
+  if (world_.size() == 1) {
+    EXPECT_THAT(repair_at(1), HasSubstr("No rank has them whole, to repair them."));
+    return;
+  }
+  for (const std::int64_t step : {1, 2, 90}) EXPECT_EQ(repair_at(step), "");
+  EXPECT_THAT(repair_at(100), HasSubstr("repaired 3 times in the last 100 steps"));
+}
+
+TEST_P(MemoryCheckOnRanks, DamagedStateIsNotRepaired) {
+  use(config::MemoryChecks::repair);
+  weights_[3] += world_.is_root() ? 1 : 0;
+  const bool last_owner = owned_.end == std::ssize(weights_.span()) && !owned_.empty() &&
+                          (std::get<Ownership>(GetParam()) == Ownership::slices || world_.is_root());
+  if (last_owner) states_[1][0] += 1;
+  try {
+    check_->repair(world_, weights_.span(), 5);
+    FAIL() << "state was repaired";
+  } catch (const comm::AgreedError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("before step 5: bits of the optimizer's state (fc"));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, MemoryCheckOnRanks,

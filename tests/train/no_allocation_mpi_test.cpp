@@ -79,12 +79,12 @@ class NoAllocationOnRanks : public ::testing::Test {
 };
 
 TEST_F(NoAllocationOnRanks, InLockstepMode) {
-  train({});
+  train({"checks.arithmetic_every=7"});
 }
 
 TEST_F(NoAllocationOnRanks, WithMessages) {
   ::setenv("LOCKSTEP_COLLECTIVE", "mpi", 1);
-  train({"data.shuffle=global"});
+  train({"data.shuffle=global", "checks.arithmetic_every=1"});
   ::unsetenv("LOCKSTEP_COLLECTIVE");
 }
 

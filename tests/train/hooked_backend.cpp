@@ -1,0 +1,74 @@
+#include "train/hooked_backend.h"
+
+namespace lockstep::testing {
+namespace {
+
+class HookedRunner final : public device::ShardRunner {
+ public:
+  HookedRunner(std::unique_ptr<device::ShardRunner> inner, const Hooks& hooks)
+      : inner_(std::move(inner)), hooks_(hooks) {}
+  device::Totals train(const device::ShardInput& input, std::span<float> gradient) override {
+    if (hooks_.before) hooks_.before(input);
+    const device::Totals totals = inner_->train(input, gradient);
+    if (hooks_.after) hooks_.after(input, gradient);
+    return totals;
+  }
+  device::Totals evaluate(const device::ShardInput& input) override {
+    if (hooks_.evaluating) hooks_.evaluating();
+    return inner_->evaluate(input);
+  }
+
+ private:
+  std::unique_ptr<device::ShardRunner> inner_;
+  const Hooks& hooks_;
+};
+
+class HookedPlan final : public device::Plan {
+ public:
+  HookedPlan(std::unique_ptr<device::Plan> inner, const Hooks& hooks)
+      : inner_(std::move(inner)), hooks_(hooks) {}
+  void load_weights(std::span<const float> weights) override { inner_->load_weights(weights); }
+  std::unique_ptr<device::ShardRunner> make_runner() override {
+    return std::make_unique<HookedRunner>(inner_->make_runner(), hooks_);
+  }
+  [[nodiscard]] std::int64_t runner_bytes() const override { return inner_->runner_bytes(); }
+  [[nodiscard]] std::int64_t shared_bytes() const override { return inner_->shared_bytes(); }
+  [[nodiscard]] std::vector<std::string> implementations() const override {
+    return inner_->implementations();
+  }
+
+ private:
+  std::unique_ptr<device::Plan> inner_;
+  const Hooks& hooks_;
+};
+
+class HookedBackend final : public device::Backend {
+ public:
+  explicit HookedBackend(const Hooks& hooks) : hooks_(hooks) {}
+  [[nodiscard]] std::string describe() const override { return inner_->describe(); }
+  std::unique_ptr<device::Plan> plan(const device::Network& network, std::int64_t samples,
+                                     device::Mode mode) override {
+    return std::make_unique<HookedPlan>(inner_->plan(network, samples, mode), hooks_);
+  }
+  bool sgd_update(const device::SgdArguments& arguments, std::span<float> weights,
+                  std::span<const float> gradient, std::span<float> velocity) override {
+    return inner_->sgd_update(arguments, weights, gradient, velocity);
+  }
+  bool adamw_update(const device::AdamWArguments& arguments, std::span<float> weights,
+                    std::span<const float> gradient, std::span<float> moment1,
+                    std::span<float> moment2) override {
+    return inner_->adamw_update(arguments, weights, gradient, moment1, moment2);
+  }
+
+ private:
+  std::unique_ptr<device::Backend> inner_ = device::make_cpu_backend();
+  const Hooks& hooks_;
+};
+
+}  // namespace
+
+std::unique_ptr<device::Backend> make_hooked_backend(const Hooks& hooks) {
+  return std::make_unique<HookedBackend>(hooks);
+}
+
+}  // namespace lockstep::testing

@@ -1,0 +1,208 @@
+// Whole trainings of a few steps in which memory or a processor fails.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <functional>
+#include <tuple>
+
+#include "comm/world.h"
+#include "support/temporary_folder.h"
+#include "train/hooked_backend.h"
+#include "train/sample_training.h"
+#include "train/trainer.h"
+
+namespace lockstep::train {
+namespace {
+
+using lockstep::testing::Hooks;
+using lockstep::testing::make_hooked_backend;
+using lockstep::testing::sample_experiment;
+using lockstep::testing::write_samples;
+using ::testing::HasSubstr;
+
+/// Keeps what must be equal in every run: weights after each step; optimizer state, order of samples and
+/// metrics of each epoch.
+class DigestKeeper final : public metrics::Sink {
+ public:
+  using Line = std::tuple<std::int64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t>;
+
+  DigestKeeper(std::vector<Line>& lines, const std::function<void(const metrics::StepRecord&)>& after_step)
+      : lines_(lines), after_step_(after_step) {}
+  void step(const metrics::StepRecord& record) override {
+    if (after_step_) after_step_(record);
+  }
+  void digest(const metrics::DigestRecord& record) override {
+    const metrics::EpochDigests epoch = record.at_epoch_end.value_or(metrics::EpochDigests{});
+    lines_.emplace_back(record.step, record.weights, epoch.optimizer, epoch.samples, epoch.metrics);
+  }
+
+ private:
+  std::vector<Line>& lines_;
+  const std::function<void(const metrics::StepRecord&)>& after_step_;
+};
+
+struct Outcome {
+  std::vector<DigestKeeper::Line> digests;
+  std::vector<float> weights;
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+/// Two epochs of three steps each, the last of them smaller, with 600 hidden units: 7 blocks of weights.
+class TrainerChecks : public ::testing::Test {
+ protected:
+  static constexpr std::int64_t samples = 32 * 2 + 13;
+  static constexpr std::int64_t steps = 3;  // of an epoch
+
+  void make_trainer(std::vector<std::string> overrides) {
+    overrides.emplace_back("model.7.units=600");
+    trainer_.reset();
+    blueprint_ = make_blueprint(sample_experiment(data_, overrides));
+    trainer_ = std::make_unique<Trainer>(world_, blueprint_, *backend_, workers_, workers_.size());
+  }
+
+  Outcome train() {
+    shards_trained_ = 0;
+    Outcome outcome;
+    Sinks sinks;
+    sinks.push_back(std::make_unique<DigestKeeper>(outcome.digests, after_step_));
+    metrics::RunSummary summary;
+    trainer_->run(sinks, summary);
+    outcome.weights.assign(trainer_->weights().begin(), trainer_->weights().end());
+    return outcome;
+  }
+
+  Outcome train(std::vector<std::string> overrides) {
+    make_trainer(std::move(overrides));
+    return train();
+  }
+
+  std::string error_of_training() {
+    try {
+      train();
+    } catch (const comm::AgreedError& error) {
+      EXPECT_EQ(error.code(), ExitCode::internal);
+      return error.what();
+    }
+    return "";
+  }
+
+  void flip(std::int64_t offset) {
+    auto& weight = const_cast<float&>(trainer_->weights()[static_cast<std::size_t>(offset)]);
+    weight = std::bit_cast<float>(std::bit_cast<std::uint32_t>(weight) ^ (1U << 22U));
+  }
+
+  /// On rank `victim`, flips a bit after the first step, and another when the shards of the fourth are
+  /// computed: one in the weights that it owns, if any, the other in those of another rank.
+  void fail_twice(int victim) {
+    if (world_.rank() != victim) return;
+    const Range own = trainer_->collective().own_slice();
+    const std::int64_t inside = own.empty() ? 5 : own.begin + 5;
+    const std::int64_t outside = (own.end + 100) % std::ssize(trainer_->weights());
+    after_step_ = [this, inside](const metrics::StepRecord& record) {
+      if (record.epoch == 1 && record.step == 1) flip(inside);
+    };
+    hooks_.after = [this, outside](const device::ShardInput& /*input*/, std::span<float> /*gradient*/) {
+      if (++shards_trained_ == 5 * shards_of(world_.rank()))
+        flip(outside);  // the second step took two passes
+    };
+  }
+
+  [[nodiscard]] std::int64_t shards_of(int rank) const {
+    return comm::shards_of_rank(blueprint_.experiment.training.shards, world_.size(), rank).size();
+  }
+
+  void heal() {
+    hooks_ = {};
+    after_step_ = nullptr;
+  }
+
+  std::string name(int rank) {
+    return fmt::format("rank {} on {}", rank, world_.hosts()[static_cast<std::size_t>(rank)]);
+  }
+
+  comm::World world_;
+  lockstep::testing::TemporaryFolder folder_;  // one for each rank
+  std::string data_ = write_samples(folder_.file("data.h5"), samples);
+  Hooks hooks_;
+  std::function<void(const metrics::StepRecord&)> after_step_;
+  std::unique_ptr<device::Backend> backend_ = make_hooked_backend(hooks_);
+  WorkerPool workers_{1, device::prepare_cpu_thread};
+  Blueprint blueprint_;
+  std::unique_ptr<Trainer> trainer_;
+  std::int64_t shards_trained_ = 0;  // by this rank
+};
+
+TEST_F(TrainerChecks, ChangeNoBitOfWhatIsTrained) {
+  const Outcome plain = train({"checks.memory=off", "checks.arithmetic_every=0"});
+  ASSERT_EQ(plain.digests.size(), 1 + 2 * static_cast<std::size_t>(steps));
+  EXPECT_EQ(train({"checks.memory=repair", "checks.arithmetic_every=1"}), plain);
+}
+
+TEST_F(TrainerChecks, RepairedWeightsTrainAsIfNothingHadHappened) {
+  if (world_.size() == 1) GTEST_SKIP() << "not run: a rank alone has nobody to fetch weights from";
+  for (const char* reproducibility : {"lockstep", "run"}) {
+    const std::vector<std::string> overrides{fmt::format("training.reproducibility={}", reproducibility),
+                                             "checks.memory=repair", "checks.arithmetic_every=0"};
+    const Outcome undisturbed = train(overrides);
+    for (int victim = 0; victim < world_.size(); ++victim) {
+      make_trainer(overrides);
+      fail_twice(victim);
+      EXPECT_EQ(train(), undisturbed) << reproducibility << ", rank " << victim;
+      heal();
+      if (world_.rank() == victim) {
+        EXPECT_EQ(shards_trained_, (2 * steps + 2) * shards_of(victim)) << "two steps are computed twice";
+      }
+    }
+  }
+}
+
+TEST_F(TrainerChecks, DamageDuringTheEvaluationIsRepairedToo) {
+  if (world_.size() == 1) GTEST_SKIP() << "not run: a rank alone has nobody to fetch weights from";
+  const Outcome undisturbed = train({"checks.memory=repair"});
+  const int victim = world_.size() - 1;
+  make_trainer({"checks.memory=repair"});
+  bool flipped = false;
+  if (world_.rank() == victim)
+    hooks_.evaluating = [&] {
+      if (!std::exchange(flipped, true)) flip(7);
+    };
+  EXPECT_EQ(train(), undisturbed);
+  EXPECT_EQ(flipped, world_.rank() == victim);
+}
+
+TEST_F(TrainerChecks, WhatIsNotOrCannotBeRepairedIsTheEnd) {
+  const bool alone = world_.size() == 1;
+  const int victim = world_.size() - 1;
+  make_trainer({alone ? "checks.memory=repair" : "checks.memory=stop"});
+  fail_twice(victim);
+  const std::string text = error_of_training();
+  EXPECT_THAT(text, HasSubstr("before step 2: bits of the weights ("));
+  EXPECT_THAT(text, HasSubstr(alone ? "No rank has them whole" : name(victim)));
+}
+
+TEST_F(TrainerChecks, MemoryIsNotLookedAtWhereThatIsOff) {
+  make_trainer({"checks.memory=off"});
+  fail_twice(0);
+  const Outcome damaged = train();
+  EXPECT_EQ(damaged.digests.size(), 1 + 2 * static_cast<std::size_t>(steps));
+}
+
+TEST_F(TrainerChecks, AGradientThatAnOwnerComputesWrongIsNotApplied) {
+  constexpr std::int64_t bad_step = 4;
+  make_trainer({"checks.arithmetic_every=2"});
+  const data::Stripes stripes = blueprint_.train_stripes();
+  const CheckedShard checked = checked_shard(blueprint_.experiment.seed, bad_step, stripes, world_.size());
+  const Range own = comm::shards_of_rank(stripes.shards(), world_.size(), checked.owner);
+  if (world_.rank() == checked.owner)
+    hooks_.after = [&, epoch = std::int64_t{2}](const device::ShardInput& input, std::span<float> gradient) {
+      if (input.epoch != epoch) return;
+      if (shards_trained_++ == checked.shard - own.begin) gradient[17] += 1;
+    };
+  EXPECT_THAT(error_of_training(), HasSubstr(fmt::format("step {}: {} computed shard {} ", bad_step,
+                                                         name(checked.owner), checked.shard)));
+}
+
+}  // namespace
+}  // namespace lockstep::train
