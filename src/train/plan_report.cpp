@@ -96,11 +96,11 @@ std::string describe_ranks(const Blueprint& blueprint, device::Backend& backend,
     const std::int64_t threads = threads_on_one_host(blueprint.experiment, cores_available(), ranks, rank);
     const RankMemory memory = rank_memory(blueprint, backend, ranks, rank, threads, max_threads);
     const std::int64_t sent = bytes_sent(blueprint, ranks, rank);
-    text += fmt::format(row, rank, threads, fmt::format("{}-{}", shards.begin, shards.end - 1),
-                        grouped(stripes.stripe_rows(shards)), stripes.rows(0, shards).size(), megabytes(sent),
-                        megabytes(memory.data), megabytes(memory.weights + memory.optimizer),
-                        megabytes(memory.gradients), megabytes(memory.activations + memory.batches),
-                        megabytes(memory.total()));
+    text += fmt::format(
+        row, rank, threads, fmt::format("{}-{}", shards.begin, shards.end - 1),
+        grouped(stripes.stripe_rows(shards)), stripes.rows(0, shards).size(), megabytes(sent),
+        megabytes(memory.data), megabytes(memory.weights + memory.optimizer), megabytes(memory.gradients),
+        megabytes(memory.activations + memory.batches + memory.checks), megabytes(memory.total()));
   }
   return text;
 }

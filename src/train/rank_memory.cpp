@@ -18,11 +18,14 @@ std::int64_t bytes_of_rows(const data::DatasetInfo& info, std::int64_t rows) {
   return rows * (image_bytes + static_cast<std::int64_t>(sizeof(std::int32_t)));
 }
 
-/// Images as floats, labels and rows of the batches that a loader has in hand.
+/// An image as floats, its label and its row.
+std::int64_t sample_bytes(const Shape& image) {
+  return image.count() * float_bytes + static_cast<std::int64_t>(sizeof(std::int32_t) + sizeof(std::int64_t));
+}
+
+/// Of the batches that a loader has in hand.
 std::int64_t loader_bytes(const data::Stripes& stripes, Range shards, const Shape& image) {
-  const std::int64_t sample =
-      image.count() * float_bytes + static_cast<std::int64_t>(sizeof(std::int32_t) + sizeof(std::int64_t));
-  return data::Loader::default_slots * stripes.rows(0, shards).size() * sample;
+  return data::Loader::default_slots * stripes.rows(0, shards).size() * sample_bytes(image);
 }
 
 std::int64_t optimizer_slabs(const config::Optimizer& optimizer) {
@@ -38,6 +41,17 @@ std::int64_t engine_bytes(const device::Network& network, device::Backend& backe
     total += plan->shared_bytes() + plan->runner_bytes() * threads;
   }
   return total;
+}
+
+/// To compute any shard again, on one thread: an ArithmeticCheck.
+std::int64_t check_bytes(const Blueprint& blueprint, device::Backend& backend, const data::Stripes& stripes,
+                         int ranks) {
+  if (blueprint.experiment.checks.arithmetic_every == 0) return 0;
+  const Range all{0, stripes.shards()};
+  const std::int64_t received =
+      ranks == 1 ? 0 : shard_sizes(stripes, all).front() * sample_bytes(blueprint.train.image);
+  return engine_bytes(blueprint.network, backend, device::Mode::training, stripes, all, 1) +
+         blueprint.network.parameters.slab_size() * float_bytes + received;
 }
 
 }  // namespace
@@ -66,6 +80,7 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
       optimizer_slabs(blueprint.experiment.optimizer) * (is_lockstep ? slice : slab) * float_bytes;
   memory.activations =
       engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, threads);
+  memory.checks = check_bytes(blueprint, backend, stripes, ranks);
   if (blueprint.validation) {
     const data::Stripes validation = blueprint.validation_stripes();
     memory.data += bytes_of_rows(*blueprint.validation, validation.stripe_rows(shards));

@@ -16,8 +16,9 @@ struct RankMemory {
       0;  ///< slabs of the reduction tree; without the buffers of an exchange by messages
   std::int64_t optimizer = 0;    ///< the state of the rank's slice
   std::int64_t activations = 0;  ///< plans and the workers' activations and scratch
+  std::int64_t checks = 0;       ///< plans and buffers of the arithmetic check
   [[nodiscard]] std::int64_t total() const {
-    return data + batches + weights + gradients + optimizer + activations;
+    return data + batches + weights + gradients + optimizer + activations + checks;
   }
 };
 

@@ -10,6 +10,7 @@
 #include "comm/world.h"
 #include "support/temporary_folder.h"
 #include "train/hooked_backend.h"
+#include "train/rank_memory.h"
 #include "train/sample_training.h"
 #include "train/trainer.h"
 
@@ -187,6 +188,15 @@ TEST_F(TrainerChecks, MemoryIsNotLookedAtWhereThatIsOff) {
   fail_twice(0);
   const Outcome damaged = train();
   EXPECT_EQ(damaged.digests.size(), 1 + 2 * static_cast<std::size_t>(steps));
+}
+
+TEST_F(TrainerChecks, TakeTheMemoryThatThePlanSays) {
+  for (const std::int64_t every : {0, 5}) {
+    blueprint_ = make_blueprint(sample_experiment(data_, {fmt::format("checks.arithmetic_every={}", every)}));
+    const ArithmeticCheck check(world_, *backend_, blueprint_.network, blueprint_.train_stripes(), every);
+    const RankMemory memory = rank_memory(blueprint_, *backend_, world_.size(), world_.rank(), 1, 1);
+    EXPECT_EQ(memory.checks, check.bytes());
+  }
 }
 
 TEST_F(TrainerChecks, AGradientThatAnOwnerComputesWrongIsNotApplied) {
