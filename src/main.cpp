@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "cli/audit_command.h"
 #include "cli/command.h"
+#include "cli/compare_command.h"
 #include "cli/config_command.h"
 #include "cli/evaluate_command.h"
 #include "cli/import_command.h"
@@ -58,7 +59,8 @@ int parse_and_run(int argc, char** argv) {
       "  lockstep audit runs/NAME --sample 7                   where and when a run read a sample\n"
       "  lockstep COMMAND --help                               more about one command\n"
       "\n"
-      "Exit status: 0 success, 64 wrong command line, 65 bad data or diverged, 66 missing input, 69 no such "
+      "Exit status: 0 success, 1 compared runs differ, 64 wrong command line, 65 bad data or diverged, 66 "
+      "missing input, 69 no such "
       "device,\n"
       "70 internal error, 73 cannot create output, 74 write failed, 75 stopped by a signal, 78 wrong "
       "experiment file.");
@@ -67,6 +69,7 @@ int parse_and_run(int argc, char** argv) {
   lockstep::cli::add_resume_command(app, action);
   lockstep::cli::add_evaluate_command(app, action);
   lockstep::cli::add_audit_command(app, action);
+  lockstep::cli::add_compare_command(app, action);
   lockstep::cli::add_plan_command(app, action);
   lockstep::cli::add_config_command(app, action);
   lockstep::cli::add_import_command(app, action);

@@ -10,6 +10,7 @@ namespace lockstep {
 /// Exit status of the process. The numbers follow sysexits.h, so that scripts can tell the kinds apart.
 enum class ExitCode : int {
   success = 0,
+  different = 1,       ///< what was compared is not the same: an answer, not a failure
   usage = 64,          ///< the command line
   bad_data = 65,       ///< contents of a data file, or numbers that are no longer finite
   no_input = 66,       ///< a file that is missing or cannot be read

@@ -21,6 +21,12 @@ struct Format {
   std::int64_t version = 1;
 };
 
+// src/checkpoint/README.md describes both.
+inline constexpr Format weights_format{
+    .name = "lockstep weights", .what = "a file of Lockstep weights", .version = 1};
+inline constexpr Format checkpoint_format{
+    .name = "lockstep checkpoint", .what = "a Lockstep checkpoint", .version = 1};
+
 void write_format(const io::hdf5::NewFile& file, const Format& format);
 /// Opens a file of this format. Error(no_input) when it cannot be opened, Error(bad_data) when it is damaged,
 /// of another format or of another version.

@@ -16,7 +16,6 @@ namespace {
 namespace hdf5 = io::hdf5;
 
 // Names in the file: src/checkpoint/README.md.
-constexpr Format format{.name = "lockstep checkpoint", .what = "a Lockstep checkpoint", .version = 1};
 const std::string experiment_name = "/experiment";
 const std::string totals_group = "/totals";
 const std::string weights_group = "/weights";
@@ -129,7 +128,7 @@ AlignedBuffer<float> read_slab(const hdf5::File& file, const std::string& path, 
 void write_snapshot(const std::string& path, const Parameters& parameters, const Snapshot& snapshot) {
   hdf5::NewFile file(path, hdf5::NewFile::Sealed::yes);
   Contents contents;
-  write_format(file, format);
+  write_format(file, checkpoint_format);
   write_facts(file, snapshot, contents);
   write_experiment(file, snapshot.experiment, contents);
   write_totals(file, snapshot.totals, contents);
@@ -141,7 +140,7 @@ void write_snapshot(const std::string& path, const Parameters& parameters, const
 }
 
 Snapshot read_snapshot(const std::string& path, const Parameters& parameters) {
-  const hdf5::File file = open_checked(path, format);
+  const hdf5::File file = open_checked(path, checkpoint_format);
   Snapshot snapshot = read_header(file, path);
   snapshot.weights = read_slab(file, path, weights_group, parameters);
   for (const std::string& name : optimizer_states(file))
@@ -150,11 +149,11 @@ Snapshot read_snapshot(const std::string& path, const Parameters& parameters) {
 }
 
 Snapshot read_snapshot_header(const std::string& path) {
-  return read_header(open_checked(path, format), path);
+  return read_header(open_checked(path, checkpoint_format), path);
 }
 
 void verify_snapshot(const std::string& path) {
-  const hdf5::File file = open_checked(path, format);
+  const hdf5::File file = open_checked(path, checkpoint_format);
   read_header(file, path);
   for (const std::string& name : hdf5::dataset_names(file)) verify_array(hdf5::Array(file, path, name));
 }

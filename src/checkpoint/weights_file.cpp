@@ -11,7 +11,6 @@ namespace {
 namespace hdf5 = io::hdf5;
 
 // Names in the file: src/checkpoint/README.md.
-constexpr Format format{.name = "lockstep weights", .what = "a file of Lockstep weights", .version = 1};
 constexpr const char* group = "/weights";
 
 WeightsInfo read_info(const hdf5::File& file, const std::string& path) {
@@ -33,7 +32,7 @@ void write_weights(const std::string& path, const Parameters& parameters, std::s
                    const WeightsInfo& info) {
   check_slab(parameters, weights.size());
   hdf5::NewFile file(path, hdf5::NewFile::Sealed::yes);
-  write_format(file, format);
+  write_format(file, weights_format);
   hdf5::write_attribute(file, file.id(), "experiment", info.experiment);
   hdf5::write_attribute(file, file.id(), "epoch", info.epoch);
   hdf5::write_attribute(file, file.id(), "step", info.step);
@@ -44,10 +43,14 @@ void write_weights(const std::string& path, const Parameters& parameters, std::s
 
 WeightsInfo read_weights(const std::string& path, const Parameters& parameters, std::span<float> weights) {
   check_slab(parameters, weights.size());
-  const hdf5::File file = open_checked(path, format);
+  const hdf5::File file = open_checked(path, weights_format);
   WeightsInfo info = read_info(file, path);
   read_tensors(file, path, group, parameters, weights);
   return info;
+}
+
+WeightsInfo read_weights_info(const std::string& path) {
+  return read_info(open_checked(path, weights_format), path);
 }
 
 }  // namespace lockstep::checkpoint

@@ -28,4 +28,7 @@ void write_weights(const std::string& path, const Parameters& parameters, std::s
 /// unspecified.
 WeightsInfo read_weights(const std::string& path, const Parameters& parameters, std::span<float> weights);
 
+/// The facts alone. Errors as of read_weights, but for the tensors.
+WeightsInfo read_weights_info(const std::string& path);
+
 }  // namespace lockstep::checkpoint

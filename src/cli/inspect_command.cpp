@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "checkpoint/tensor_file.h"
+#include "cli/inspect_checkpoint.h"
 #include "cli/inspect_run.h"
 #include "data/manifest.h"
 #include "data/summary.h"
@@ -115,10 +117,13 @@ void print_data_file(const Options& options) {
 int run(const Options& options) {
   std::error_code ignored;
   if (!fs::is_directory(options.path, ignored)) {
-    print_data_file(options);
+    if (checkpoint::sealed_format(options.path) == checkpoint::checkpoint_format.name)
+      print_checkpoint(options.path, options.verify);
+    else
+      print_data_file(options);
     return 0;
   }
-  if (options.verify) fail(ExitCode::usage, "--verify is for data files, and '{}' is a folder", options.path);
+  if (options.verify) fail(ExitCode::usage, "--verify is for files, and '{}' is a folder", options.path);
   print_run(options.path);
   return 0;
 }
@@ -128,13 +133,16 @@ int run(const Options& options) {
 void add_inspect_command(CLI::App& app, Action& action) {
   const auto options = std::make_shared<Options>();
   CLI::App* command =
-      app.add_subcommand("inspect", "Show what is in an HDF5 data file or in the folder of a run");
-  command->add_option("path", options->path, "HDF5 file or folder of a run")->required()->type_name("PATH");
+      app.add_subcommand("inspect", "Show what is in an HDF5 data file, a checkpoint or the folder of a run");
+  command->add_option("path", options->path, "HDF5 file, checkpoint or folder of a run")
+      ->required()
+      ->type_name("PATH");
   command->add_flag("--verify", options->verify, "Compare all data with their checksums");
   command->footer(
       "Examples:\n"
       "  lockstep inspect datasets/mnist.h5 --verify\n"
-      "  lockstep inspect runs/mnist_cnn-20260131T120000Z");
+      "  lockstep inspect runs/mnist_cnn-20260131T120000Z\n"
+      "  lockstep inspect runs/mnist_cnn-20260131T120000Z/checkpoints/step-000000001407.h5 --verify");
   command->callback([options, &action] { action = on_first_rank([options] { return run(*options); }); });
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cli/inspect_checkpoint.h"
 #include "config/parse.h"
 #include "io/hdf5_array.h"
 #include "io/hdf5_attributes.h"
@@ -79,6 +80,8 @@ void print_summary(const std::string& path) {
     print_fact("done", "{} epochs, {} steps in {:.1f} s; peak memory of a rank {:.0f} MB",
                json.at("epochs_done").get<std::int64_t>(), json.at("steps_done").get<std::int64_t>(),
                json.at("seconds").get<double>(), json.at("peak_memory_bytes").get<double>() / megabyte);
+    if (const auto digest = json.at("weights_digest").get<std::string>(); !digest.empty())
+      print_fact("digest", "{}", digest);
     const Json& best = json.at("best");
     if (!best.is_null() && !best.at("val_accuracy").is_null())
       print_fact("best", "epoch {}: validation accuracy {:.4f}, loss {:.4f}",
@@ -166,6 +169,7 @@ void print_run(const fs::path& folder) {
   if (there("started", run.environment())) print_environment(run.environment());
   if (there("status", run.summary())) print_summary(run.summary());
   if (there("epochs", run.metrics_csv())) print_epochs(run.metrics_csv());
+  print_checkpoints(run.checkpoints());
   if (there("weights", run.final_weights())) print_weights(run.final_weights());
 }
 

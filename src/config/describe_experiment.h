@@ -213,6 +213,18 @@ struct Description<Checkpoint> {
 };
 
 template <>
+struct Description<Digests> {
+  static void fields(auto& visit, auto& digests) {
+    visit(Key{.name = "every",
+              .unit = "steps",
+              .effect = "the hash of the weights is written after each so many steps, and where an epoch or "
+                        "the run ends. `0`: only there. `lockstep compare` finds the first step at which two "
+                        "runs differ by it"},
+          digests.every, integers(0, 1'000'000'000));
+  }
+};
+
+template <>
 struct Description<Device> {
   static void fields(auto& visit, auto& device) {
     visit(Key{.name = "kind", .effect = "what computes"}, device.kind,
@@ -289,6 +301,7 @@ struct Description<Experiment> {
     visit(Key{.name = "training", .effect = "how long to train, and in which pieces", .required = true},
           experiment.training);
     visit(Key{.name = "checkpoint", .effect = "what a training can go on from"}, experiment.checkpoint);
+    visit(Key{.name = "digests", .effect = "hashes that a run writes down"}, experiment.digests);
     visit(Key{.name = "device", .effect = "what computes"}, experiment.device);
     visit(Key{.name = "checks", .effect = "which failures of the hardware are looked for"},
           experiment.checks);

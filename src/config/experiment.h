@@ -170,6 +170,11 @@ struct Checkpoint {
   OnWriteFailure on_failure = OnWriteFailure::go_on;
 };
 
+/// The stream of hashes by which runs are compared.
+struct Digests {
+  std::int64_t every = 1;  ///< steps; 0: at the end of epochs only
+};
+
 enum class DeviceKind : std::uint8_t { cpu, cuda };
 
 struct Device {
@@ -206,6 +211,7 @@ struct Experiment {
   Schedule schedule;
   Training training;
   Checkpoint checkpoint;
+  Digests digests;
   Device device;
   Checks checks;
   Output output;

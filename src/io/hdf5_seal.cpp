@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -78,6 +79,13 @@ std::optional<std::int64_t> sealed_bytes(const Seal& block) {
 
 Seal seal_of(std::span<const std::byte> contents) {
   return block_of({.bytes = std::ssize(contents), .hash = hash_text(contents)});
+}
+
+bool has_seal(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string start(beginning.size(), '\0');
+  file.read(start.data(), static_cast<std::streamsize>(start.size()));
+  return start == beginning;
 }
 
 void check_seal(const fs::path& path, std::string_view what) {

@@ -21,6 +21,9 @@ using Seal = std::array<char, seal_bytes>;
 /// The user block of a file whose bytes behind it are these.
 Seal seal_of(std::span<const std::byte> contents);
 
+/// Whether the file begins as a sealed one; false when it cannot be opened.
+bool has_seal(const std::filesystem::path& path);
+
 /// Reads the file once. Error(no_input) when it cannot be opened; Error(bad_data) when it is empty, cut off
 /// or damaged, or has no seal and so is not `what` ("a Lockstep checkpoint").
 void check_seal(const std::filesystem::path& path, std::string_view what);

@@ -170,8 +170,9 @@ std::string summary_text(const RunSummary& summary, bool colour) {
   add("start", fmt::format("{} to the first step, at most {} of memory a rank",
                            duration(summary.startup_seconds), bytes(summary.peak_memory_bytes)));
   if (!summary.weights.empty()) add("weights", summary.weights);
-  if (!summary.weights_digest.empty()) add("digest", summary.weights_digest);
   if (!summary.folder.empty()) add("folder", summary.folder);
+  // Last, so that two people can compare by eye.
+  if (!summary.weights_digest.empty()) add("digest", summary.weights_digest);
   return text;
 }
 

@@ -8,7 +8,6 @@
 namespace lockstep::metrics {
 namespace {
 
-constexpr std::string_view header = "step,epoch,weights,optimizer,samples,metrics\n";
 constexpr std::size_t enough_for_a_write = 4096;
 constexpr std::size_t longest_line = 256;
 
@@ -16,13 +15,13 @@ constexpr std::size_t longest_line = 256;
 
 Digests::Digests(const std::string& path) : file_(path) {
   make_room();
-  file_.append(header);
+  file_.append(fmt::format("{}\n", header));
 }
 
 Digests::Digests(const std::string& path, std::int64_t last_step)
     : file_(path, [=](std::string_view line) {
         const auto step = leading_number(line);
-        return step ? *step <= last_step : line == header.substr(0, header.size() - 1);
+        return step ? *step <= last_step : line == header;
       }) {
   make_room();
   if (file_.kept_lines() == 0) file_.append(header);

@@ -13,6 +13,8 @@ namespace lockstep::metrics {
 /// ends. Lines are gathered, and written at the end of an epoch and of the run at the latest.
 class Digests : public Sink {
  public:
+  static constexpr const char* header = "step,epoch,weights,optimizer,samples,metrics";
+
   /// Makes the file and writes its header. Errors as LineFile's.
   explicit Digests(const std::string& path);
   /// Goes on in the file of a run: rows of steps after `last_step` are cut off.

@@ -10,6 +10,10 @@
 
 namespace lockstep::train {
 
+bool digest_is_due(std::int64_t every, std::int64_t step) {
+  return step == 0 || (every > 0 && step % every == 0);
+}
+
 std::uint64_t order_hash(const data::Batch& batch, std::int64_t total_shards) {
   std::uint64_t sum = 0;
   for (const data::ShardBatch& shard : batch.shards)

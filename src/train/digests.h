@@ -8,6 +8,10 @@
 
 namespace lockstep::train {
 
+/// Whether the weights' hash after `step` steps of the whole training is written down, for `digests.every`:
+/// also in the midst of an epoch. Those of the initial weights always are.
+bool digest_is_due(std::int64_t every, std::int64_t step);
+
 /// Hash of which samples a rank's shards of a step have, and in which order. The hashes of all ranks and
 /// steps of an epoch add up, modulo 2^64, to one that does not depend on the ranks. Allocates nothing.
 std::uint64_t order_hash(const data::Batch& batch, std::int64_t total_shards);

@@ -42,6 +42,13 @@ double process_age_seconds() {
   return now - std::stod(field) / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
+std::string program_name() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string word;
+  std::getline(file, word, '\0');
+  return word;
+}
+
 std::string command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::string words{std::istreambuf_iterator<char>(file), {}};

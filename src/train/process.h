@@ -5,6 +5,9 @@
 
 namespace lockstep::train {
 
+/// The name by which this process was started: what to type to start it again.
+std::string program_name();
+
 /// Largest resident memory of this process so far (VmHWM), in bytes. Not getrusage(): its figure includes the
 /// parent's from before exec.
 std::int64_t peak_memory_bytes();

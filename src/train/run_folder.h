@@ -30,6 +30,7 @@ class RunFolder {
   [[nodiscard]] std::string metrics_csv() const { return file("metrics.csv"); }
   [[nodiscard]] std::string metrics_jsonl() const { return file("metrics.jsonl"); }
   [[nodiscard]] std::string digests() const { return file("digests.csv"); }
+  [[nodiscard]] std::string checkpoints() const { return file("checkpoints"); }
   [[nodiscard]] std::string final_weights() const { return file("final_weights.h5"); }
   [[nodiscard]] std::string summary() const { return file("summary.json"); }
   [[nodiscard]] std::string checkpoints() const { return file("checkpoints"); }

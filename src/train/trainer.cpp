@@ -354,7 +354,8 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
              .samples = status.samples};
 
   // At the end of an epoch the digest goes with the epoch's metrics.
-  if (position_.step > 0 || step == 0)
+  const bool in_an_epoch = position_.step > 0 || step == 0;
+  if (in_an_epoch && digest_is_due(blueprint_.experiment.digests.every, step))
     report([&] {
       write_digest(
           {.step = step, .epoch = position_.epoch, .weights = status.weights_digest, .at_epoch_end = {}},

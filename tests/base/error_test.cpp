@@ -24,6 +24,7 @@ TEST(Error, FailFormatsItsMessageAndKeepsTheCode) {
 
 TEST(Error, CodesAreThoseThatScriptsRelyOn) {
   EXPECT_EQ(static_cast<int>(ExitCode::success), 0);
+  EXPECT_EQ(static_cast<int>(ExitCode::different), 1);
   EXPECT_EQ(static_cast<int>(ExitCode::usage), 64);
   EXPECT_EQ(static_cast<int>(ExitCode::bad_data), 65);
   EXPECT_EQ(static_cast<int>(ExitCode::no_input), 66);
