@@ -29,8 +29,8 @@ class TensorFile {
   std::vector<std::string> names_;
 };
 
-/// The value of the attribute `format` of a file that Lockstep sealed; nothing when it is any other file.
-/// Error(bad_data) when it is damaged, Error(no_input) when it cannot be opened.
+/// The value of the attribute `format` of a file that Lockstep sealed; nothing when there is no such file.
+/// Error(bad_data) when it is damaged.
 std::optional<std::string> sealed_format(const std::string& path);
 
 }  // namespace lockstep::checkpoint

@@ -9,16 +9,14 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-constexpr std::size_t indent = 2;
-
 /// Characters of a text in UTF-8.
 std::size_t width_of(std::string_view text) {
   return static_cast<std::size_t>(
       std::ranges::count_if(text, [](char byte) { return (byte & 0xC0) != 0x80; }));
 }
 
-/// Columns as wide as what is in them, but for the last of a row. `mark` stands before the first row.
-std::string table(const std::vector<Row>& rows, std::string_view mark = "") {
+/// Columns as wide as what is in them, but for the last of a row.
+std::string table(const std::vector<Row>& rows) {
   std::vector<std::size_t> widths;
   for (const Row& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
@@ -27,7 +25,6 @@ std::string table(const std::vector<Row>& rows, std::string_view mark = "") {
   }
   std::string text;
   for (const Row& row : rows) {
-    text += fmt::format("{:<{}}", &row == &rows.front() ? mark : "", indent);
     for (std::size_t column = 0; column + 1 < row.size(); ++column)
       text += row[column] + std::string(widths[column] - width_of(row[column]) + 2, ' ');
     text += row.back() + "\n";
@@ -59,17 +56,18 @@ std::string where_text(const DigestComparison& digests, const DigestDifference& 
 Row run_row(std::string_view letter, const ComparedRun& run) {
   const std::string_view status =
       run.status.empty() ? "not ended: it goes on, or was cut off" : std::string_view(run.status);
-  return {std::string(letter), run.folder.path(), run.setting({"name"}).value_or("?"),
+  return {fmt::format("  {}", letter), run.folder.path(), run.setting({"name"}).value_or("?"),
           fmt::format("{}, step {}, digest {:016x}", status, run.digests.back().step,
                       run.digests.back().weights)};
 }
 
-Row tensor_row(const TensorDifference& tensor) {
-  if (!tensor.shape_b) return {tensor.name, fmt::format("only in A: {}", tensor.shape_a->text())};
-  if (!tensor.shape_a) return {tensor.name, fmt::format("only in B: {}", tensor.shape_b->text())};
+Row tensor_row(const TensorDifference& tensor, std::string_view mark) {
+  const std::string name = fmt::format("{} {}", mark, tensor.name);
+  if (!tensor.shape_b) return {name, fmt::format("only in A: {}", tensor.shape_a->text())};
+  if (!tensor.shape_a) return {name, fmt::format("only in B: {}", tensor.shape_b->text())};
   if (!tensor.values)
-    return {tensor.name, fmt::format("{} in A, {} in B", tensor.shape_a->text(), tensor.shape_b->text())};
-  return {tensor.name, fmt::format("{} of {}", tensor.values->count, tensor.shape_a->count()),
+    return {name, fmt::format("{} in A, {} in B", tensor.shape_a->text(), tensor.shape_b->text())};
+  return {name, fmt::format("{} of {}", tensor.values->count, tensor.shape_a->count()),
           fmt::format("by up to {:.3g}", tensor.values->largest),
           fmt::format("first at {}", index_text(*tensor.shape_a, tensor.values->first))};
 }
@@ -83,12 +81,12 @@ std::string section(std::string_view title, const std::vector<SetupDifference>& 
   for (const SetupDifference& each : differences) {
     const std::string a = each.a.value_or("-"), b = each.b.value_or("-");
     if (std::max(a.size(), b.size()) <= longest)
-      rows.push_back({each.key, a, b});
+      rows.push_back({fmt::format("  {}", each.key), a, b});
     else
       long_ones += fmt::format("  {}\n    A  {}\n    B  {}\n", each.key, a, b);
   }
   if (rows.size() == 1) return fmt::format("\n{}\n{}", title, long_ones);
-  return fmt::format("\n{}{}", std::string_view(table(rows)).substr(indent), long_ones);
+  return fmt::format("\n{}{}", table(rows), long_ones);
 }
 
 }  // namespace
@@ -110,9 +108,9 @@ std::string runs_text(const ComparedRun& a, const ComparedRun& b) {
 std::string tensors_text(std::int64_t step, std::span<const TensorDifference> tensors) {
   if (tensors.empty()) return fmt::format("\nall tensors are equal after step {}\n", step);
   std::vector<Row> rows;
-  std::ranges::transform(tensors, std::back_inserter(rows), tensor_row);
+  for (const TensorDifference& tensor : tensors) rows.push_back(tensor_row(tensor, rows.empty() ? ">" : " "));
   return fmt::format("\ntensors that differ after step {}, the first of the network marked\n{}", step,
-                     table(rows, ">"));
+                     table(rows));
 }
 
 std::string setup_text(const SetupDifferences& setup) {

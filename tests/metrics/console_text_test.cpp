@@ -15,6 +15,7 @@ using ::lockstep::testing::epoch_record;
 using lockstep::testing::progress_text;
 using ::lockstep::testing::step_record;
 using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -164,6 +165,14 @@ TEST(ConsoleText, SummaryNamesTheBestEpochAndTheFiles) {
                            "123.5 MB", "runs/abc/final_weights.h5\n", "runs/abc\n"})
     EXPECT_THAT(text, HasSubstr(part));
   EXPECT_THAT(text, Not(HasSubstr("why")));
+}
+
+TEST(ConsoleText, SummaryEndsWithTheDigest) {
+  RunSummary summary;
+  summary.folder = "runs/abc";
+  summary.weights = "runs/abc/final_weights.h5";
+  summary.weights_digest = "00c0ffee00c0ffee";
+  EXPECT_THAT(summary_text(summary, false), EndsWith("\n  digest     00c0ffee00c0ffee\n"));
 }
 
 TEST(ConsoleText, SummaryOfAnEarlyEndSaysWhy) {

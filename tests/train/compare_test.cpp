@@ -22,13 +22,16 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using Stream = std::vector<DigestRecord>;
 
-/// Epochs of 4 steps, each with another hash, from `first` to `last`, every `every` and at the ends of epochs.
+/// Epochs of 4 steps, each with another hash, from `first` to `last`, every `every` and at the ends of
+/// epochs.
 Stream stream(std::int64_t last, std::int64_t every = 1, std::int64_t first = 0) {
   Stream rows;
   for (std::int64_t step = first; step <= last; ++step) {
     const auto salt = static_cast<std::uint64_t>(step);
-    DigestRecord row{.step = step, .epoch = step == 0 ? 1 : (step + 3) / 4, .weights = 1000 + salt, .at_epoch_end = {}};
-    if (step > 0 && step % 4 == 0) row.at_epoch_end = metrics::EpochDigests{2000 + salt, 3000 + salt, 4000 + salt};
+    DigestRecord row{
+        .step = step, .epoch = step == 0 ? 1 : (step + 3) / 4, .weights = 1000 + salt, .at_epoch_end = {}};
+    if (step > 0 && step % 4 == 0)
+      row.at_epoch_end = metrics::EpochDigests{2000 + salt, 3000 + salt, 4000 + salt};
     if (row.at_epoch_end || step % every == 0) rows.push_back(row);
   }
   return rows;
@@ -117,8 +120,9 @@ std::vector<SetupDifference> settings(const std::string& a, const std::string& b
 }
 
 TEST(CompareSettings, NamesKeysWithBothValues) {
-  EXPECT_THAT(settings("seed: 1\ntraining: {batch: 8, shards: 2}\n", "seed: 1\ntraining: {batch: 9, shards: 2}\n"),
-              ElementsAre(SetupDifference{"training.batch", "8", "9"}));
+  EXPECT_THAT(
+      settings("seed: 1\ntraining: {batch: 8, shards: 2}\n", "seed: 1\ntraining: {batch: 9, shards: 2}\n"),
+      ElementsAre(SetupDifference{"training.batch", "8", "9"}));
   EXPECT_THAT(settings("seed: 1\ndata: {}\n", "data: {}\nseed: 1\n"), IsEmpty());
   EXPECT_THAT(settings("seed: 1\n", "seed: 1\nnew: {key: 2}\n"),
               ElementsAre(SetupDifference{"new", std::nullopt, "{key: 2}"}));
@@ -128,14 +132,22 @@ TEST(CompareSettings, NamesKeysWithBothValues) {
 }
 
 TEST(CompareSettings, LayersGoByTheirNames) {
-  const std::string model = "model:\n  - conv2d: {name: c, filters: 2, kernel: [5, 3]}\n  - relu\n  - dense: {name: d}\n";
-  EXPECT_THAT(settings(model, "model:\n  - conv2d: {name: c, filters: 3, kernel: [5, 4]}\n  - relu\n  - dense: {name: d}\n"),
-              ElementsAre(SetupDifference{"model.c.filters", "2", "3"}, SetupDifference{"model.c.kernel", "[5, 3]", "[5, 4]"}));
-  EXPECT_THAT(settings(model, "model:\n  - conv2d: {name: c, filters: 2, kernel: [5, 3]}\n  - tanh\n  - dense: {name: d}\n"),
-              ElementsAre(SetupDifference{"model.relu_1", "relu", std::nullopt},
-                          SetupDifference{"model.tanh_1", std::nullopt, "tanh"}));
-  EXPECT_THAT(settings(model, "model:\n  - relu\n  - conv2d: {name: c, filters: 2, kernel: [5, 3]}\n  - dense: {name: d}\n"),
-              ElementsAre(SetupDifference{"model", "c, relu_1, d", "relu_1, c, d"}));
+  const std::string model =
+      "model:\n  - conv2d: {name: c, filters: 2, kernel: [5, 3]}\n  - relu\n  - dense: {name: d}\n";
+  EXPECT_THAT(
+      settings(model,
+               "model:\n  - conv2d: {name: c, filters: 3, kernel: [5, 4]}\n  - relu\n  - dense: {name: d}\n"),
+      ElementsAre(SetupDifference{"model.c.filters", "2", "3"},
+                  SetupDifference{"model.c.kernel", "[5, 3]", "[5, 4]"}));
+  EXPECT_THAT(
+      settings(model,
+               "model:\n  - conv2d: {name: c, filters: 2, kernel: [5, 3]}\n  - tanh\n  - dense: {name: d}\n"),
+      ElementsAre(SetupDifference{"model.relu_1", "relu", std::nullopt},
+                  SetupDifference{"model.tanh_1", std::nullopt, "tanh"}));
+  EXPECT_THAT(
+      settings(model,
+               "model:\n  - relu\n  - conv2d: {name: c, filters: 2, kernel: [5, 3]}\n  - dense: {name: d}\n"),
+      ElementsAre(SetupDifference{"model", "c, relu_1, d", "relu_1, c, d"}));
   EXPECT_THAT(settings("model: [{dense: {name: d, units: 1}}]\n", "model: [{conv2d: {name: d}}]\n"),
               ElementsAre(SetupDifference{"model.d", "{dense: {name: d, units: 1}}", "{conv2d: {name: d}}"}));
 }
@@ -147,26 +159,32 @@ TEST(CompareSettings, WhatIsNoYamlIsNamed) {
 }
 
 TEST(CompareSettings, KnowsWhatChangesNoBit) {
-  for (const char* key : {"name", "output.dir", "output", "device.threads", "digests.every", "checkpoint.keep"})
+  for (const char* key :
+       {"name", "output.dir", "output", "device.threads", "digests.every", "checkpoint.keep"})
     EXPECT_FALSE(changes_results(key)) << key;
-  for (const char* key : {"seed", "device.kind", "training.batch", "data.train.file", "names", "model.name.units"})
+  for (const char* key :
+       {"seed", "device.kind", "training.batch", "data.train.file", "names", "model.name.units"})
     EXPECT_TRUE(changes_results(key)) << key;
 }
 
 TEST(CompareEnvironments, TellsArithmeticFromLayout) {
-  const std::string a = R"({"started": "1", "ranks": 1, "threads": [2], "device": "cpu (avx2)", "exchange": "self",
-    "hosts": [{"name": "n1", "cpu": "X"}], "build": {"version": "1"}, "libraries": {"HDF5": "1.10", "oneDNN": "2"}})";
-  const std::string b = R"({"started": "2", "ranks": 3, "threads": [2], "device": "cpu (avx2)", "exchange": "self",
+  const std::string a =
+      R"json({"started": "1", "ranks": 1, "threads": [2], "device": "cpu (avx2)", "exchange": "self",
+    "hosts": [{"name": "n1", "cpu": "X"}], "build": {"version": "1"}, "libraries": {"HDF5": "1.10", "oneDNN": "2"}})json";
+  const std::string b =
+      R"json({"started": "2", "ranks": 3, "threads": [2], "device": "cpu (avx2)", "exchange": "self",
     "hosts": [{"name": "n2", "cpu": "Y"}, {"name": "n1", "cpu": "X"}], "build": {"version": "1"},
-    "libraries": {"oneDNN": "3", "MPI": "5"}})";
+    "libraries": {"oneDNN": "3", "MPI": "5"}
+})json";
   const EnvironmentDifferences found = compare_environments(a, "a.json", b, "b.json");
-  EXPECT_THAT(found.arithmetic,
-              ElementsAre(SetupDifference{"libraries.HDF5", "1.10", std::nullopt},
-                          SetupDifference{"libraries.oneDNN", "2", "3"}, SetupDifference{"libraries.MPI", std::nullopt, "5"},
-                          SetupDifference{"processor", "X", "X, Y"}));
+  EXPECT_THAT(found.arithmetic, ElementsAre(SetupDifference{"libraries.HDF5", "1.10", std::nullopt},
+                                            SetupDifference{"libraries.oneDNN", "2", "3"},
+                                            SetupDifference{"libraries.MPI", std::nullopt, "5"},
+                                            SetupDifference{"processor", "X", "X, Y"}));
   EXPECT_THAT(found.layout,
               ElementsAre(SetupDifference{"ranks", "1", "3"}, SetupDifference{"hosts", "n1", "n1, n2"}));
-  expect_error(error_of([&] { compare_environments(a, "a.json", "{", "b.json"); }), ExitCode::bad_data, {"b.json"});
+  expect_error(error_of([&] { compare_environments(a, "a.json", "{", "b.json"); }), ExitCode::bad_data,
+               {"b.json"});
 }
 
 TEST(CompareValues, CountsOtherBits) {

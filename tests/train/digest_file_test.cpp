@@ -50,20 +50,22 @@ TEST(DigestFile, ReadsWhatARunWrites) {
 
 TEST(DigestFile, NamesTheLineThatIsWrong) {
   const std::string good = "0,1," + hash + ",,,\n";
-  for (const std::string& bad : {"1,1," + hash + ",,\n", "1,1," + hash + ",,,,\n", "x,1," + hash + ",,,\n",
-                                 "-1,1," + hash + ",,,\n", "1,1,00aa,,,\n", "1,1,000000000000zzzz,,,\n",
-                                 "1,1," + hash + "," + hash + ",,\n", std::string("\n"), "1 ,1," + hash + ",,,\n"})
+  for (const std::string& bad :
+       std::vector<std::string>{"1,1," + hash + ",,\n", "1,1," + hash + ",,,,\n", "x,1," + hash + ",,,\n",
+                                "-1,1," + hash + ",,,\n", "1,1,00aa,,,\n", "1,1,000000000000zzzz,,,\n",
+                                "1,1," + hash + "," + hash + ",,\n", "\n", "1 ,1," + hash + ",,,\n"})
     expect_error(error_of([&] { parsed(good + bad); }), ExitCode::bad_data, {"d.csv:3: "});
   expect_error(error_of([&] { parsed(good + "1,1," + hash + ",,,"); }), ExitCode::bad_data,
                {"d.csv:3: ", "cut off"});
-  for (const std::string& next : {"0,1,", "5,1,", "5,2,"})
-    expect_error(error_of([&] { parsed("5,2," + hash + ",,,\n" + next + hash + ",,,\n"); }), ExitCode::bad_data,
-                 {"d.csv:3: ", "out of order"});
+  for (const std::string next : {"0,1,", "5,1,", "5,2,"})
+    expect_error(error_of([&] { parsed("5,2," + hash + ",,,\n" + next + hash + ",,,\n"); }),
+                 ExitCode::bad_data, {"d.csv:3: ", "out of order"});
 }
 
 TEST(DigestFile, RefusesOtherColumnsAndEmptyFiles) {
   std::istringstream other("step,weights\n");
-  expect_error(error_of([&] { parse_digests(other, "d.csv"); }), ExitCode::bad_data, {"d.csv:1: ", "step,weights"});
+  expect_error(error_of([&] { parse_digests(other, "d.csv"); }), ExitCode::bad_data,
+               {"d.csv:1: ", "step,weights"});
   expect_error(error_of([&] { parsed(""); }), ExitCode::bad_data, {"d.csv: ", "no digests"});
   expect_error(error_of([] { read_digests("/nowhere/digests.csv"); }), ExitCode::no_input,
                {"/nowhere/digests.csv", "No such file"});
