@@ -13,8 +13,9 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "checkpoint/store.h"
-#include "config/difference.h"
 #include "config/parse.h"
+#include "config/print.h"
+#include "train/compare_settings.h"
 
 namespace lockstep::train {
 namespace {
@@ -73,13 +74,15 @@ bool depends_on_epochs(const config::Schedule& schedule) {
 /// Throws Error(bad_config) if results would be other ones than those of the recorded experiment.
 void check_same_experiment(const config::Experiment& recorded, const config::Experiment& now,
                            const std::string& where) {
+  const auto settings = [&](const config::Experiment& experiment) {
+    return parse_experiment(config::print(experiment), where);
+  };
   std::vector<std::string> changed;
-  for (const config::Difference& difference : config::differences(recorded, now)) {
-    if (!config::changes_results(difference.key)) continue;
+  for (const SetupDifference& difference : compare_settings(settings(recorded), settings(now))) {
+    if (!changes_results(difference.key)) continue;
     if (difference.key == "training.epochs" && !depends_on_epochs(now.schedule)) continue;
-    const auto or_none = [](const std::string& value) { return value.empty() ? "none" : value; };
-    changed.push_back(fmt::format("{}: {} there, {} now", difference.key, or_none(difference.first),
-                                  or_none(difference.second)));
+    changed.push_back(fmt::format("{}: {} there, {} now", difference.key, difference.a.value_or("none"),
+                                  difference.b.value_or("none")));
   }
   if (changed.empty()) return;
   fail(ExitCode::bad_config,

@@ -25,6 +25,7 @@
 #include "train/environment.h"
 #include "train/plan_check.h"
 #include "train/process.h"
+#include "train/recorded_run.h"
 #include "train/run_folder.h"
 #include "train/run_lock.h"
 #include "train/terminal.h"
@@ -239,6 +240,17 @@ std::vector<std::string> share_words(comm::World& world, const std::vector<std::
   return shared;
 }
 
+/// A run goes on with the instruction set that it has had, unless the experiment names one. `claimed` is rank
+/// 0's. Collective.
+void pin_instruction_set(comm::World& world, const config::Device& device, const ClaimedRun* claimed) {
+  std::int64_t goes_on = claimed != nullptr ? 1 : 0;
+  world.max({&goes_on, 1});
+  if (goes_on == 0 || device.instruction_set != config::InstructionSet::automatic)
+    return pin_instruction_set(world, device);
+  const RunFolder folder = claimed != nullptr ? claimed->folder : RunFolder(std::filesystem::path());
+  pin_recorded_instruction_set(world, share_recorded_instruction_set(world, folder));
+}
+
 /// What all ranks must know of rank 0's way to begin.
 struct SharedOptions {
   bool restores = false;
@@ -299,7 +311,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
 
   const CoreUse cores = divide_cores(world, experiment);
   device::prepare_cpu_thread();
-  pin_instruction_set(world, experiment.device);
+  pin_instruction_set(world, experiment.device, claimed ? &*claimed : nullptr);
   check_same_build(world);
   const auto backend = device::make_cpu_backend();
   const auto workers = make_workers(world, cores.threads);

@@ -33,7 +33,6 @@ class RunFolder {
   [[nodiscard]] std::string checkpoints() const { return file("checkpoints"); }
   [[nodiscard]] std::string final_weights() const { return file("final_weights.h5"); }
   [[nodiscard]] std::string summary() const { return file("summary.json"); }
-  [[nodiscard]] std::string checkpoints() const { return file("checkpoints"); }
 
   /// Removes the folder with all that is in it, as far as it can.
   void remove() const noexcept;
