@@ -39,6 +39,7 @@ TEST(print, spells_out_every_default) {
             "device:\n"
             "  kind: cpu\n"
             "  threads: auto\n"
+            "  instruction_set: auto\n"
             "checks:\n"
             "  memory: stop\n"
             "  arithmetic_every: 200\n"

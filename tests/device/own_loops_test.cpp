@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
-#include <cstring>
+#include <cmath>
 #include <random>
 #include <vector>
 
