@@ -9,7 +9,6 @@
 #include "device/cpu/instruction_set.h"
 #include "train/build_info.h"
 #include "train/library_versions.h"
-#include "train/rank_facts.h"
 
 namespace lockstep::train {
 namespace {
@@ -30,6 +29,10 @@ cpu::Features own_features(config::InstructionSet named) {
        cpu::name_of(named), cpu::name_of(cpu::greatest_within(processor)));
 }
 
+config::InstructionSet choose(config::InstructionSet named, cpu::Features features) {
+  return named == config::InstructionSet::automatic ? cpu::greatest_within(features) : named;
+}
+
 /// What all ranks may use. Collective.
 cpu::Features common_features(comm::World& world, config::InstructionSet named) {
   cpu::Features own = 0;
@@ -40,7 +43,29 @@ cpu::Features common_features(comm::World& world, config::InstructionSet named) 
   return own;
 }
 
-Facts own_build() {
+}  // namespace
+
+void pin_instruction_set(comm::World& world, const config::Device& device) {
+  const cpu::Features common = common_features(world, device.instruction_set);
+  world.agree([&] { cpu::pin_instruction_set(choose(device.instruction_set, common)); });
+}
+
+void pin_instruction_set(const config::Device& device) {
+  cpu::pin_instruction_set(choose(device.instruction_set, own_features(device.instruction_set)));
+}
+
+config::InstructionSet pin_recorded_instruction_set(comm::World& world, config::InstructionSet recorded) {
+  cpu::Features usable = common_features(world, config::InstructionSet::automatic);
+  if (recorded != config::InstructionSet::automatic) usable &= cpu::features_of(recorded);
+  config::InstructionSet set = recorded;
+  world.agree([&] {
+    set = cpu::greatest_within(usable);
+    cpu::pin_instruction_set(set);
+  });
+  return set;
+}
+
+Facts build_facts() {
   const BuildInfo& build = build_info();
   Facts facts{{"Lockstep",
                fmt::format("{} ({}{})", build.version, build.revision, build.modified ? ", modified" : "")},
@@ -51,40 +76,8 @@ Facts own_build() {
   return facts;
 }
 
-}  // namespace
-
-void pin_instruction_set(comm::World& world, const config::Device& device) {
-  const cpu::Features common = common_features(world, device.instruction_set);
-  world.agree([&] {
-    cpu::pin_instruction_set(device.instruction_set == config::InstructionSet::automatic
-                                 ? cpu::greatest_within(common)
-                                 : device.instruction_set);
-  });
-}
-
-void pin_instruction_set(const config::Device& device) {
-  const cpu::Features own = own_features(device.instruction_set);
-  cpu::pin_instruction_set(device.instruction_set == config::InstructionSet::automatic
-                               ? cpu::greatest_within(own)
-                               : device.instruction_set);
-}
-
-config::InstructionSet pin_recorded_instruction_set(comm::World& world, config::InstructionSet recorded) {
-  cpu::Features usable = common_features(world, config::InstructionSet::automatic);
-  config::InstructionSet set = recorded;
-  world.agree([&] {
-    if (recorded == config::InstructionSet::automatic) {
-      set = cpu::greatest_within(usable);
-    } else if (!cpu::has(usable, recorded)) {
-      set = cpu::greatest_within(usable & cpu::features_of(recorded));
-    }
-    cpu::pin_instruction_set(set);
-  });
-  return set;
-}
-
-void check_same_build(comm::World& world) {
-  const auto all = gather_facts(world, own_build());
+void check_same_build(comm::World& world, const Facts& own) {
+  const auto all = gather_facts(world, own);
   world.agree([&] {
     if (const auto what = difference(all, world.hosts()))
       fail(ExitCode::bad_config,

@@ -2,6 +2,7 @@
 
 #include "comm/world.h"
 #include "config/experiment.h"
+#include "train/rank_facts.h"
 
 /// What ranks agree on before they compute anything, because the bits of a result depend on it.
 namespace lockstep::train {
@@ -17,8 +18,11 @@ void pin_instruction_set(const config::Device& device);
 /// processors here have. Returns which. Collective.
 config::InstructionSet pin_recorded_instruction_set(comm::World& world, config::InstructionSet recorded);
 
-/// Throws AgreedError(bad_config) that names ranks, hosts and what differs unless all ranks run the same
-/// build with the same libraries on the same instruction set, which must have been pinned. Collective.
-void check_same_build(comm::World& world);
+/// This process's build, its libraries, and the instruction set that oneDNN has in effect, which must have
+/// been pinned.
+Facts build_facts();
+/// Throws AgreedError(bad_config) that names ranks, hosts and what differs unless all ranks have the same
+/// `own` facts. Collective.
+void check_same_build(comm::World& world, const Facts& own);
 
 }  // namespace lockstep::train

@@ -78,7 +78,7 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder) {
 
   const config::InstructionSet recorded_set = share_recorded_instruction_set(world, run);
   const config::InstructionSet set = pin_recorded_instruction_set(world, recorded_set);
-  check_same_build(world);
+  check_same_build(world, build_facts());
   const auto workers = make_workers(world, divide_cores(world, experiment).threads);
   const auto backend = device::make_cpu_backend();
   const Range shards = comm::shards_of_rank(experiment.training.shards, world.size(), world.rank());

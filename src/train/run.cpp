@@ -312,7 +312,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   const CoreUse cores = divide_cores(world, experiment);
   device::prepare_cpu_thread();
   pin_instruction_set(world, experiment.device, claimed ? &*claimed : nullptr);
-  check_same_build(world);
+  check_same_build(world, build_facts());
   const auto backend = device::make_cpu_backend();
   const auto workers = make_workers(world, cores.threads);
   Trainer trainer(world, blueprint, *backend, *workers, cores.max_threads);

@@ -197,9 +197,23 @@ TEST_F(PlanCheckOnRanks, DoesNotDependOnTheSeedOrTheNumberOfRanks) {
   EXPECT_EQ(check(all), expected);
 }
 
-TEST_F(PlanCheckOnRanks, RanksOfOneBuildAreAlike) {
+TEST_F(PlanCheckOnRanks, FindsTheRankOfAnotherBuild) {
   pin_instruction_set(world_, {});
-  EXPECT_NO_THROW(check_same_build(world_));
+  const Facts facts = build_facts();
+  EXPECT_NO_THROW(check_same_build(world_, facts));
+  if (world_.size() == 1) GTEST_SKIP() << "not run: one rank has nobody to compare with";
+  const int odd = world_.size() - 1;
+  for (std::size_t i = 0; i < facts.size(); ++i) {
+    Facts own = facts;
+    if (world_.rank() == odd) own[i].value = "another";
+    try {
+      check_same_build(world_, own);
+      FAIL() << facts[i].name;
+    } catch (const comm::AgreedError& error) {
+      EXPECT_EQ(error.code(), ExitCode::bad_config);
+      EXPECT_THAT(error.what(), HasSubstr("\n" + facts[i].name + ": another" + place(odd)));
+    }
+  }
 }
 
 }  // namespace
