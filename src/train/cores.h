@@ -12,7 +12,7 @@ namespace lockstep::train {
 struct CoreUse {
   std::int64_t threads = 1;      ///< of this rank
   std::int64_t max_threads = 1;  ///< of any rank
-  std::int64_t idle = 0;         ///< cores of all hosts that no rank uses
+  std::int64_t idle = 0;         ///< cores of all hosts that no rank uses, those among them that mpirun hides
   std::string advice;            ///< which setting would use them; empty if none is idle
 };
 

@@ -49,6 +49,14 @@ std::string program_name() {
   return word;
 }
 
+bool was_started_with(std::string_view variable) {
+  std::ifstream file("/proc/self/environ", std::ios::binary);  // "NAME=value", each with a zero behind it
+  for (std::string entry; std::getline(file, entry, '\0');)
+    if (entry.starts_with(variable) && entry.size() > variable.size() + 1 && entry[variable.size()] == '=')
+      return true;
+  return false;
+}
+
 std::string command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::string words{std::istreambuf_iterator<char>(file), {}};

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace lockstep::train {
 
@@ -14,6 +15,10 @@ std::int64_t peak_memory_bytes();
 
 /// Seconds since this process was started, to a hundredth; loading of libraries and MPI's start included.
 double process_age_seconds();
+
+/// Whether a variable was set, and not empty, when this process was started. Not getenv(): without mpirun,
+/// MPI plays it and sets the same variables by itself.
+bool was_started_with(std::string_view variable);
 
 /// The words that this process was started with, separated by spaces.
 std::string command_line();

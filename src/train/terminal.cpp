@@ -17,6 +17,8 @@
 #include <string_view>
 #include <utility>
 
+#include "train/process.h"
+
 namespace lockstep::train {
 namespace {
 
@@ -28,21 +30,6 @@ bool is_set(const char* variable) {
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-/// Whether a variable was set, and not empty, when this process was started. Not getenv(): without mpirun,
-/// MPI plays it and sets the same variables by itself.
-bool was_started_with(std::string_view variable) {
-  const std::string environment = contents("/proc/self/environ");  // "NAME=value", each with a zero behind it
-  std::size_t begin = 0;
-  while (begin < environment.size()) {
-    const std::size_t end = std::min(environment.find('\0', begin), environment.size());
-    const std::string_view entry = std::string_view(environment).substr(begin, end - begin);
-    if (entry.starts_with(variable) && entry.size() > variable.size() + 1 && entry[variable.size()] == '=')
-      return true;
-    begin = end + 1;
-  }
-  return false;
 }
 
 struct Process {
