@@ -159,7 +159,7 @@ TEST_F(ImportIdx, ReadsEveryTypeBigEndian) {
         const T value = static_cast<T>(i % 100 - 10);
         char bytes[sizeof(T)];
         std::memcpy(bytes, &value, sizeof(T));
-        payload.append(std::make_reverse_iterator(bytes + sizeof(T)), std::make_reverse_iterator(bytes));
+        for (std::size_t byte = sizeof(T); byte-- > 0;) payload.push_back(bytes[byte]);
       }
       put("images", idx(example.code, {50, 3}, payload));
     });
