@@ -73,7 +73,8 @@ std::string names_of(std::span<const RankSign> ranks, const std::vector<int>& ch
 /// What a rank that still lives is at.
 std::string doing(const RankSign& rank) {
   if (rank.sign == Sign::left) return "has left the training";
-  return fmt::format("{}{}", rank.activity.waiting ? "waiting for others while " : "", text_of(place_of(rank)));
+  return fmt::format("{}{}", rank.activity.waiting ? "waiting for others while " : "",
+                     text_of(place_of(rank)));
 }
 
 /// Where the job stands: the furthest that a rank which lives has come.

@@ -214,8 +214,9 @@ class Watchdog::Impl {
 
   [[nodiscard]] RankSign::Sign sign_of(const Peer& peer) const {
     if (peer.left) return RankSign::Sign::left;
-    // It fell silent when, or after, things came to a stop.
-    return clock_ - peer.heard < limit() / 2 ? RankSign::Sign::alive : RankSign::Sign::silent;
+    // Whoever stopped things was silent for all of the limit, but for what threads are late when cores are
+    // busy.
+    return clock_ - peer.heard < limit() * 3 / 4 ? RankSign::Sign::alive : RankSign::Sign::silent;
   }
 
   [[nodiscard]] RankSign sign(int rank, RankSign::Sign sign, std::uint64_t activity) const {
