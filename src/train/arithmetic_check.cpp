@@ -132,7 +132,7 @@ void ArithmeticCheck::finish_step(const data::Batch& batch, std::span<const floa
   world_.agree([&] {
     fail(ExitCode::internal,
          "step {}: {}. The step was not applied, and no weights are written. Suspect the processor and the "
-         "memory of a host that is wrong: test or replace it, and start again.",
+         "memory of the host that is wrong: test or replace it, and start again.",
          step_, verdict(*checked_, by_rank_, world_.hosts()));
   });
 }

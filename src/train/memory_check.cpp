@@ -124,7 +124,7 @@ std::vector<std::uint64_t> MemoryCheck::written(comm::World& world) const {
 
 void MemoryCheck::repair(comm::World& world, std::span<float> weights, std::int64_t step) {
   if (setting_ != config::MemoryChecks::repair) report(world, weights, step);
-  world.agree([&] { check_state(step); });
+  world.agree([&] { check_state(world, step); });
   if (!limit_.allows(step))
     report(world, weights, step,
            fmt::format(" It was repaired {} times in the last {} steps.", RepairLimit::repairs,
@@ -161,10 +161,8 @@ void MemoryCheck::warn(const comm::World& world, std::span<const Fetch> fetches,
     if (first == fetches.end()) continue;
     log::warning(
         "before step {}: bits of the weights ({}) changed in the memory of rank {} on {} since they were "
-        "written. "
-        "Training goes on with what other ranks have (blocks of weights fetched: {}). Suspect the memory of "
-        "this "
-        "host.",
+        "written. Training goes on with what other ranks have (blocks of weights fetched: {}). Suspect the "
+        "memory of this host.",
         step, place(first->block), rank, world.hosts()[static_cast<std::size_t>(rank)],
         std::ranges::count(fetches, rank, &Fetch::to));
   }
@@ -176,8 +174,8 @@ void MemoryCheck::report(comm::World& world, std::span<const float> weights, std
   world.agree([&] {
     for (std::int64_t block = 0; block < std::ssize(all); ++block)
       if (hash_of_weights(block, weights) != all[static_cast<std::size_t>(block)])
-        fail_at(step, "the weights", block, note);
-    check_state(step);
+        fail_at(world, step, "the weights", block, note);
+    check_state(world, step);
   });
   world.agree([&] {
     fail(ExitCode::internal, "before step {}: a hash of the weights did not fit, and now they all do.{}",
@@ -187,20 +185,20 @@ void MemoryCheck::report(comm::World& world, std::span<const float> weights, std
 }
 
 /// Throws if the own optimizer state is not what was written.
-void MemoryCheck::check_state(std::int64_t step) const {
+void MemoryCheck::check_state(const comm::World& world, std::int64_t step) const {
   const Range own = owned_blocks();
   for (std::int64_t block = own.begin; block < own.end; ++block)
     if (hash_of_state(block) != recorded_[static_cast<std::size_t>(block - own.begin)].state)
-      fail_at(step, "the optimizer's state", block, {});
+      fail_at(world, step, "the optimizer's state", block, {});
 }
 
-void MemoryCheck::fail_at(std::int64_t step, std::string_view what, std::int64_t block,
-                          std::string_view note) const {
+void MemoryCheck::fail_at(const comm::World& world, std::int64_t step, std::string_view what,
+                          std::int64_t block, std::string_view note) const {
   fail(ExitCode::internal,
-       "before step {}: bits of {} ({}) changed in memory since they were written.{} The step was not "
-       "applied, "
-       "and no weights are written. Suspect the memory of this host: test or replace it, and start again.",
-       step, what, place(block), note);
+       "rank {} on {}: before step {}: bits of {} ({}) changed in memory since they were written.{} The step "
+       "was not applied, and no weights are written. Suspect the memory of this host: test or replace it, "
+       "and start again.",
+       world.rank(), world.hosts()[static_cast<std::size_t>(world.rank())], step, what, place(block), note);
 }
 
 }  // namespace lockstep::train

@@ -86,9 +86,9 @@ class MemoryCheck {
   }
   [[nodiscard]] StateHashes hash_of_state(std::int64_t block) const;
   [[nodiscard]] std::vector<std::uint64_t> written(comm::World& world) const;
-  void check_state(std::int64_t step) const;
-  [[noreturn]] void fail_at(std::int64_t step, std::string_view what, std::int64_t block,
-                            std::string_view note) const;
+  void check_state(const comm::World& world, std::int64_t step) const;
+  [[noreturn]] void fail_at(const comm::World& world, std::int64_t step, std::string_view what,
+                            std::int64_t block, std::string_view note) const;
   [[nodiscard]] std::string place(std::int64_t block) const;
   void warn(const comm::World& world, std::span<const Fetch> fetches, std::int64_t step) const;
 

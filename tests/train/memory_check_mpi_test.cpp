@@ -17,6 +17,7 @@ namespace lockstep::train {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 void prepare_nothing() {}
 
@@ -105,9 +106,7 @@ TEST_P(MemoryCheckOnRanks, AnyFlippedBitOfACopyIsNoticedByAllRanksAndNamed) {
     EXPECT_TRUE(share().memory_damaged);
     const std::string text = message();
     EXPECT_THAT(text, HasSubstr("before step 17: bits of the weights (fc"));
-    if (world_.size() > 1) {
-      EXPECT_THAT(text, HasSubstr("rank " + std::to_string(rank) + " on "));
-    }
+    EXPECT_THAT(text, StartsWith("rank " + std::to_string(rank) + " on "));
     std::copy(before.begin(), before.end(), weights_.span().begin());
     EXPECT_FALSE(share().memory_damaged);
   }
