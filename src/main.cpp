@@ -57,6 +57,7 @@ int parse_and_run(int argc, char** argv) {
       "  lockstep resume runs/NAME                             go on with a run that was stopped\n"
       "  lockstep plan configs/mnist_cnn.yaml --ranks 4        what four ranks would do\n"
       "  lockstep audit runs/NAME --sample 7                   where and when a run read a sample\n"
+      "  lockstep compare runs/NAME runs/OTHER                 whether two runs were the same, or where they part\n"
       "  lockstep COMMAND --help                               more about one command\n"
       "\n"
       "Exit status: 0 success, 1 compared runs differ, 64 wrong command line, 65 bad data or diverged, 66 "

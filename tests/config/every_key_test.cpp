@@ -97,6 +97,9 @@ std::string without(const std::string& text, const KeyPlace& key) {
   } else if (is_line(text, key)) {
     begin -= 2;
     ++end;
+    // A section goes with its only key.
+    const std::size_t line_before = text.rfind('\n', begin - 2) + 1;
+    if (text[line_before] != ' ' && text.compare(end, 1, " ") != 0) begin = line_before;
   } else if (text[end] == ',') {
     end += 2;
   } else if (text[begin - 1] == ' ') {
