@@ -8,9 +8,9 @@
 
 namespace lockstep::metrics {
 
-/// digests.csv: a header, then a row for the initial weights and for each step: hashes as 16 hexadecimal
-/// digits, that of the weights in every row, those of optimizer, order of samples and metrics where an epoch
-/// ends. Lines are gathered, and written at the end of an epoch and of the run at the latest.
+/// digests.csv: a header, then a row for the initial weights and each step that is reported: hashes as 16
+/// hexadecimal digits, that of the weights in every row, those of optimizer, order of samples and metrics
+/// where an epoch ends. Lines are gathered, and written at the end of an epoch and of the run at the latest.
 class Digests : public Sink {
  public:
   static constexpr const char* header = "step,epoch,weights,optimizer,samples,metrics";

@@ -45,11 +45,11 @@ DigestComparison compare_digests(std::span<const metrics::DigestRecord> a,
 
 std::string parts_text(const DigestDifference& difference) {
   std::vector<std::string_view> parts;
-  if (difference.weights) parts.push_back("weights");
-  if (difference.optimizer) parts.push_back("optimizer");
-  if (difference.samples) parts.push_back("order of samples");
-  if (difference.metrics) parts.push_back("metrics");
-  if (difference.epoch_a != difference.epoch_b) parts.push_back("the epoch that the step belongs to");
+  if (difference.weights) parts.emplace_back("weights");
+  if (difference.optimizer) parts.emplace_back("optimizer");
+  if (difference.samples) parts.emplace_back("order of samples");
+  if (difference.metrics) parts.emplace_back("metrics");
+  if (difference.epoch_a != difference.epoch_b) parts.emplace_back("the epoch that the step belongs to");
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 

@@ -41,9 +41,10 @@ Json of_hosts(const Json& environment, const std::string& key) {
 
 void compare(const std::string& path, const Json* a, const Json* b, std::vector<SetupDifference>& found) {
   if (a != nullptr && b != nullptr && a->is_object() && b->is_object()) {
-    for (const auto& [key, value] : a->items()) compare(path + "." + key, &value, value_in(*b, key), found);
+    for (const auto& [key, value] : a->items())
+      compare(fmt::format("{}.{}", path, key), &value, value_in(*b, key), found);
     for (const auto& [key, value] : b->items())
-      if (value_in(*a, key) == nullptr) compare(path + "." + key, nullptr, &value, found);
+      if (value_in(*a, key) == nullptr) compare(fmt::format("{}.{}", path, key), nullptr, &value, found);
   } else if (text_of(a) != text_of(b)) {
     found.push_back({path, text_of(a), text_of(b)});
   }

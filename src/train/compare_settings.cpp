@@ -1,5 +1,7 @@
 #include "train/compare_settings.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -53,7 +55,7 @@ class Comparison {
   void compare(const std::string& path, const Node* a, const Node* b) {
     if (are(Node::Kind::mapping, a, b)) {
       for (const std::string& key : keys_of(*a, *b))
-        compare(path.empty() ? key : path + "." + key, value_in(*a, key), value_in(*b, key));
+        compare(path.empty() ? key : fmt::format("{}.{}", path, key), value_in(*a, key), value_in(*b, key));
     } else if (are(Node::Kind::sequence, a, b) && path == "model") {
       compare_models(by_name(*a), by_name(*b));
     } else {

@@ -17,7 +17,7 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-bool is_one_of(char letter, std::string_view others) {
+bool is_alphanumeric_or(char letter, std::string_view others) {
   const auto in = [letter](char first, char last) { return first <= letter && letter <= last; };
   return in('a', 'z') || in('A', 'Z') || in('0', '9') || others.find(letter) != std::string_view::npos;
 }
@@ -26,7 +26,7 @@ bool is_one_of(char letter, std::string_view others) {
 std::string base_name(const fs::path& folder) {
   constexpr std::size_t longest = 80;
   std::string name = fs::absolute(folder / "").lexically_normal().parent_path().filename().string();
-  std::ranges::replace_if(name, [](char letter) { return !is_one_of(letter, "_-."); }, '_');
+  std::ranges::replace_if(name, [](char letter) { return !is_alphanumeric_or(letter, "_-."); }, '_');
   if (name.empty() || name.front() == '-' || name.front() == '.') name.insert(0, "run");
   return name.substr(0, longest);
 }
@@ -61,8 +61,9 @@ std::string data_override(const ComparedRun& run, const char* split) {
 }  // namespace
 
 std::string shell_word(const std::string& word) {
-  const bool plain =
-      !word.empty() && std::ranges::all_of(word, [](char letter) { return is_one_of(letter, "_-./=:,+@%"); });
+  const bool plain = !word.empty() && std::ranges::all_of(word, [](char letter) {
+    return is_alphanumeric_or(letter, "_-./=:,+@%");
+  });
   if (plain) return word;
   std::string quoted = "'";
   for (const char letter : word) quoted += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
