@@ -33,9 +33,10 @@ DigestComparison compare_digests(std::span<const metrics::DigestRecord> a,
       ++in_b;
     } else {
       ++result.compared;
-      result.first = difference_of(*in_a, *in_b);
-      if (result.first) break;
-      result.equal_through = in_a->step;
+      if (in_a->weights != in_b->weights) result.weights_differ = in_a->step;
+      if (!result.first) result.first = difference_of(*in_a, *in_b);
+      if (result.weights_differ) break;
+      if (!result.first) result.equal_through = in_a->step;
       ++in_a;
       ++in_b;
     }

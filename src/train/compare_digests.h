@@ -19,11 +19,13 @@ struct DigestDifference {
 
 /// What the digests of two runs say. Steps count over the whole training; 0 is the initial weights.
 struct DigestComparison {
-  std::int64_t compared = 0;  ///< steps of which both have a digest
+  std::int64_t compared = 0;  ///< steps of which both have a digest, as far as was looked
   std::int64_t last_a = 0, last_b = 0;
   /// The last step before the first difference that both have, and equal.
   std::optional<std::int64_t> equal_through = std::nullopt;
   std::optional<DigestDifference> first = std::nullopt;
+  /// The first step with other weights; later than `first` where that is a difference of other things.
+  std::optional<std::int64_t> weights_differ = std::nullopt;
 
   /// Whether the weights are known to have been equal right before the first difference.
   [[nodiscard]] bool is_pinned() const {

@@ -97,7 +97,9 @@ std::string verdict_text(const DigestComparison& digests) {
   std::string text = fmt::format("{}: {}\n", where_text(digests, *digests.first), parts_text(*digests.first));
   if (digests.equal_through) text += fmt::format("identical through step {}\n", *digests.equal_through);
   if (!digests.first->weights)
-    text += "the weights are still equal there; of the rest there are digests at the end of epochs only\n";
+    text += digests.weights_differ
+                ? fmt::format("the weights are equal there, and differ at step {}\n", *digests.weights_differ)
+                : "the weights are equal, as far as both go\n";
   return text;
 }
 

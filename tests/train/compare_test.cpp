@@ -82,6 +82,18 @@ TEST(CompareDigests, FindsWhatDiffersWhileWeightsAreEqual) {
   EXPECT_EQ(parts([](auto& /*epoch*/) {}), "nothing");
 }
 
+TEST(CompareDigests, LooksOnForOtherWeights) {
+  Stream other = stream(10);
+  ++at(other, 4).at_epoch_end->optimizer;
+  EXPECT_EQ(compare_digests(stream(10), other).weights_differ, std::nullopt);
+  for (DigestRecord& row : other)
+    if (row.step >= 6) row.weights += 1;
+  const DigestComparison found = compare_digests(stream(10), other);
+  EXPECT_EQ(found.first->step, 4);
+  EXPECT_EQ(found.equal_through, 3);
+  EXPECT_EQ(found.weights_differ, 6);
+}
+
 TEST(CompareDigests, KnowsAnIntervalWhereThereAreGaps) {
   Stream other = stream(12, 3);
   for (DigestRecord& row : other)
