@@ -46,7 +46,7 @@ bool attempt(F&& f) {
 
 std::vector<std::string> layers_of(const ComparedRun& run) {
   const config::Entry* model = run.experiment.find("model");
-  return model == nullptr ? std::vector<std::string>() : config::layer_names(model->value);
+  return model == nullptr ? std::vector<std::string>() : config::item_names(model->value);
 }
 
 /// From the earliest pair of files that both runs have of a step at or after the difference.

@@ -36,7 +36,7 @@ std::vector<std::string> keys_of(const Node& a, const Node& b) {
 
 /// The layers by their names, each as {kind: settings}.
 Node by_name(const Node& layers) {
-  const std::vector<std::string> names = config::layer_names(layers);
+  const std::vector<std::string> names = config::item_names(layers);
   std::vector<Entry> entries;
   for (std::size_t i = 0; i < names.size(); ++i) entries.push_back({names[i], {}, layers.items[i]});
   return config::mapping_node(std::move(entries));

@@ -242,7 +242,7 @@ std::vector<std::string> share_words(comm::World& world, const std::vector<std::
 
 /// A run goes on with the instruction set that it has had, unless the experiment names one. `claimed` is rank
 /// 0's. Collective.
-void pin_instruction_set(comm::World& world, const config::Device& device, const ClaimedRun* claimed) {
+void pin_own_or_recorded(comm::World& world, const config::Device& device, const ClaimedRun* claimed) {
   std::int64_t goes_on = claimed != nullptr ? 1 : 0;
   world.max({&goes_on, 1});
   if (goes_on == 0 || device.instruction_set != config::InstructionSet::automatic)
@@ -311,7 +311,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
 
   const CoreUse cores = divide_cores(world, experiment);
   device::prepare_cpu_thread();
-  pin_instruction_set(world, experiment.device, claimed ? &*claimed : nullptr);
+  pin_own_or_recorded(world, experiment.device, claimed ? &*claimed : nullptr);
   check_same_build(world, build_facts());
   const auto backend = device::make_cpu_backend();
   const auto workers = make_workers(world, cores.threads);
