@@ -176,11 +176,12 @@ struct Description<Training> {
                   "and threads; `run`: as the MPI library likes, the same bits only on the same layout"},
           training.reproducibility,
           choices<Reproducibility>({{Reproducibility::lockstep, "lockstep"}, {Reproducibility::run, "run"}}));
-    visit(Key{.name = "watchdog_seconds",
-              .unit = "seconds",
-              .effect = "a job in which a rank gives no sign of life, or nothing moves on, for so long is "
-                        "ended with 70; 0: it is not"},
-          training.watchdog_seconds, integers(0, 1'000'000));
+    visit(
+        Key{.name = "watchdog_seconds",
+            .unit = "seconds",
+            .effect = "a job in which no rank gets on for so long is ended with 70, naming who holds it up: "
+                      "choose more than a step takes; 0: it is not watched"},
+        training.watchdog_seconds, integers(0, 1'000'000));
   }
 };
 
