@@ -53,9 +53,9 @@ TEST(CheckedShard, IsEveryShardAndEveryRankInTurn) {
     ++judges[checked.judge];
     roles.emplace(checked.owner, checked.checker, checked.judge);
   }
-  for (const auto& [shard, count] : shards) EXPECT_NEAR(count, steps / 8, 150) << "shard " << shard;
-  for (const auto& [rank, count] : checkers) EXPECT_NEAR(count, steps / 4, 200) << "checker " << rank;
-  for (const auto& [rank, count] : judges) EXPECT_NEAR(count, steps / 4, 200) << "judge " << rank;
+  for (const auto& [shard, count] : shards) EXPECT_NEAR(count, steps / 8.0, 150) << "shard " << shard;
+  for (const auto& [rank, count] : checkers) EXPECT_NEAR(count, steps / 4.0, 200) << "checker " << rank;
+  for (const auto& [rank, count] : judges) EXPECT_NEAR(count, steps / 4.0, 200) << "judge " << rank;
   EXPECT_EQ(shards.size(), 8U);
   EXPECT_EQ(roles.size(), 4U * 3U * 2U);
 }

@@ -5,7 +5,9 @@
 
 #include <bit>
 #include <functional>
+#include <string_view>
 #include <tuple>
+#include <utility>
 
 #include "comm/world.h"
 #include "support/temporary_folder.h"
@@ -147,7 +149,8 @@ TEST_F(TrainerChecks, RepairedWeightsTrainAsIfNothingHadHappened) {
     const std::vector<std::string> overrides{fmt::format("training.reproducibility={}", reproducibility),
                                              "checks.memory=repair", "checks.arithmetic_every=0"};
     const Outcome undisturbed = train(overrides);
-    for (int victim = 0; victim < world_.size(); ++victim) {
+    const bool each_in_turn = std::string_view(reproducibility) == "lockstep";
+    for (int victim = each_in_turn ? 0 : world_.size() - 1; victim < world_.size(); ++victim) {
       make_trainer(overrides);
       fail_twice(victim);
       EXPECT_EQ(train(), undisturbed) << reproducibility << ", rank " << victim;
