@@ -193,7 +193,7 @@ TEST_P(EveryCollective, GivesTheBitsOfTheModel) {
 /// Ranks that are late in turn: a missing meeting, or a slab that is reused too early, shows as other bits.
 TEST_P(EveryCollective, KeepsRanksInStep) {
   const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
-  Rank rank = make_rank(shards, 40);
+  Rank rank = make_rank(shards, 24);
   std::vector<std::vector<float>> expected;
   for (std::uint64_t step = 0; step < 5; ++step)
     expected.push_back(testing::reference_mean({step, 12, shards}, {0, rank.size}));
@@ -222,7 +222,7 @@ TEST_P(EveryCollective, GathersWithoutAnExchange) {
 TEST_P(EveryCollective, CanGiveUpAStep) {
   const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
   Rank rank = make_rank(shards, 9);
-  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
     static_cast<void>(rank.collective->exchange(rank.compute({seed, 20, shards})));
     world_.barrier();  // as the contract asks for
     const testing::Step step{seed + 1000, 21, shards};
