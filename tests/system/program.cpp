@@ -37,6 +37,11 @@ Words command(const Words& arguments, const Job& job) {
   Words words = job.wrapper;
   words.push_back(program());
   words.insert(words.end(), arguments.begin(), arguments.end());
+  if (!job.hosts.empty()) {
+    words.insert(words.begin(), {source("tests/support/two_hosts.sh"), std::to_string(job.hosts.at(0)),
+                                 std::to_string(job.hosts.at(1))});
+    return words;
+  }
   const bool alone = job.ranks == 1 && !job.always_mpirun;
   return alone ? words : mpirun(job.ranks, words, job.launcher_options);
 }

@@ -27,6 +27,8 @@ struct Job {
   /// Also one rank is started by mpirun.
   bool always_mpirun = false;
   Words launcher_options{};
+  /// Ranks on each of two simulated hosts (support/two_hosts.sh), instead of `ranks` on this one.
+  std::vector<int> hosts{};
   /// Words before the program on each rank, such as {"sh", "-c", "…; exec \"$@\"", "sh"}.
   Words wrapper{};
   std::string folder{};

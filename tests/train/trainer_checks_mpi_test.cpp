@@ -71,7 +71,7 @@ class TrainerChecks : public ::testing::Test {
     Sinks sinks;
     sinks.push_back(std::make_unique<DigestKeeper>(outcome.digests, after_step_));
     metrics::RunSummary summary;
-    trainer_->run(sinks, summary);
+    trainer_->run(sinks, summary, {});
     outcome.weights.assign(trainer_->weights().begin(), trainer_->weights().end());
     return outcome;
   }
