@@ -23,11 +23,11 @@ std::string recorded_text(const RunFolder& run, const char* key) {
   return text->get<std::string>();
 }
 
-/// A data file of the run: where it was, if it still is there, else as it is called.
+/// A data file of the run: where it was, if it still is there, else as it is called; and so if both are one.
 std::string found(const std::string& file, const fs::path& directory) {
   std::error_code ignored;
   const fs::path there = directory / file;  // `file` alone where that is absolute
-  return fs::exists(there, ignored) ? there.string() : file;
+  return fs::exists(there, ignored) && !fs::equivalent(there, file, ignored) ? there.string() : file;
 }
 
 }  // namespace

@@ -79,6 +79,9 @@ Replay replay_of(const ComparedRun& run, const std::string& program, const std::
   command += fmt::format("{} train {}", shell_word(program), shell_word(run.folder.experiment()));
   if (!checkpoint.empty()) command += fmt::format(" --from {}", shell_word(checkpoint));
   command += fmt::format(" --until {}", until);
+  if (const config::Entry* faults = run.experiment.find("faults");
+      faults != nullptr && !faults->value.items.empty())
+    command += " --allow-faults";
   if (run.setting({"output", "dir"}) != parent.string())
     command += override_text("output.dir", parent.string());
   command += override_text("output.name", name) + " digests.every=1";

@@ -51,6 +51,8 @@ Snapshot snapshot_of(const Parameters& parameters, std::int64_t global_step) {
   const int salt = static_cast<int>(global_step);
   Snapshot snapshot;
   snapshot.experiment = "name: probe\nnote: \"größer\"\n";
+  snapshot.data = "60 samples";
+  snapshot.arithmetic = "scalar, build 7";
   snapshot.epoch = 1 + global_step / steps;
   snapshot.step = global_step % steps;
   snapshot.global_step = global_step;
@@ -73,6 +75,8 @@ Snapshot snapshot_of(const Parameters& parameters, std::int64_t global_step) {
 
 void expect_equal(const Snapshot& found, const Snapshot& expected) {
   EXPECT_EQ(found.experiment, expected.experiment);
+  EXPECT_EQ(found.data, expected.data);
+  EXPECT_EQ(found.arithmetic, expected.arithmetic);
   EXPECT_EQ(found.epoch, expected.epoch);
   EXPECT_EQ(found.step, expected.step);
   EXPECT_EQ(found.global_step, expected.global_step);

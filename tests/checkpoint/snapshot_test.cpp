@@ -159,7 +159,7 @@ TEST_F(SnapshotFile, ChecksumOfTheRootIsTheDocumentedOne) {
   for (const std::string& name : hdf5::dataset_names(file))
     lines +=
         name + " " + hdf5::read_text(hdf5::Array(file, path_, name).id(), "checksum").value_or("") + "\n";
-  lines += "epoch 2\nglobal_step 50\n";
+  lines += "arithmetic scalar, build 7\ndata 60 samples\nepoch 2\nglobal_step 50\n";
   for (const std::string name : {"last_loss", "optimizer_digest", "sample_digest", "seconds"})
     lines += name + " " + hdf5::read_text(file.get(), name).value_or("") + "\n";
   lines += "step 10\n";

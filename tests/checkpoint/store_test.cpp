@@ -213,6 +213,18 @@ TEST_F(StoreTest, DamagedNewestFallsBackToTheOneBefore) {
                                           HasSubstr("; taking the checkpoint before it"))));
 }
 
+TEST_F(StoreTest, WhatIsLaterThanTheOneTakenIsSetAside) {
+  for (const std::int64_t step : {10, 20, 30, 40}) save(step);
+  damage(40);
+  store_.set_aside_after(20);
+  EXPECT_EQ(steps(), (std::vector<std::int64_t>{20, 10}));
+  EXPECT_THAT(files(), UnorderedElementsAre("step-000000000010.h5", "step-000000000020.h5",
+                                            "step-000000000030.h5.unused", "step-000000000040.h5.unused"));
+  save(30);
+  store_.set_aside_after(20);  // takes the place of the one before
+  EXPECT_EQ(steps(), (std::vector<std::int64_t>{20, 10}));
+}
+
 TEST_F(StoreTest, NothingIsReadableWhenAllAreDamaged) {
   save(10);
   save(20);

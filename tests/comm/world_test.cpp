@@ -91,6 +91,23 @@ TEST(World, GathersEqualLengthsInPlace) {
   EXPECT_THROW(world.all_gather_into(std::as_bytes(std::span(own)), {}), Error);
 }
 
+TEST(World, GathersPartsOfAnyLengthAtTheRoot) {
+  World world;
+  const auto length_of = [](int rank) {
+    return static_cast<std::size_t>(rank % 3 == 1 ? 0 : 1000 * rank + 3);
+  };
+  std::vector<std::int64_t> own(length_of(world.rank()));
+  for (std::size_t i = 0; i < own.size(); ++i) own[i] = world.rank() * 100'000 + static_cast<std::int64_t>(i);
+  std::size_t total = 0;
+  for (int rank = 0; rank < world.size(); ++rank) total += length_of(rank);
+  std::vector<std::int64_t> all(world.is_root() ? total : 0);
+  world.gather_into(std::as_bytes(std::span(own)), std::as_writable_bytes(std::span(all)));
+  std::size_t at = 0;
+  for (int rank = 0; rank < world.size() && world.is_root(); ++rank)
+    for (std::size_t i = 0; i < length_of(rank); ++i)
+      ASSERT_EQ(all[at++], rank * 100'000 + static_cast<std::int64_t>(i)) << rank;
+}
+
 TEST(World, SumsAndTakesMaxima) {
   World world;
   const std::int64_t n = world.size();

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <charconv>
+#include <cmath>
 #include <csignal>
 #include <fstream>
 #include <functional>
@@ -102,6 +103,100 @@ TEST_F(MetricsFiles, CsvReadsBackExactly) {
     EXPECT_EQ(number(fields[6]), record.seconds);
     EXPECT_EQ(number(fields[7]), record.samples_per_second);
   }
+}
+
+/// What lies in `path` after `write` is what a run that was never stopped would have written.
+void expect_whole_lines(const std::string& path, const std::string& whole, std::size_t lines) {
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < lines; ++i) end = whole.find('\n', end) + 1;
+  EXPECT_EQ(contents(path), whole.substr(0, end));
+}
+
+TEST_F(MetricsFiles, TablesGoOnWhereACheckpointWas) {
+  {
+    Csv csv_sink(csv());
+    Jsonl jsonl_sink(jsonl());
+    for (std::int64_t epoch = 1; epoch <= 12; ++epoch) {
+      csv_sink.epoch(epoch_record(epoch));
+      jsonl_sink.epoch(epoch_record(epoch, epoch % 2 == 0));
+    }
+  }
+  const std::string whole_csv = contents(csv());
+  const std::string whole_jsonl = contents(jsonl());
+  for (std::int64_t done = 11; done >= 0; --done) {
+    std::ofstream(csv(), std::ios::app) << "13,0.25";  // a line that was on its way
+    std::ofstream(jsonl(), std::ios::app) << R"({"epoch":13,)";
+    Csv csv_sink(csv(), done);
+    Jsonl jsonl_sink(jsonl(), done);
+    expect_whole_lines(csv(), whole_csv, static_cast<std::size_t>(done) + 1);
+    expect_whole_lines(jsonl(), whole_jsonl, static_cast<std::size_t>(done));
+    csv_sink.epoch(epoch_record(done + 1));
+    jsonl_sink.epoch(epoch_record(done + 1, (done + 1) % 2 == 0));
+    expect_whole_lines(csv(), whole_csv, static_cast<std::size_t>(done) + 2);
+    expect_whole_lines(jsonl(), whole_jsonl, static_cast<std::size_t>(done) + 1);
+  }
+}
+
+TEST_F(MetricsFiles, TablesThatAreMissingStartAnew) {
+  Csv(csv(), 3).epoch(epoch_record(4));
+  EXPECT_TRUE(contents(csv()).starts_with(heads + "\n4,"));
+  Jsonl(jsonl(), 3).epoch(epoch_record(4));
+  EXPECT_EQ(read_epochs(jsonl()).front().epoch, 4);
+  Digests(folder().file("digests.csv"), 3).digest({.step = 4, .epoch = 1, .weights = 5, .at_epoch_end = {}});
+  EXPECT_TRUE(contents(folder().file("digests.csv")).starts_with("step,epoch,weights,"));
+}
+
+TEST_F(MetricsFiles, DigestsGoOnWhereACheckpointWas) {
+  const std::string path = folder().file("digests.csv");
+  const auto write = [](Digests& digests, std::int64_t first, std::int64_t last) {
+    for (std::int64_t step = first; step <= last; ++step) {
+      const bool is_end = step % 5 == 0 && step > 0;
+      const EpochDigests at_end{.optimizer = 7, .samples = 8, .metrics = static_cast<std::uint64_t>(step)};
+      digests.digest({.step = step,
+                      .epoch = 1 + step / 5,
+                      .weights = static_cast<std::uint64_t>(step) << 40U,
+                      .at_epoch_end = is_end ? std::optional(at_end) : std::nullopt});
+    }
+    digests.flush();
+  };
+  {
+    Digests digests(path);
+    write(digests, 0, 13);
+  }
+  const std::string whole = contents(path);
+  for (const std::int64_t last : {13, 10, 9, 5, 1, 0, -1}) {
+    Digests digests(path, last);
+    expect_whole_lines(path, whole, static_cast<std::size_t>(last) + 2);
+    write(digests, last + 1, 13);
+    EXPECT_EQ(contents(path), whole);
+  }
+}
+
+TEST_F(MetricsFiles, EpochsReadBackExactly) {
+  {
+    Jsonl sink(jsonl());
+    for (std::int64_t epoch = 1; epoch <= 9; ++epoch) sink.epoch(epoch_record(epoch, epoch % 3 != 0));
+    EpochRecord spoilt = epoch_record(10);
+    spoilt.train_loss = std::numeric_limits<double>::infinity();
+    sink.epoch(spoilt);
+  }
+  std::ofstream(jsonl(), std::ios::app) << R"({"epoch": "eleven"})" << "\n";
+  const std::vector<EpochRecord> records = read_epochs(jsonl());
+  ASSERT_EQ(records.size(), 10U);
+  for (std::int64_t epoch = 1; epoch <= 9; ++epoch) {
+    const EpochRecord expected = epoch_record(epoch, epoch % 3 != 0);
+    const EpochRecord& found = records[static_cast<std::size_t>(epoch) - 1];
+    EXPECT_EQ(found.epoch, epoch);
+    EXPECT_EQ(found.train_loss, expected.train_loss);
+    EXPECT_EQ(found.train_accuracy, expected.train_accuracy);
+    EXPECT_EQ(found.val_loss, expected.val_loss);
+    EXPECT_EQ(found.val_accuracy, expected.val_accuracy);
+    EXPECT_EQ(found.learning_rate, expected.learning_rate);
+    EXPECT_EQ(found.seconds, expected.seconds);
+    EXPECT_EQ(found.samples_per_second, expected.samples_per_second);
+  }
+  EXPECT_TRUE(std::isnan(records.back().train_loss));
+  EXPECT_TRUE(read_epochs(folder().file("none")).empty());
 }
 
 TEST_F(MetricsFiles, CsvNumbersAreShort) {

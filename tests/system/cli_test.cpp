@@ -70,7 +70,7 @@ TEST_F(CliTest, UnknownCommandIsNamed) {
   const ProcessResult slip = run({"tain", source("configs/smoke.yaml")});
   EXPECT_EQ(slip.status, 64);
   EXPECT_THAT(slip.err, HasSubstr("unknown command 'tain', did you mean 'train'?"));
-  EXPECT_THAT(run({"run"}).err, HasSubstr("unknown command 'run', the commands are train, evaluate"));
+  EXPECT_THAT(run({"run"}).err, HasSubstr("unknown command 'run', the commands are train, resume, evaluate"));
 }
 
 TEST_F(CliTest, UnderMpirunOneRankAnswers) {

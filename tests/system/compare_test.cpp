@@ -142,8 +142,40 @@ TEST_F(CompareTest, DigestsEveryKStepsAndAtTheEndsOfEpochs) {
   EXPECT_THAT(run({"inspect", run_folder("all")}).out, HasSubstr(digest));
 }
 
+/// The lines that compare prints for a shell, run one after the other: the last one's result.
+ProcessResult run_what_it_says(const std::string& text) {
+  ProcessResult last;
+  std::istringstream lines(text);
+  int commands = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(program()) == std::string::npos) continue;
+    last = run_process({"sh", "-c", line}, {.environment = environment()});
+    ++commands;
+  }
+  EXPECT_EQ(commands, 3) << text;
+  return last;
+}
+
+TEST_F(CompareTest, ReplayFindsTheStepAndItsTensors) {
+  const Words often = {"checkpoint.every_steps=40", "checkpoint.keep=100", "digests.every=50",
+                       "checks.arithmetic_every=0"};
+  train("a", often);
+  // A bit of a gradient, which no memory check can notice.
+  Words flipped = often;
+  flipped.insert(flipped.end(), {"faults=[flip: {rank: 0, step: 60, target: gradient, element: 77, bit: 30}]",
+                                 "--allow-faults"});
+  train("b", flipped);
+  const ProcessResult first = compare("a", "b");
+  expect_different(first);
+  EXPECT_THAT(first.out, AllOf(StartsWith("different"), HasSubstr("between steps 50 and 79"),
+                               HasSubstr("--from " + run_folder("a") + "/checkpoints/step-000000000040.h5")));
+  const ProcessResult second = run_what_it_says(first.out);
+  expect_different(second);
+  EXPECT_THAT(second.out, AllOf(HasSubstr("step 60"), HasSubstr("scores.weight")));
+}
+
 TEST_F(CompareTest, InspectShowsCheckpoints) {
-  train("run");
+  train("run", {"checkpoint.keep=0"});
   const std::string folder = run_folder("run") + "/checkpoints";
   const checkpoint::Store store(folder);
   store.prepare();
