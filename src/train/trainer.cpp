@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 
 #include "base/fault.h"
 #include "data/hdf5_dataset.h"
@@ -12,7 +11,6 @@
 #include "train/faults.h"
 #include "train/signals.h"
 #include "train/slab_hash.h"
-#include "train/state_transfer.h"
 
 namespace lockstep::train {
 namespace {
@@ -97,63 +95,6 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend
   });
   nn::initialize_weights(blueprint.experiment, blueprint.network, weights_);
   weights_were_set();
-}
-
-void Trainer::restore(const checkpoint::Snapshot* from) {
-  // What every rank needs of the snapshot, as it travels.
-  struct Facts {
-    Position position;
-    double seconds = 0;
-    double last_loss = 0;
-    std::int64_t has_loss = 0;
-    std::int64_t shards = 0;
-  } facts;
-  if (from != nullptr)
-    facts = {.position = {.epoch = from->epoch, .step = from->step},
-             .seconds = from->seconds,
-             .last_loss = from->last_loss.value_or(0),
-             .has_loss = from->last_loss ? 1 : 0,
-             .shards = std::ssize(from->totals)};
-  world_.broadcast_into(std::as_writable_bytes(std::span(&facts, 1)));
-  world_.agree([&] {
-    if (facts.shards != stripes_.shards())
-      fail(ExitCode::bad_data, "the checkpoint has totals of {} shards, and the experiment has {}",
-           facts.shards, stripes_.shards());
-  });
-  position_ = facts.position;
-  seconds_before_ = facts.seconds;
-  if (facts.has_loss != 0) last_loss_ = facts.last_loss;
-
-  std::vector<device::Totals> totals(static_cast<std::size_t>(facts.shards));
-  if (from != nullptr)
-    std::ranges::transform(from->totals, totals.begin(), [](const checkpoint::ShardTotals& shard) {
-      return device::Totals{.loss = shard.loss, .correct = shard.correct, .samples = shard.samples};
-    });
-  world_.broadcast_into(std::as_writable_bytes(std::span(totals)));
-  meter_.restore(shards_, totals);
-  for (const device::Totals& shard : totals) shown_ += shard;
-  samples_before_ = shown_.samples;
-  if (from != nullptr) order_hash_ = from->sample_digest;  // the ranks' parts are only ever added up
-
-  if (from != nullptr) std::ranges::copy(from->weights.span(), weights_.begin());
-  world_.broadcast_into(std::as_writable_bytes(weights_));
-  scatter_optimizer(world_, from, std::ssize(weights_), reducer_->owned(), optimizer_->state());
-  weights_were_set();
-  const std::uint64_t optimizer = optimizer_digest();
-  world_.agree([&] {
-    if (from != nullptr && (slab_hash(SlabKind::weights, 0, weights_) != from->weights_digest ||
-                            optimizer != from->optimizer_digest))
-      fail(ExitCode::bad_data,
-           "the state of the checkpoint does not have the digests that it was saved with");
-  });
-}
-
-/// After a change of all weights and of the optimizer's state that is no update.
-void Trainer::weights_were_set() {
-  const Range owned = reducer_->owned();
-  memory_.record(owned.begin, weights_.subspan(static_cast<std::size_t>(owned.begin),
-                                               static_cast<std::size_t>(owned.size())));
-  engine_->weights_changed(weights_);
 }
 
 /// With the slabs that the training has anyway: their contents come later.
@@ -244,43 +185,6 @@ Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& 
   end.stop |= end.status.stop_requested;
   end.whole = position_.step == stripes_.steps();
   return end;
-}
-
-/// `status` is what the ranks have just agreed on: nothing is wrong with the state. Collective.
-void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
-                              std::optional<double> val_accuracy) {
-  world_.activity().enter(comm::Phase::writing_checkpoint);
-  std::int64_t wanted = options_.checkpoints != nullptr ? 1 : 0;
-  world_.max({&wanted, 1});
-  if (wanted == 0) return;
-  checkpoint::Snapshot snapshot;
-  if (world_.is_root()) snapshot = options_.checkpoints->buffers();
-  const auto totals = meter_.gather(world_);
-  const std::uint64_t samples = wrapping_sum(world_, order_hash_);
-  const std::uint64_t optimizer = optimizer_digest();
-  gather_optimizer(world_, memory_.ownership(), std::ssize(weights_), optimizer_->state(),
-                   world_.is_root() ? &snapshot : nullptr);
-  if (!world_.is_root()) return;
-  snapshot.epoch = position_.epoch;
-  snapshot.step = position_.step;
-  snapshot.global_step = global_step();
-  snapshot.seconds = seconds();
-  snapshot.last_loss = last_loss_;
-  snapshot.val_accuracy = val_accuracy;
-  snapshot.sample_digest = samples;
-  snapshot.weights_digest = status.weights_digest;
-  snapshot.optimizer_digest = optimizer;
-  snapshot.totals.resize(totals.size());
-  std::ranges::transform(totals, snapshot.totals.begin(), [](const device::Totals& shard) {
-    return checkpoint::ShardTotals{.loss = shard.loss, .correct = shard.correct, .samples = shard.samples};
-  });
-  if (snapshot.weights.span().size() != weights_.size())
-    snapshot.weights = AlignedBuffer<float>(weights_.size());
-  std::ranges::copy(weights_, snapshot.weights.data());
-  report([&] {
-    for (const auto& sink : sinks) sink->flush();
-    options_.checkpoints->submit(std::move(snapshot));
-  });
 }
 
 /// `next`: where the training will stand next, once for each place; whether a checkpoint is due there.
@@ -398,23 +302,6 @@ metrics::EpochDigests Trainer::epoch_digests(const metrics::EpochRecord& record)
   return {.optimizer = optimizer_digest(),
           .samples = wrapping_sum(world_, order_hash_),
           .metrics = metrics_hash(record)};
-}
-
-/// Of all ranks' optimizer state. Collective.
-std::uint64_t Trainer::optimizer_digest() {
-  // Where every rank owns everything, rank 0's will do.
-  const bool counts = memory_.ownership() == Ownership::slices || world_.is_root();
-  return wrapping_sum(world_, counts ? memory_.recorded_state() : 0);
-}
-
-/// Does what may fail on rank 0 alone while all are in the midst of a step: the next status tells the others.
-template <class Work>
-void Trainer::report(Work&& work) {
-  try {
-    work();
-  } catch (...) {
-    report_failure_ = std::current_exception();
-  }
 }
 
 /// Of the whole training so far.

@@ -79,8 +79,16 @@ class Trainer {
   void begin_epoch(std::int64_t epoch);
   void take_checkpoint(const Sinks& sinks, const StepStatus& status,
                        std::optional<double> val_accuracy = std::nullopt);
+  /// Does what may fail on rank 0 alone while all are in the midst of a step: the next status tells the
+  /// others.
   template <class Work>
-  void report(Work&& work);
+  void report(Work&& work) {
+    try {
+      work();
+    } catch (...) {
+      report_failure_ = std::current_exception();
+    }
+  }
   void weights_were_set();
   void hash_plans();
   metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
