@@ -28,7 +28,7 @@ struct NamedSlab {
 /// or hosts: any number of them may go on from it.
 struct Snapshot {
   std::string experiment;        ///< resolved YAML
-  std::string data;              ///< what tells the training set from others: train::fingerprint
+  std::string data;              ///< what tells the data from others: train::fingerprint
   std::string arithmetic;        ///< what it was computed with: instruction set, library, build
   std::int64_t epoch = 1;        ///< in hand, from 1
   std::int64_t step = 0;         ///< done of that epoch

@@ -152,12 +152,15 @@ void Store::prune(std::int64_t keep, bool keep_best) const {
   for (const Entry& entry : doomed) delete_file(entry.path);
 }
 
-std::optional<Store::Found> Store::newest_readable(const Parameters& parameters, const Report& report) const {
+std::optional<Store::Found> Store::newest_readable(const Parameters& parameters, const Check& check,
+                                                   const Report& report) const {
   const std::vector<Entry> entries = list();
   for (std::size_t i = 0; i < entries.size(); ++i) {
     Found found{.entry = entries[i], .snapshot = {}};
-    const auto wrong =
-        problem([&] { found.snapshot = read_snapshot(found.entry.path.string(), parameters); });
+    const auto wrong = problem([&] {
+      found.snapshot = read_snapshot(found.entry.path.string(), parameters);
+      check(found.snapshot, found.entry.path.string());
+    });
     if (!wrong) return found;
     const bool last = i + 1 == entries.size();
     report(fmt::format("{}; {}", *wrong,

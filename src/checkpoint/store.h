@@ -50,9 +50,11 @@ class Store {
   /// damaged, the newest one that is whole is kept as well. Error(io_error) when a file cannot be deleted.
   void prune(std::int64_t keep, bool keep_best) const;
 
-  /// The newest that can be read and fits the model. Each newer one is reported with what is wrong. Nothing
-  /// when there is none.
-  [[nodiscard]] std::optional<Found> newest_readable(const Parameters& parameters,
+  /// Throws Error(bad_data) naming the file for a snapshot that is whole but not what it should be.
+  using Check = std::function<void(const Snapshot& snapshot, const std::string& path)>;
+  /// The newest that can be read, fits the model and passes the check. Each newer one is reported with what
+  /// is wrong. Nothing when there is none.
+  [[nodiscard]] std::optional<Found> newest_readable(const Parameters& parameters, const Check& check,
                                                      const Report& report) const;
 
   /// Renames the checkpoints of later steps, "<name>.unused": what goes on from this step will write its own.

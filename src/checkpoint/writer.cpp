@@ -36,6 +36,11 @@ bool Writer::idle() const {
   return !pending_;
 }
 
+bool Writer::wait_for(std::chrono::milliseconds patience) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, patience, [this] { return !pending_; });
+}
+
 void Writer::poll() {
   std::unique_lock lock(mutex_);
   rethrow(lock);

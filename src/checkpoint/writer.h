@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <functional>
@@ -38,6 +39,8 @@ class Writer {
   [[nodiscard]] bool idle() const;
   /// Throws what an earlier write threw. Does not wait.
   void poll();
+  /// Waits so long at most; whether none is being written then.
+  [[nodiscard]] bool wait_for(std::chrono::milliseconds patience) const;
   /// Returns when all that were submitted are on disk, or throws what went wrong.
   void wait();
   /// The snapshot last written, whether that went well or not, for its buffers: a state copied into them
@@ -51,7 +54,7 @@ class Writer {
 
   const Write write_;
   mutable std::mutex mutex_;  // of all that follows
-  std::condition_variable changed_;
+  mutable std::condition_variable changed_;
   std::optional<Snapshot> pending_;  // taken, and being written or about to be
   std::optional<Snapshot> written_;
   std::exception_ptr error_;

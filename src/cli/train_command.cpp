@@ -22,8 +22,10 @@ struct Options {
 
 void add_common_options(CLI::App* command, Options& options) {
   command->add_option("overrides", options.overrides, "Settings to change, such as training.epochs=3");
-  command->add_option("--until", options.beginning.until,
-                      "Stop after this step, counted over the whole training, with a checkpoint");
+  command
+      ->add_option("--until", options.beginning.until,
+                   "Stop after this step, counted over the whole training, with a checkpoint")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--allow-faults", options.allow_faults,
                     "Let the experiment's `faults` happen: for tests of what becomes of them");
 }

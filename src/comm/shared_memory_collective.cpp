@@ -76,7 +76,8 @@ void SharedMemoryCollective::meet() {
   control(world_.rank()).meetings.store(++meetings_, std::memory_order_release);
   for (const int rank : ranks_) {
     const std::atomic<std::uint64_t>& theirs = control(rank).meetings;
-    for (int looks = 0; theirs.load(std::memory_order_acquire) < meetings_; ++looks) {
+    for (int looks = 0; theirs.load(std::memory_order_acquire) < meetings_;
+         looks += looks < looks_before_yielding ? 1 : 0) {
       if (looks < looks_before_yielding) {
         cpu_pause();
       } else {

@@ -86,7 +86,7 @@ void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path&
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), target_(resolve(path_)) {
   // Another host may use the same folder and the same process id: never open a file that exists.
   constexpr int most_attempts = 1000;
-  const std::string base = target_.string() + ".partial-" + std::to_string(::getpid());
+  const std::string base = target_.string() + std::string(partial_marker) + std::to_string(::getpid());
   for (int attempt = 0; attempt < most_attempts; ++attempt) {
     partial_ = attempt == 0 ? base : base + "-" + std::to_string(attempt);
     descriptor_.reset(::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));

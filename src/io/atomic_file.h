@@ -10,6 +10,9 @@
 
 namespace lockstep::io {
 
+/// In the names of files that are being written, or that a killed process was writing.
+inline constexpr std::string_view partial_marker = ".partial-";
+
 /// A file that appears under its name whole or not at all: written beside it as "<name>.partial-<pid>",
 /// synced and renamed by commit(), removed when not committed. After a crash or a power cut the name holds
 /// the old contents or the new ones, never a mixture.

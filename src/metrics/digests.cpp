@@ -24,7 +24,7 @@ Digests::Digests(const std::string& path, std::int64_t last_step)
         return step ? *step <= last_step : line == header;
       }) {
   make_room();
-  if (file_.kept_lines() == 0) file_.append(header);
+  if (file_.kept_lines() == 0) file_.append(fmt::format("{}\n", header));
 }
 
 /// A step allocates nothing.

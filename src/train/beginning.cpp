@@ -15,7 +15,9 @@
 #include "checkpoint/store.h"
 #include "config/parse.h"
 #include "config/print.h"
+#include "io/atomic_file.h"
 #include "train/compare_settings.h"
+#include "train/state_transfer.h"
 
 namespace lockstep::train {
 namespace {
@@ -37,33 +39,20 @@ bool is_over(const RunFolder& run) {
   return status == "finished" || status == "diverged";
 }
 
-bool is_of(const RunFolder& run, const std::string& experiment) {
-  try {
-    return config::parse(config::read_text(run.experiment()), run.experiment(), {}).name == experiment;
-  } catch (const Error&) {
-    return false;  // no run, or one that this version cannot read
-  }
+bool is_there(const fs::path& path) {
+  std::error_code unreadable;  // what may not be looked at is not there
+  return fs::exists(path, unreadable);
 }
 
-std::optional<RunFolder> newest_unfinished(const config::Experiment& experiment) {
-  const fs::path parent = experiment.output.dir.empty() ? "." : experiment.output.dir;
-  if (!experiment.output.name.empty()) {
-    const RunFolder named(parent / experiment.output.name);
-    return fs::exists(named.experiment()) ? std::optional(named) : std::nullopt;
+/// Of a run that was killed before it had an experiment: nothing that anybody would miss.
+bool has_not_begun(const RunFolder& run) {
+  std::error_code error;
+  for (fs::directory_iterator file(run.path(), error); !error && file != fs::directory_iterator();
+       file.increment(error)) {
+    const std::string name = file->path().filename().string();
+    if (name != RunLock::file_name && name.find(io::partial_marker) == std::string::npos) return false;
   }
-  std::optional<RunFolder> newest;
-  std::string newest_start;
-  std::error_code none;  // without the folder there are no runs
-  for (const auto& entry : fs::directory_iterator(parent, none)) {
-    const RunFolder run(entry.path());
-    if (!fs::exists(run.experiment()) || is_over(run) || !is_of(run, experiment.name)) continue;
-    // "started" sorts as text; of runs of the same second, the one of the later name.
-    const std::string start = json_text(run.environment(), "started") + entry.path().filename().string();
-    if (newest && start <= newest_start) continue;
-    newest = run;
-    newest_start = start;
-  }
-  return newest;
+  return !error;
 }
 
 bool depends_on_epochs(const config::Schedule& schedule) {
@@ -71,11 +60,10 @@ bool depends_on_epochs(const config::Schedule& schedule) {
          std::holds_alternative<config::LinearSchedule>(schedule.kind);
 }
 
-/// Throws Error(bad_config) if results would be other ones than those of the recorded experiment.
-void check_same_experiment(const config::Experiment& recorded, const config::Experiment& now,
-                           const std::string& where) {
-  const auto settings = [&](const config::Experiment& experiment) {
-    return parse_experiment(config::print(experiment), where);
+/// The settings that would give other results than the recorded experiment, a line each.
+std::vector<std::string> changed_settings(const config::Experiment& recorded, const config::Experiment& now) {
+  const auto settings = [](const config::Experiment& experiment) {
+    return parse_experiment(config::print(experiment), experiment.source);
   };
   std::vector<std::string> changed;
   for (const SetupDifference& difference : compare_settings(settings(recorded), settings(now))) {
@@ -84,14 +72,71 @@ void check_same_experiment(const config::Experiment& recorded, const config::Exp
     changed.push_back(fmt::format("{}: {} there, {} now", difference.key, difference.a.value_or("none"),
                                   difference.b.value_or("none")));
   }
+  return changed;
+}
+
+void check_same_experiment(const config::Experiment& recorded, const config::Experiment& now,
+                           const std::string& where) {
+  const std::vector<std::string> changed = changed_settings(recorded, now);
   if (changed.empty()) return;
   fail(ExitCode::bad_config,
        "{} cannot go on with other settings that change its results:\n  {}\nSet them as they were, or start "
        "a new "
-       "run. What may change: output, checkpoint, checks, digests, device.threads, the places of the data "
-       "files, "
-       "and training.epochs unless the schedule depends on it (cosine, linear).",
-       where, fmt::join(changed, "\n  "));
+       "run. What may change: {}, and training.epochs unless the schedule depends on it (cosine, linear).",
+       where, fmt::join(changed, "\n  "), fmt::join(settings_without_influence, ", "));
+}
+
+config::Experiment recorded_experiment(const RunFolder& run) {
+  return config::parse(config::read_text(run.experiment()), run.experiment(), {});
+}
+
+/// Whether it is a run of an experiment with this name, and for messages, the settings that differ.
+struct Candidate {
+  RunFolder run;
+  std::string start;
+  std::vector<std::string> changed;
+};
+std::optional<Candidate> candidate(const RunFolder& run, const config::Experiment& experiment) {
+  if (!is_there(run.experiment()) || is_over(run)) return std::nullopt;
+  try {
+    const config::Experiment recorded = recorded_experiment(run);
+    if (recorded.name != experiment.name) return std::nullopt;
+    return Candidate{run, json_text(run.environment(), "started"), changed_settings(recorded, experiment)};
+  } catch (const Error&) {
+    return std::nullopt;  // no run, or one that this version cannot read
+  }
+}
+
+/// The newest unfinished run of the experiment, with its very settings. Others of its name are reported, as
+/// somebody may have meant them.
+std::optional<RunFolder> newest_unfinished(const config::Experiment& experiment) {
+  const fs::path parent = experiment.output.dir.empty() ? "." : experiment.output.dir;
+  std::vector<Candidate> found;
+  std::error_code error;  // without the folder there are no runs
+  for (fs::directory_iterator entry(parent, error); !error && entry != fs::directory_iterator();
+       entry.increment(error))
+    if (auto run = candidate(RunFolder(entry->path()), experiment)) found.push_back(std::move(*run));
+  // "started" sorts as text; of runs of the same second, the one of the later name is the newest.
+  std::ranges::sort(found, std::ranges::greater(),
+                    [](const Candidate& run) { return run.start + run.run.path(); });
+  const auto same = std::ranges::find_if(found, [](const Candidate& run) { return run.changed.empty(); });
+  if (same != found.end()) return same->run;
+  for (const Candidate& run : found)
+    log::warning(
+        "'{}' is unfinished, but has other settings, so a new run starts. To go on with it: lockstep resume "
+        "{}\n  {}",
+        run.run.path(), run.run.path(), fmt::join(run.changed, "\n  "));
+  return std::nullopt;
+}
+
+/// The run to go on with, if there is one.
+std::optional<RunFolder> find_run(const config::Experiment& experiment, const Beginning& beginning) {
+  if (beginning.how == Beginning::How::run) return RunFolder(fs::path(beginning.path));
+  if (beginning.how != Beginning::How::newest) return std::nullopt;
+  if (experiment.output.name.empty()) return newest_unfinished(experiment);
+  const RunFolder named(fs::path(experiment.output.dir.empty() ? "." : experiment.output.dir) /
+                        experiment.output.name);
+  return is_there(named.path()) ? std::optional(named) : std::nullopt;
 }
 
 void check_fits(const Snapshot& snapshot, const config::Experiment& experiment, const std::string& where,
@@ -111,13 +156,10 @@ void check_fits(const Snapshot& snapshot, const config::Experiment& experiment, 
 }  // namespace
 
 std::optional<ClaimedRun> claim_run(const config::Experiment& experiment, const Beginning& beginning) {
-  std::optional<RunFolder> folder;
-  if (beginning.how == Beginning::How::run) folder.emplace(fs::path(beginning.path));
-  if (beginning.how == Beginning::How::newest) folder = newest_unfinished(experiment);
+  const std::optional<RunFolder> folder = find_run(experiment, beginning);
   if (!folder) return std::nullopt;
-  ClaimedRun run{*folder, RunLock(folder->path())};
-  check_same_experiment(config::parse(config::read_text(folder->experiment()), folder->experiment(), {}),
-                        experiment, folder->path());
+  ClaimedRun run{.folder = *folder, .lock = RunLock(folder->path()), .has_begun = !has_not_begun(*folder)};
+  if (run.has_begun) check_same_experiment(recorded_experiment(*folder), experiment, folder->path());
   return run;
 }
 
@@ -126,12 +168,14 @@ std::optional<Snapshot> load_beginning(const config::Experiment& experiment, con
                                        const std::string& data) {
   if (beginning.how == Beginning::How::from_checkpoint) {
     check_fits(checkpoint::read_snapshot_header(beginning.path), experiment, beginning.path, data);
-    return checkpoint::read_snapshot(beginning.path, parameters);
+    Snapshot snapshot = checkpoint::read_snapshot(beginning.path, parameters);
+    check_digests(snapshot, beginning.path);
+    return snapshot;
   }
-  if (run == nullptr) return std::nullopt;
+  if (run == nullptr || !run->has_begun) return std::nullopt;
   const checkpoint::Store store(run->folder.checkpoints());
-  auto found =
-      store.newest_readable(parameters, [](const std::string& problem) { log::warning("{}", problem); });
+  auto found = store.newest_readable(parameters, check_digests,
+                                     [](const std::string& problem) { log::warning("{}", problem); });
   if (!found && !store.list().empty())
     fail(ExitCode::bad_data,
          "none of the checkpoints in '{}' can be read. To train from the first step, start a new run.",

@@ -15,9 +15,10 @@ namespace lockstep::train {
 /// How a training is to begin, and where to end early.
 struct Beginning {
   enum class How : std::uint8_t {
-    anew,    ///< a new run
-    newest,  ///< the newest unfinished run of the experiment in its output folder; a new one if none is
-    run,     ///< the run in the folder `path`
+    anew,             ///< a new run
+    newest,           ///< the newest unfinished run of the experiment in its output folder, or the one that
+                      ///< output.name names; a new one if there is none
+    run,              ///< the run in the folder `path`
     from_checkpoint,  ///< a new run that starts from the checkpoint `path` of another
   };
   How how = How::anew;
@@ -30,6 +31,7 @@ struct Beginning {
 struct ClaimedRun {
   RunFolder folder;
   RunLock lock;
+  bool has_begun = true;  ///< false: it was killed before it had even its experiment, and begins now
 };
 
 /// Finds and locks the run that goes on; nothing if a new one starts. Error(bad_config) naming the keys when

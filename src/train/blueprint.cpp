@@ -38,8 +38,14 @@ std::string checksums_of(const data::DatasetInfo& info) {
   return text.substr(0, text.size() - 2);
 }
 
+std::string fingerprint_of(const data::DatasetInfo& info) {
+  return fmt::format("{} bytes, {} samples of {} ({}) in {} classes, checksums {}", info.file_bytes,
+                     info.samples, info.image.text(), name_of(info.image_type), info.classes,
+                     checksums_of(info));
+}
+
 void check_same_file(comm::World& world, const data::DatasetInfo& info) {
-  const std::string mine = fingerprint(info);
+  const std::string mine = fingerprint_of(info);
   const std::string roots = world.broadcast(mine);
   world.agree([&] {
     if (mine != roots)
@@ -88,10 +94,10 @@ void check_ranks(const config::Experiment& experiment, int ranks) {
        ranks, shards, shards, enough);
 }
 
-std::string fingerprint(const data::DatasetInfo& info) {
-  return fmt::format("{} bytes, {} samples of {} ({}) in {} classes, checksums {}", info.file_bytes,
-                     info.samples, info.image.text(), name_of(info.image_type), info.classes,
-                     checksums_of(info));
+std::string fingerprint(const Blueprint& blueprint) {
+  std::string text = fingerprint_of(blueprint.train);
+  if (blueprint.validation) text += "; to validate " + fingerprint_of(*blueprint.validation);
+  return text;
 }
 
 void check_same_data(comm::World& world, const Blueprint& blueprint) {

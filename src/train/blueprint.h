@@ -35,8 +35,8 @@ Blueprint make_blueprint(const config::Experiment& experiment);
 /// Throws Error(bad_config) naming the setting to change unless this many ranks can share the shards.
 void check_ranks(const config::Experiment& experiment, int ranks);
 
-/// What tells a data set from others: size, samples, types, checksums. One line.
-std::string fingerprint(const data::DatasetInfo& info);
+/// What tells the data from others: size, samples, types and checksums of both sets. One line.
+std::string fingerprint(const Blueprint& blueprint);
 
 /// Throws on every rank, naming the host, when a rank sees another data file than rank 0: size, samples or
 /// checksums differ. Collective.

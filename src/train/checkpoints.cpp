@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "io/atomic_file.h"
+#include "train/state_transfer.h"
 
 namespace lockstep::train {
 namespace {
@@ -15,6 +16,7 @@ using checkpoint::Snapshot;
 checkpoint::Writer::Write writing(const config::Checkpoint& settings, const Parameters& parameters,
                                   const checkpoint::Store& store, std::vector<std::string> tables) {
   return [=, &parameters, tables = std::move(tables)](const Snapshot& snapshot) {
+    check_digests(snapshot, "the copy in memory");
     for (const std::string& table : tables) io::sync(table);
     store.save(parameters, snapshot);
     store.prune(settings.keep, settings.keep_best);
@@ -54,14 +56,22 @@ Snapshot Checkpoints::buffers() {
 }
 
 void Checkpoints::submit(Snapshot&& snapshot) {
-  report_failure_of([&] { writer_.wait(); });
+  report_failure_of([&] { wait(); });
   writer_.submit(std::move(snapshot));
   due_ = false;
   last_ = Clock::now();
 }
 
 void Checkpoints::finish() {
-  report_failure_of([&] { writer_.wait(); });
+  report_failure_of([&] { wait(); });
+}
+
+/// For the writer, telling whoever watches this thread that it does.
+void Checkpoints::wait() {
+  const Clock::time_point since = Clock::now();
+  while (!writer_.wait_for(std::chrono::milliseconds(200)))
+    if (on_wait_) on_wait_(Clock::now() - since);
+  writer_.poll();
 }
 
 template <class Work>

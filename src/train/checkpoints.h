@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,10 @@ class Checkpoints {
   Checkpoints(const config::Checkpoint& settings, const Parameters& parameters, checkpoint::Store store,
               std::vector<std::string> tables, Facts facts);
 
+  /// Is called, every second or so, with how long submit() or finish() have been waiting for the disk.
+  using OnWait = std::function<void(std::chrono::steady_clock::duration waited)>;
+  void on_wait(OnWait on_wait) { on_wait_ = std::move(on_wait); }
+
   /// Whether one is to be taken when the training has come to `position`. One that is due is so until it is
   /// taken; while another is being written, none is. Reports a write that failed: a warning, or its Error,
   /// as the setting says. Allocates nothing unless there is something to report.
@@ -46,10 +51,12 @@ class Checkpoints {
   using Clock = std::chrono::steady_clock;
   template <class Work>
   void report_failure_of(Work&& work);
+  void wait();
 
   config::Checkpoint settings_;
   Facts facts_;
   checkpoint::Store store_;
+  OnWait on_wait_;
   bool due_ = false;
   Clock::time_point last_ = Clock::now();
   checkpoint::Writer writer_;  // last: its thread uses the others

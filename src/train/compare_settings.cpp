@@ -114,17 +114,7 @@ std::vector<SetupDifference> compare_settings(const Node& a, const Node& b) {
 }
 
 bool changes_results(std::string_view key) {
-  constexpr std::array<std::string_view, 10> others{"name",
-                                                    "output",
-                                                    "digests",
-                                                    "checkpoint",
-                                                    "checks",
-                                                    "device.threads",
-                                                    "training.watchdog_seconds",
-                                                    "faults",
-                                                    "data.train.file",
-                                                    "data.validation.file"};
-  return std::ranges::none_of(others, [&](std::string_view other) {
+  return std::ranges::none_of(settings_without_influence, [&](std::string_view other) {
     return key.starts_with(other) && (key.size() == other.size() || key[other.size()] == '.');
   });
 }

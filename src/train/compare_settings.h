@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +24,18 @@ config::Node parse_experiment(const std::string& yaml, const std::string& path);
 /// Where two resolved experiments differ, in the order of `a`. Layers go by their names; a layer, or any
 /// mapping, that only one of them has is one difference as a whole.
 std::vector<SetupDifference> compare_settings(const config::Node& a, const config::Node& b);
+
+/// Settings, and sections of them, that change no bit of a training.
+inline constexpr std::array<std::string_view, 10> settings_without_influence{"name",
+                                                                             "output",
+                                                                             "digests",
+                                                                             "checkpoint",
+                                                                             "checks",
+                                                                             "device.threads",
+                                                                             "training.watchdog_seconds",
+                                                                             "faults",
+                                                                             "data.train.file",
+                                                                             "data.validation.file"};
 
 /// False for settings that say where results go, how often something is written down or how a rank works:
 /// none of them changes a bit of the training.

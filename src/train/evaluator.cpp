@@ -1,5 +1,7 @@
 #include "train/evaluator.h"
 
+#include <exception>
+
 #include "data/hdf5_dataset.h"
 
 namespace lockstep::train {
@@ -13,17 +15,33 @@ Evaluator::Evaluator(const Blueprint& blueprint, device::Backend& backend, Range
       engine_(backend, blueprint.network, device::Mode::evaluation, stripes_, shards, workers),
       meter_(shards, stripes_.shards()) {}
 
-device::Totals Evaluator::evaluate(comm::World& world, std::span<const float> weights) {
-  world.agree([&] {
-    engine_.weights_changed(weights);
-    meter_.reset();
-    loader_.start(1);
-    for (std::int64_t step = 0; step < stripes_.steps(); ++step) {
+std::optional<device::Totals> Evaluator::evaluate(comm::World& world, std::span<const float> weights,
+                                                  bool (*stop)()) {
+  enum News : std::int64_t { none, stopped, failed };
+  engine_.weights_changed(weights);
+  meter_.reset();
+  loader_.start(1);
+  for (std::int64_t step = 0; step < stripes_.steps(); ++step) {
+    std::exception_ptr failure;
+    std::int64_t news = stop() ? stopped : none;
+    try {
       meter_.add(engine_.evaluate(loader_.next()));
-      world.activity().progress();
+    } catch (...) {
+      failure = std::current_exception();
+      news = failed;
     }
-  });
+    world.max({&news, 1});
+    if (news == failed)
+      world.agree([&] {
+        if (failure) std::rethrow_exception(failure);
+      });
+    if (news == stopped) return std::nullopt;
+  }
   return meter_.reduce(world);
+}
+
+device::Totals Evaluator::evaluate(comm::World& world, std::span<const float> weights) {
+  return evaluate(world, weights, [] { return false; }).value();
 }
 
 std::int64_t Evaluator::bytes() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "comm/world.h"
@@ -20,7 +21,9 @@ class Evaluator {
   /// outlive the evaluator. Not collective: failures of reading are this rank's own.
   Evaluator(const Blueprint& blueprint, device::Backend& backend, Range shards, WorkerPool& workers);
 
-  /// Collective. Throws on all ranks if any of them fails.
+  /// Collective. Throws on all ranks if any of them fails. Nothing if `stop`, asked on each rank before each
+  /// batch, was true on any.
+  std::optional<device::Totals> evaluate(comm::World& world, std::span<const float> weights, bool (*stop)());
   device::Totals evaluate(comm::World& world, std::span<const float> weights);
 
   /// See ShardEngine. Not collective.

@@ -88,38 +88,54 @@ std::unique_ptr<Checkpoints> make_checkpoints(const Blueprint& blueprint, const 
       experiment.checkpoint, blueprint.network.parameters, checkpoint::Store(folder.checkpoints()),
       std::vector{folder.metrics_csv(), folder.metrics_jsonl(), folder.digests()},
       Checkpoints::Facts{.experiment = config::print(experiment),
-                         .data = fingerprint(blueprint.train),
+                         .data = fingerprint(blueprint),
                          .arithmetic = arithmetic,
                          .steps_per_epoch = blueprint.steps_per_epoch()});
 }
+
+/// A folder that did not exist, and goes away again unless the run comes to begin in it.
+class NewFolder {
+ public:
+  NewFolder(const config::Experiment& experiment, const Environment& environment)
+      : folder_(RunFolder::make(experiment.output, experiment.name, environment.started)) {}
+  ~NewFolder() {
+    if (!kept_) folder_.remove();
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+  [[nodiscard]] const RunFolder& folder() const { return folder_; }
+  void keep() { kept_ = true; }
+
+ private:
+  RunFolder folder_;
+  bool kept_ = false;
+};
 
 /// Of a run that goes on, or of a new one if none was claimed.
 std::unique_ptr<Records> make_records(const Blueprint& blueprint, const Environment& environment,
                                       std::optional<ClaimedRun> claimed, const Position& position,
                                       const std::string& arithmetic) {
   const config::Experiment& experiment = blueprint.experiment;
-  const bool is_new = !claimed;
-  if (is_new) {
-    const RunFolder made = RunFolder::make(experiment.output, experiment.name, environment.started);
-    claimed.emplace(ClaimedRun{made, RunLock(made.path())});
+  std::optional<NewFolder> made;
+  if (!claimed) {
+    made.emplace(experiment, environment);
+    claimed.emplace(
+        ClaimedRun{.folder = made->folder(), .lock = RunLock(made->folder().path()), .has_begun = false});
   }
   auto records = std::make_unique<Records>(Records{.folder = std::move(claimed->folder),
                                                    .lock = std::move(claimed->lock),
                                                    .terminal = Terminal::of_standard_output(),
                                                    .sinks = {},
                                                    .checkpoints = nullptr});
-  try {
-    records->sinks.push_back(make_console(experiment.output, records->terminal));
-    if (is_new)
-      begin_files(*records, experiment, environment);
-    else
-      continue_files(*records, experiment, environment, position,
-                     position.global_step(blueprint.steps_per_epoch()));
-    records->checkpoints = make_checkpoints(blueprint, records->folder, arithmetic);
-  } catch (...) {
-    if (is_new) records->folder.remove();  // nothing was trained, and the name is free again
-    throw;
-  }
+  records->sinks.push_back(make_console(experiment.output, records->terminal));
+  records->folder.remove_partial_files();
+  if (claimed->has_begun)
+    continue_files(*records, experiment, environment, position,
+                   position.global_step(blueprint.steps_per_epoch()));
+  else
+    begin_files(*records, experiment, environment);
+  records->checkpoints = make_checkpoints(blueprint, records->folder, arithmetic);
+  if (made) made->keep();
   return records;
 }
 
@@ -251,6 +267,21 @@ void pin_own_or_recorded(comm::World& world, const config::Device& device, const
   pin_recorded_instruction_set(world, share_recorded_instruction_set(world, folder));
 }
 
+/// Waiting for the last checkpoint counts as progress, but not for ever: a disk may be slow, or be gone.
+class DiskPatience {
+ public:
+  DiskPatience(comm::Activity& activity, const config::Training& training)
+      : activity_(activity), patience_(times * training.watchdog_seconds) {}
+  void operator()(std::chrono::steady_clock::duration waited) const {
+    if (waited < patience_) activity_.progress();
+  }
+
+ private:
+  static constexpr int times = 10;
+  comm::Activity& activity_;
+  std::chrono::seconds patience_;
+};
+
 /// What all ranks must know of rank 0's way to begin.
 struct SharedOptions {
   bool restores = false;
@@ -261,6 +292,14 @@ SharedOptions share_options(comm::World& world, const Beginning& beginning, bool
   std::array<std::int64_t, 2> facts{has_snapshot ? 1 : 0, beginning.until.value_or(never)};
   world.broadcast_into(std::as_writable_bytes(std::span(facts)));
   return {.restores = facts[0] != 0, .until = facts[1] == never ? std::nullopt : std::optional(facts[1])};
+}
+
+/// Throws on all ranks if the training is already where it is to stop.
+void check_until(comm::World& world, std::optional<std::int64_t> until, std::int64_t step) {
+  world.agree([&] {
+    if (until && *until <= step)
+      fail(ExitCode::usage, "--until {}: the training has done {} steps already", *until, step);
+  });
 }
 
 void warn_of_other_arithmetic(const checkpoint::Snapshot& snapshot, const std::string& now) {
@@ -306,7 +345,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
     if (!world.is_root()) return;
     claimed = claim_run(experiment, beginning);
     snapshot = load_beginning(experiment, beginning, claimed ? &*claimed : nullptr,
-                              blueprint.network.parameters, fingerprint(blueprint.train));
+                              blueprint.network.parameters, fingerprint(blueprint));
   });
 
   const CoreUse cores = divide_cores(world, experiment);
@@ -318,6 +357,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   Trainer trainer(world, blueprint, *backend, *workers, cores.max_threads);
   const auto options = share_options(world, beginning, snapshot.has_value());
   if (options.restores) trainer.restore(snapshot ? &*snapshot : nullptr);
+  check_until(world, options.until, trainer.position().global_step(blueprint.steps_per_epoch()));
 
   const std::uint64_t plans = check_same_plans(world, trainer.plan_hashes());
   const std::string arithmetic = arithmetic_of(*backend, plans);
@@ -329,6 +369,8 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   world.agree([&] {
     if (!world.is_root()) return;
     records = make_records(blueprint, environment, std::move(claimed), trainer.position(), arithmetic);
+    if (records->checkpoints)
+      records->checkpoints->on_wait(DiskPatience(world.activity(), experiment.training));
     summary.folder = records->folder.path();
     recall(records->folder, experiment.training.epochs, summary);
     auto header = header_of(blueprint, world, cores, environment, trainer, *backend, records->folder);

@@ -84,6 +84,15 @@ void RunFolder::remove() const noexcept {
   fs::remove_all(path_, ignored);
 }
 
+void RunFolder::remove_partial_files() const {
+  std::error_code error;
+  for (fs::directory_iterator file(path_, error); !error && file != fs::directory_iterator();
+       file.increment(error))
+    if (file->path().filename().string().find(io::partial_marker) != std::string::npos)
+      fs::remove(file->path(), error);
+  if (error) fail(ExitCode::io_error, "cannot tidy '{}': {}", path(), error.message());
+}
+
 void RunFolder::write_experiment(std::string_view yaml) const {
   io::write_file(experiment(), yaml);
 }

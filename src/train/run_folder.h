@@ -34,6 +34,9 @@ class RunFolder {
   [[nodiscard]] std::string final_weights() const { return file("final_weights.h5"); }
   [[nodiscard]] std::string summary() const { return file("summary.json"); }
 
+  /// Removes what killed processes left of files that they were writing; not below the folder.
+  /// Error(io_error).
+  void remove_partial_files() const;
   /// Removes the folder with all that is in it, as far as it can.
   void remove() const noexcept;
 

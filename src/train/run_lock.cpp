@@ -33,7 +33,7 @@ std::string holder(const io::FileDescriptor& file) {
 }  // namespace
 
 RunLock::RunLock(const fs::path& folder, std::chrono::milliseconds patience) {
-  const fs::path path = folder / "lock";
+  const fs::path path = folder / file_name;
   file_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (!file_) fail(ExitCode::cannot_create, "cannot open '{}': {}", path.string(), std::strerror(errno));
   constexpr std::chrono::milliseconds pause(50);

@@ -11,6 +11,7 @@ namespace lockstep::train {
 /// it does.
 class RunLock {
  public:
+  static constexpr const char* file_name = "lock";
   /// How long ranks may outlive a killed mpirun, and write, before they notice.
   static constexpr std::chrono::seconds patience{10};
 

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "train/slab_hash.h"
 
 namespace lockstep::train {
 namespace {
@@ -39,6 +40,20 @@ void gather_optimizer(comm::World& world, Ownership ownership, std::int64_t slab
     else if (into != nullptr)
       std::ranges::copy(own[i].values, all.begin());
   }
+}
+
+void check_digests(const checkpoint::Snapshot& snapshot, const std::string& path) {
+  std::uint64_t optimizer = 0;
+  auto kind = SlabKind::first_state;
+  for (const NamedSlab& state : snapshot.optimizer) {
+    optimizer += slab_hash(kind, 0, state.values.span());
+    kind = SlabKind::second_state;
+  }
+  const bool same = slab_hash(SlabKind::weights, 0, snapshot.weights.span()) == snapshot.weights_digest &&
+                    optimizer == snapshot.optimizer_digest;
+  if (!same)
+    fail(ExitCode::bad_data, "{}: weights or optimizer state are not what the training had at step {}", path,
+         snapshot.global_step);
 }
 
 void scatter_optimizer(comm::World& world, const checkpoint::Snapshot* from, std::int64_t slab_size,

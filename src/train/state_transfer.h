@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/partition.h"
@@ -21,5 +22,9 @@ void gather_optimizer(comm::World& world, Ownership ownership, std::int64_t slab
 /// on the others. Throws on all ranks, with Error(bad_data), when the root's snapshot has other states.
 void scatter_optimizer(comm::World& world, const checkpoint::Snapshot* from, std::int64_t slab_size,
                        Range owned, const std::vector<optim::Optimizer::State>& own);
+
+/// Throws Error(bad_data) naming `path` unless weights and optimizer state have the digests that the snapshot
+/// says: then they are what the training had, whatever happened to them since. Any thread.
+void check_digests(const checkpoint::Snapshot& snapshot, const std::string& path);
 
 }  // namespace lockstep::train

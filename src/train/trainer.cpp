@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-
 #include "base/fault.h"
 #include "data/hdf5_dataset.h"
 #include "nn/graph.h"
@@ -122,30 +121,31 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
     summary.weights_digest = fmt::format("{:016x}", end.status.weights_digest);
     metrics::DigestRecord digest{
         .step = summary.steps_done, .epoch = epoch, .weights = end.status.weights_digest, .at_epoch_end = {}};
-    if (!end.whole) {
+    std::optional<metrics::EpochRecord> record;
+    if (end.whole) record = finish_epoch(started);
+    if (!record) {
       world_.agree([&] { write_digest(digest, sinks); });
       take_checkpoint(sinks, end.status);
-      summary.status = end.status.stop_requested ? stopped_by_signal : stopped_as_asked;
+      summary.status = end.whole || end.status.stop_requested ? stopped_by_signal : stopped_as_asked;
       summary.detail = fmt::format("in epoch {}, after step {} of it", epoch, position_.step);
       break;
     }
-    const metrics::EpochRecord record = finish_epoch(started);
     world_.activity().enter(comm::Phase::recording);
-    digest.at_epoch_end = epoch_digests(record);
+    digest.at_epoch_end = epoch_digests(*record);
     world_.agree([&] {
       write_digest(digest, sinks);
-      for (const auto& sink : sinks) sink->epoch(record);
+      for (const auto& sink : sinks) sink->epoch(*record);
     });
     summary.epochs_done = epoch;
     summary.last = record;
-    if (record.val_accuracy && (!summary.best || *record.val_accuracy > summary.best->val_accuracy))
+    if (record->val_accuracy && (!summary.best || *record->val_accuracy > summary.best->val_accuracy))
       summary.best = record;
     summary.seconds = seconds();
     begin_epoch(epoch + 1);
     const StepStatus status = agree_on_step(own_status(position_));
     const bool is_last = epoch == epochs;
     const bool stop = !is_last && (end.stop || status.stop_requested);
-    if (status.checkpoint_due || stop || is_last) take_checkpoint(sinks, status, record.val_accuracy);
+    if (status.checkpoint_due || stop || is_last) take_checkpoint(sinks, status, record->val_accuracy);
     if (!stop) continue;
     summary.status =
         end.status.stop_requested || status.stop_requested ? stopped_by_signal : stopped_as_asked;
@@ -156,6 +156,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
   world_.activity().enter(comm::Phase::writing_checkpoint);
   world_.agree([&] {
     if (options_.checkpoints != nullptr) options_.checkpoints->finish();
+    if (report_failure_) std::rethrow_exception(report_failure_);  // no step follows that would tell
   });
 }
 
@@ -169,21 +170,22 @@ void Trainer::begin_epoch(std::int64_t epoch) {
 
 Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& summary) {
   epoch_started_ = Clock::now();
-  loader_->start(position_.epoch, position_.step);
+  if (position_.step < stripes_.steps()) loader_->start(position_.epoch, position_.step);
   EpochEnd end;
   while (position_.step < stripes_.steps() && !end.stop) {
     end.status = train_step(sinks);
     ++position_.step;
     ++summary.steps_done;
     report_step(sinks);
-    end.stop = end.status.stop_requested || options_.until == global_step();
+    end.stop = end.status.stop_requested || (options_.until && global_step() >= *options_.until);
     if (end.status.checkpoint_due && !end.stop) take_checkpoint(sinks, agree_on_step(own_status()));
   }
   const bool signalled = end.status.stop_requested;
   end.status = agree_on_step(own_status());
   end.status.stop_requested |= signalled;
   end.stop |= end.status.stop_requested;
-  end.whole = position_.step == stripes_.steps();
+  // A signal has no patience for the validation: whoever goes on does that first.
+  end.whole = position_.step == stripes_.steps() && !end.status.stop_requested;
   return end;
 }
 
@@ -271,8 +273,9 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
   return status;
 }
 
-/// The epoch's metrics over all ranks, with the validation set's. Collective.
-metrics::EpochRecord Trainer::finish_epoch(Clock::time_point started) {
+/// The epoch's metrics over all ranks, with the validation set's; nothing if a signal came meanwhile.
+/// Collective.
+std::optional<metrics::EpochRecord> Trainer::finish_epoch(Clock::time_point started) {
   const double training_seconds = seconds_since(started);
   const device::Totals training = meter_.reduce(world_);
   const auto trained_here = static_cast<double>(training.samples - samples_before_);
@@ -286,12 +289,13 @@ metrics::EpochRecord Trainer::finish_epoch(Clock::time_point started) {
                               .samples_per_second = trained_here / training_seconds};
   if (evaluator_) {
     world_.activity().enter(comm::Phase::validating);
-    device::Totals validation;
+    std::optional<device::Totals> validation;
     do {
-      validation = evaluator_->evaluate(world_, weights_);
+      validation = evaluator_->evaluate(world_, weights_, stop_was_requested);
     } while (agree_on_step(own_status()).memory_damaged);
-    record.val_loss = mean_loss(validation);
-    record.val_accuracy = accuracy(validation);
+    if (!validation) return std::nullopt;
+    record.val_loss = mean_loss(*validation);
+    record.val_accuracy = accuracy(*validation);
   }
   record.seconds = seconds_since(started);
   return record;

@@ -92,7 +92,7 @@ class Trainer {
   void weights_were_set();
   void hash_plans();
   metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
-  metrics::EpochRecord finish_epoch(Clock::time_point started);
+  std::optional<metrics::EpochRecord> finish_epoch(Clock::time_point started);
   void report_step(const Sinks& sinks);
   [[nodiscard]] std::uint64_t optimizer_digest();
   [[nodiscard]] std::int64_t global_step() const { return position_.global_step(stripes_.steps()); }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <set>
 
 #include "checkpoint/samples.h"
 #include "io/error_of.h"
@@ -51,13 +52,18 @@ class StoreTest : public ::testing::Test {
   }
   std::optional<Store::Found> newest(const Parameters& model) {
     reports_.clear();
-    return store_.newest_readable(model, [&](const std::string& message) { reports_.push_back(message); });
+    const auto check = [&](const Snapshot& snapshot, const std::string& path) {
+      if (refused_.contains(snapshot.global_step)) fail(ExitCode::bad_data, "{}: refused", path);
+    };
+    return store_.newest_readable(model, check,
+                                  [&](const std::string& message) { reports_.push_back(message); });
   }
 
   lockstep::testing::TemporaryFolder folder_;
   Parameters model_ = small_model();
   Store store_{folder_.path() / "run" / "checkpoints"};
   std::vector<std::string> reports_;
+  std::set<std::int64_t> refused_;
 };
 
 TEST_F(StoreTest, ListsItsOwnFilesNewestFirst) {
@@ -83,7 +89,8 @@ TEST_F(StoreTest, StepsOfMoreDigitsSortAsNumbers) {
 TEST_F(StoreTest, WithoutAFolderThereAreNone) {
   const Store none(folder_.path() / "none");
   EXPECT_THAT(none.list(), IsEmpty());
-  EXPECT_FALSE(none.newest_readable(model_, [](const std::string&) {}));
+  EXPECT_FALSE(
+      none.newest_readable(model_, [](const Snapshot&, const std::string&) {}, [](const std::string&) {}));
 }
 
 TEST_F(StoreTest, FolderThatCannotBeMadeIsNamed) {
@@ -211,6 +218,15 @@ TEST_F(StoreTest, DamagedNewestFallsBackToTheOneBefore) {
                                           HasSubstr("; taking the checkpoint before it")),
                                     AllOf(HasSubstr(store_.path_of(30).string()), HasSubstr("cut off"),
                                           HasSubstr("; taking the checkpoint before it"))));
+}
+
+TEST_F(StoreTest, WhatIsWholeButNotRightGivesWayToo) {
+  for (const std::int64_t step : {10, 20, 30}) save(step);
+  refused_ = {30};
+  const auto found = newest(model_);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->entry.global_step, 20);
+  EXPECT_THAT(reports_, ElementsAre(HasSubstr("refused; taking the checkpoint before it")));
 }
 
 TEST_F(StoreTest, WhatIsLaterThanTheOneTakenIsSetAside) {

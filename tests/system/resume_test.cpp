@@ -187,6 +187,73 @@ TEST_F(ResumeTest, SignalSavesAndLeaves) {
   expect_equal(outcome("run"), whole);
 }
 
+TEST_F(ResumeTest, SignalDuringTheValidationSavesAndLeavesToo) {
+  // An epoch of two steps, and a validation that takes longer.
+  Words experiment =
+      train_shipped("mnist_cnn", small_file(),
+                    {"training.epochs=1", "training.batch=5000", "data.validation.file=" + mnist_file(),
+                     "data.validation.images=/train/images", "data.validation.labels=/train/labels"});
+  const Outcome whole = train_whole(experiment);
+  const ProcessResult result =
+      run(with(experiment, into("run")), {.started = [&](pid_t process) {
+                    EXPECT_TRUE(wait_until([&] { return fs::exists(run_folder("run") + "/metrics.jsonl"); }));
+            std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+            kill(process, SIGTERM);
+          }});
+  EXPECT_EQ(result.status, 75) << result.err;
+  expect_success(run({"resume", run_folder("run")}, {.ranks = 2}));
+  expect_equal(outcome("run"), whole);
+}
+
+TEST_F(ResumeTest, TheLastCheckpointThatFailsIsNotForgotten) {
+  const Words experiment = train_shipped("mnist_softmax", small_file(), {"training.epochs=1"});
+  const Words stops = {"checkpoint.on_failure=stop", "--allow-faults", "--until", "3",
+                       "faults=[io_error: {rank: 0, step: 1}]"};
+  expect_failure(run(with(experiment, into("run", stops))), ExitCode::io_error, {run_folder("run")});
+  EXPECT_EQ(summary("run")["status"], "failed");
+}
+
+TEST_F(ResumeTest, ARunThatWasKilledBeforeItBeganBeginsInItsFolder) {
+  const Words experiment = train_shipped("mnist_softmax", small_file(), {"training.epochs=1"});
+  const Outcome whole = train_whole(experiment);
+  fs::create_directories(run_folder("run"));
+  write_file(run_folder("run") + "/lock", "process 1 on elsewhere\n");
+  write_file(run_folder("run") + "/experiment.yaml.partial-1", "name: mn");
+  expect_success(run(with(experiment, into("run", {"--resume"})), {.ranks = 2}));
+  expect_equal(outcome("run"), whole);
+  fs::create_directories(run_folder("other"));
+  write_file(run_folder("other") + "/notes.txt", "not a run");
+  const ProcessResult result = run(with(experiment, into("other", {"--resume"})));
+  EXPECT_EQ(result.status, static_cast<int>(ExitCode::no_input)) << result.err;
+  EXPECT_EQ(contents(run_folder("other") + "/notes.txt"), "not a run");
+}
+
+TEST_F(ResumeTest, OtherSettingsAreAnotherExperiment) {
+  const Words script = train_shipped("mnist_softmax", small_file(),
+                                     {"output.dir=" + file("runs"), "training.epochs=2", "--resume"});
+  for (const char* until : {"30", "60"})  // a sweep: each goes on with its own
+    for (const char* rate : {"0.5", "0.25"}) {
+      const ProcessResult result =
+          run(with(script, {std::string("optimizer.sgd.learning_rate=") + rate, "--until", until}));
+      EXPECT_EQ(result.status, 0) << result.err;
+    }
+  int runs = 0;
+  for (const auto& entry : fs::directory_iterator(file("runs"))) {
+    EXPECT_EQ(summary(entry.path().filename())["steps_done"], 60);
+    ++runs;
+  }
+  EXPECT_EQ(runs, 2);
+}
+
+TEST_F(ResumeTest, UntilAStepThatIsPastIsRefused) {
+  const Words experiment = train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1"}));
+  expect_success(run(with(experiment, {"--until", "20"})));
+  for (const char* until : {"20", "6"})
+    expect_failure(run({"resume", run_folder("run"), "--until", until}), ExitCode::usage,
+                   {until, "20 steps"});
+  EXPECT_EQ(run({"resume", run_folder("run"), "--until", "0"}).status, static_cast<int>(ExitCode::usage));
+}
+
 TEST_F(ResumeTest, DiskThatIsFullForCheckpointsOnly) {
   // AdamW makes a checkpoint three times as large as the weights: 21 MB and 7. MPI's own files have four.
   const Words wrapper{"bash", "-c", "ulimit -f 16384; exec \"$@\"", "bash"};
