@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <variant>
 #include <vector>
@@ -17,6 +15,7 @@
 #include "config/print.h"
 #include "io/atomic_file.h"
 #include "train/compare_settings.h"
+#include "train/run_json.h"
 #include "train/state_transfer.h"
 
 namespace lockstep::train {
@@ -25,17 +24,9 @@ namespace {
 namespace fs = std::filesystem;
 using checkpoint::Snapshot;
 
-/// A text of a JSON file of a run; empty if it is not there.
-std::string json_text(const std::string& path, const char* key) {
-  std::ifstream file(path);
-  const auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains(key) || !json[key].is_string()) return {};
-  return json[key].get<std::string>();
-}
-
 /// Whether training more would repeat what was: it came to its end, or diverged, which it would again.
 bool is_over(const RunFolder& run) {
-  const std::string status = json_text(run.summary(), "status");
+  const auto status = json_value_of_file(run.summary(), "status");
   return status == "finished" || status == "diverged";
 }
 
@@ -69,6 +60,8 @@ std::vector<std::string> changed_settings(const config::Experiment& recorded, co
   for (const SetupDifference& difference : compare_settings(settings(recorded), settings(now))) {
     if (!changes_results(difference.key)) continue;
     if (difference.key == "training.epochs" && !depends_on_epochs(now.schedule)) continue;
+    // `auto` asked for no bits in particular; a name can bring those of the recorded run back.
+    if (difference.key == "device.instruction_set" && difference.a == "auto") continue;
     changed.push_back(fmt::format("{}: {} there, {} now", difference.key, difference.a.value_or("none"),
                                   difference.b.value_or("none")));
   }
@@ -82,7 +75,8 @@ void check_same_experiment(const config::Experiment& recorded, const config::Exp
   fail(ExitCode::bad_config,
        "{} cannot go on with other settings that change its results:\n  {}\nSet them as they were, or start "
        "a new "
-       "run. What may change: {}, and training.epochs unless the schedule depends on it (cosine, linear).",
+       "run. What may change: {}, training.epochs unless the schedule depends on it (cosine, linear), and "
+       "device.instruction_set if it was auto.",
        where, fmt::join(changed, "\n  "), fmt::join(settings_without_influence, ", "));
 }
 
@@ -101,7 +95,8 @@ std::optional<Candidate> candidate(const RunFolder& run, const config::Experimen
   try {
     const config::Experiment recorded = recorded_experiment(run);
     if (recorded.name != experiment.name) return std::nullopt;
-    return Candidate{run, json_text(run.environment(), "started"), changed_settings(recorded, experiment)};
+    return Candidate{run, json_value_of_file(run.environment(), "started").value_or(""),
+                     changed_settings(recorded, experiment)};
   } catch (const Error&) {
     return std::nullopt;  // no run, or one that this version cannot read
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <ranges>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "train/compare_text.h"
 #include "train/compared_run.h"
 #include "train/replay.h"
+#include "train/run_json.h"
 
 namespace lockstep::train {
 namespace {
@@ -87,29 +89,51 @@ std::optional<CommonFiles> replay_start(const ComparedRun& a, const ComparedRun&
   return std::nullopt;
 }
 
+/// Says where a run went on with another instruction set between the two steps, which no one command repeats.
+std::string change_text(std::string_view letter, const ComparedRun& run, std::int64_t first,
+                        std::int64_t last) {
+  const auto set = [](const Session& session) { return json_value(session.environment, "instruction_set"); };
+  const auto sessions = run.sessions_through(last).subspan(run.sessions_through(first).size() - 1);
+  for (std::size_t i = sessions.size() - 1; i > 0; --i)
+    if (set(sessions[i - 1]) != set(sessions.back()))
+      return fmt::format(
+          "{} went on with another instruction set after step {}; its command computes all steps with that\n",
+          letter, sessions[i].after);
+  return "";
+}
+
 std::string replay_section(const ComparedRun& a, const ComparedRun& b, std::int64_t step,
                            const std::string& program) {
   if (step == 0) return "";
   const auto start = replay_start(a, b, step);
   const Replay of_a = replay_of(a, program, start ? start->a : "", step);
   Replay of_b = replay_of(b, program, start ? start->b : "", step);
+  const std::int64_t first = start ? start->step + 1 : 1;
   return fmt::format(
-      "\nto compute both again from {}, with a digest after each step:\n  {}\n  {}\n  {} compare {} {}\n",
+      "\nto compute both again from {}, with a digest after each step:\n  {}\n  {}\n  {} compare {} {}\n{}{}",
       start ? fmt::format("step {}, their last checkpoint in common before that", start->step) : "the start",
-      of_a.command, of_b.command, shell_word(program), shell_word(of_a.folder), shell_word(of_b.folder));
+      of_a.command, of_b.command, shell_word(program), shell_word(of_a.folder), shell_word(of_b.folder),
+      change_text("A", a, first, step), change_text("B", b, first, step));
 }
 
 bool needs_one_layout(const ComparedRun& run) {
   return run.setting({"training", "reproducibility"}) == "run";
 }
 
-SetupDifferences compare_setups(const ComparedRun& a, const ComparedRun& b) {
+/// Of runs that differ, only what was in force before they do.
+SetupDifferences compare_setups(const ComparedRun& a, const ComparedRun& b, std::int64_t last_step) {
   SetupDifferences found;
-  for (SetupDifference& setting : compare_settings(a.experiment, b.experiment))
+  for (SetupDifference& setting : compare_settings(a.experiment, b.experiment)) {
+    if (setting.key == "device.instruction_set") continue;  // the environments have what it came to
     (changes_results(setting.key) ? found.settings : found.harmless).push_back(std::move(setting));
+  }
   EnvironmentDifferences environment =
-      compare_environments(a.environment, a.folder.environment(), b.environment, b.folder.environment());
+      compare_environments(a.sessions_through(last_step), b.sessions_through(last_step));
   found.arithmetic = std::move(environment.arithmetic);
+  // Of other experiments, the plans need not compute the same.
+  if (!found.settings.empty())
+    std::erase_if(found.arithmetic,
+                  [](const SetupDifference& difference) { return difference.key == "arithmetic"; });
   auto& into = needs_one_layout(a) || needs_one_layout(b) ? found.arithmetic : found.harmless;
   std::ranges::move(environment.layout, std::back_inserter(into));
   return found;
@@ -120,7 +144,8 @@ SetupDifferences compare_setups(const ComparedRun& a, const ComparedRun& b) {
 CompareReport compare_runs(const std::string& path_a, const std::string& path_b, const std::string& program) {
   const ComparedRun a = read_run(path_a), b = read_run(path_b);
   const DigestComparison digests = compare_streams(a, b);
-  const SetupDifferences setup = compare_setups(a, b);
+  constexpr std::int64_t all = std::numeric_limits<std::int64_t>::max();
+  const SetupDifferences setup = compare_setups(a, b, digests.first ? digests.first->step : all);
   std::string text = verdict_text(digests) + runs_text(a, b);
   if (digests.first) text += tensors_section(a, b, digests.first->step);
   text += setup_text(setup);

@@ -5,19 +5,18 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "base/error.h"
 #include "checkpoint/weights_file.h"
 #include "train/compare_settings.h"
 #include "train/digest_file.h"
+#include "train/run_json.h"
 
 namespace lockstep::train {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 bool exists(const std::string& path) {
   std::error_code ignored;
@@ -31,19 +30,19 @@ std::string text_of_file(const std::string& path) {
   return text;
 }
 
-/// A member of an object as text; nothing when it is not there.
-std::optional<std::string> member(const std::string& json, const char* key) {
-  const Json object = Json::parse(json, nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object() || !object.contains(key)) return std::nullopt;
-  return object[key].is_string() ? object[key].get<std::string>() : object[key].dump();
-}
-
 std::string status_of(const RunFolder& folder) {
   if (!exists(folder.summary())) return "";
-  const auto status = member(text_of_file(folder.summary()), "status");
+  const auto status = json_value(text_of_file(folder.summary()), "status");
   if (!status)
     fail(ExitCode::bad_data, "{}: the file is damaged: it does not say how the run ended", folder.summary());
   return *status;
+}
+
+std::vector<Session> sessions_of(const RunFolder& folder) {
+  std::vector<Session> sessions;
+  for (const auto& [step, file] : folder.environments())
+    sessions.push_back({.after = step, .environment = text_of_file(file), .file = file});
+  return sessions;
 }
 
 }  // namespace
@@ -58,8 +57,10 @@ std::optional<std::string> ComparedRun::setting(std::initializer_list<const char
   return node->kind == config::Node::Kind::scalar ? std::optional(node->text) : std::nullopt;
 }
 
-std::optional<std::string> ComparedRun::fact(const char* key) const {
-  return member(environment, key);
+std::span<const Session> ComparedRun::sessions_through(std::int64_t step) const {
+  const auto later = std::find_if(sessions.begin() + 1, sessions.end(),
+                                  [step](const Session& session) { return session.after >= step; });
+  return {sessions.begin(), later};
 }
 
 ComparedRun read_run(const std::string& path) {
@@ -70,7 +71,7 @@ ComparedRun read_run(const std::string& path) {
   return {.folder = folder,
           .status = status_of(folder),
           .experiment = parse_experiment(text_of_file(folder.experiment()), folder.experiment()),
-          .environment = text_of_file(folder.environment()),
+          .sessions = sessions_of(folder),
           .digests = read_digests(folder.digests())};
 }
 

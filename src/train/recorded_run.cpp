@@ -1,26 +1,21 @@
 #include "train/recorded_run.h"
 
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "base/error.h"
 #include "train/run.h"
+#include "train/run_json.h"
 
 namespace lockstep::train {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// A text of environment.json; empty if it does not say.
+/// What the environment says in which the run ended, or is: experiment.yaml and the final weights are of
+/// that. Empty if it does not say.
 std::string recorded_text(const RunFolder& run, const char* key) {
-  std::ifstream file(run.environment());
-  const auto environment = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!environment.is_object()) return {};
-  const auto text = environment.find(key);
-  if (text == environment.end() || !text->is_string()) return {};
-  return text->get<std::string>();
+  return json_value_of_file(run.environments().rbegin()->second, key).value_or("");
 }
 
 /// A data file of the run: where it was, if it still is there, else as it is called; and so if both are one.
@@ -40,7 +35,7 @@ config::Experiment share_recorded_experiment(comm::World& world, const RunFolder
       fail(ExitCode::no_input, "{} is not the folder of a run: give one such as runs/NAME", run.path());
   });
   config::Experiment experiment = share_experiment(world, run.experiment(), overrides);
-  // Where the run was started.
+  // Where the run was started, or last went on.
   const fs::path directory = world.is_root() ? recorded_text(run, "working_directory") : "";
   const auto locate = [&](std::string& file) {
     file = world.broadcast(world.is_root() ? found(file, directory) : "");

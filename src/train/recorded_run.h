@@ -11,12 +11,12 @@ namespace lockstep::train {
 
 /// The experiment of a run that exists, as rank 0 reads it from the run's folder, which the other ranks need
 /// not see, with overrides applied. Data files with relative names are those of the directory in which the
-/// run was started, or of the current one where they are no longer there. Collective. Throws
+/// run was started or last went on, or of the current one where they are no longer there. Collective. Throws
 /// AgreedError(no_input) when there is no such run.
 config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run,
                                              const std::vector<std::string>& overrides = {});
 
-/// The instruction set that the run computed with, as rank 0 reads it; `automatic` if it does not say.
+/// The instruction set that the run last computed with, as rank 0 reads it; `automatic` if it does not say.
 /// Collective.
 config::InstructionSet share_recorded_instruction_set(comm::World& world, const RunFolder& run);
 

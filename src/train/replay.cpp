@@ -7,6 +7,9 @@
 #include <string_view>
 #include <system_error>
 
+#include "config/instruction_set.h"
+#include "train/run_json.h"
+
 namespace lockstep::train {
 namespace {
 
@@ -50,12 +53,22 @@ std::string override_text(std::string_view key, const std::string& value) {
 }
 
 /// Where a data file is that is no longer reached by its name: beside the directory in which the run was
-/// started.
+/// started, or last went on.
 std::string data_override(const ComparedRun& run, const char* split) {
   const auto file = run.setting({"data", split, "file"});
-  const auto directory = run.fact("working_directory");
+  const auto directory = json_value(run.sessions.back().environment, "working_directory");
   if (!file || !directory || is_there(*file) || !is_there(fs::path(*directory) / *file)) return "";
   return override_text(fmt::format("data.{}.file", split), (fs::path(*directory) / *file).string());
+}
+
+/// The instruction set of a session where the experiment has `auto`, or what a later session was given.
+std::string instruction_set_override(const ComparedRun& run, const Session& session) {
+  const auto setting = run.setting({"device", "instruction_set"});
+  const auto recorded = json_value(session.environment, "instruction_set");
+  const auto is_recorded = [&](const auto& entry) { return entry.second == recorded; };
+  if (!setting || setting == recorded || std::ranges::none_of(config::instruction_set_names, is_recorded))
+    return "";
+  return override_text("device.instruction_set", *recorded);
 }
 
 }  // namespace
@@ -74,7 +87,8 @@ Replay replay_of(const ComparedRun& run, const std::string& program, const std::
                  std::int64_t until) {
   const fs::path parent = parent_of(run.folder.path());
   const std::string name = free_name(parent, base_name(run.folder.path()));
-  const std::string ranks = run.fact("ranks").value_or("1");
+  const Session& session = run.sessions_through(until).back();
+  const std::string ranks = json_value(session.environment, "ranks").value_or("1");
   std::string command = ranks == "1" ? "" : fmt::format("mpirun -n {} ", shell_word(ranks));
   command += fmt::format("{} train {}", shell_word(program), shell_word(run.folder.experiment()));
   if (!checkpoint.empty()) command += fmt::format(" --from {}", shell_word(checkpoint));
@@ -85,6 +99,7 @@ Replay replay_of(const ComparedRun& run, const std::string& program, const std::
   if (run.setting({"output", "dir"}) != parent.string())
     command += override_text("output.dir", parent.string());
   command += override_text("output.name", name) + " digests.every=1";
+  command += instruction_set_override(run, session);
   command += data_override(run, "train") + data_override(run, "validation");
   return {.folder = (parent / name).string(), .command = command};
 }

@@ -10,7 +10,7 @@ namespace lockstep::train {
 /// A run computed again up to a step, with a digest after each.
 struct Replay {
   std::string folder;   ///< of the new run, beside the old one
-  std::string command;  ///< for a shell, on as many ranks as the old one had
+  std::string command;  ///< for a shell, with the ranks and the instruction set that the old one had then
 };
 
 /// From a checkpoint, or from the start where `checkpoint` is empty, with the data where they are now. The

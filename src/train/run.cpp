@@ -67,10 +67,7 @@ void continue_files(Records& records, const config::Experiment& experiment, cons
                     const Position& position, std::int64_t global_step) {
   records.folder.remove_summary();
   records.folder.write_experiment(config::print(experiment));
-  if (global_step > 0)
-    records.folder.write_environment(environment_json(environment), global_step);
-  else
-    records.folder.write_environment(environment_json(environment));
+  records.folder.write_environment(environment_json(environment), global_step);
   const std::int64_t epochs_done = position.epoch - 1;
   // Within an epoch, the digest of a step is written with the next one.
   const std::int64_t last_digest = position.step == 0 ? global_step : global_step - 1;

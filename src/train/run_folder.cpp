@@ -3,7 +3,9 @@
 #include <fmt/chrono.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -55,6 +57,18 @@ bool make_folder(const fs::path& path) {
   fail_to_make(path, error);
 }
 
+std::string environment_name(std::int64_t global_step) {
+  return fmt::format("environment-{:012}.json", global_step);
+}
+
+/// The inverse; 0 for other names.
+std::int64_t step_of_environment(const std::string& name) {
+  std::int64_t step = 0;
+  const std::size_t digits = std::min(name.find_first_of("0123456789"), name.size());
+  std::from_chars(name.data() + digits, name.data() + name.size(), step);
+  return environment_name(step) == name ? step : 0;
+}
+
 }  // namespace
 
 RunFolder RunFolder::make(const config::Output& output, const std::string& experiment,
@@ -97,12 +111,22 @@ void RunFolder::write_experiment(std::string_view yaml) const {
   io::write_file(experiment(), yaml);
 }
 
-void RunFolder::write_environment(std::string_view json) const {
-  io::write_file(environment(), json);
+std::map<std::int64_t, std::string> RunFolder::environments() const {
+  std::map<std::int64_t, std::string> found{{0, environment()}};
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(path_, none))
+    if (const std::int64_t step = step_of_environment(entry.path().filename().string()); step > 0)
+      found.emplace(step, entry.path().string());
+  return found;
 }
 
 void RunFolder::write_environment(std::string_view json, std::int64_t global_step) const {
-  io::write_file(path_ / fmt::format("environment-{:012}.json", global_step), json);
+  for (const auto& [step, path] : environments()) {
+    std::error_code error;
+    if (step > global_step) fs::rename(path, path + ".unused", error);
+    if (error) fail(ExitCode::io_error, "cannot rename '{}': {}", path, error.message());
+  }
+  io::write_file(global_step > 0 ? path_ / environment_name(global_step) : fs::path(environment()), json);
 }
 
 void RunFolder::remove_summary() const {

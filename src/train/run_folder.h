@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -37,14 +38,18 @@ class RunFolder {
   /// Removes what killed processes left of files that they were writing; not below the folder.
   /// Error(io_error).
   void remove_partial_files() const;
+  /// The files that say where and with what the run was made, by the steps that were done before: that of
+  /// its start, whether or not it is there, and those that were written when it went on.
+  [[nodiscard]] std::map<std::int64_t, std::string> environments() const;
+
   /// Removes the folder with all that is in it, as far as it can.
   void remove() const noexcept;
 
   /// Each whole or not at all, replacing what was there. Error(io_error or cannot_create) naming the file.
   void write_experiment(std::string_view yaml) const;
-  void write_environment(std::string_view json) const;
-  /// Of a run that goes on after so many steps: beside that of its start, "environment-000000000120.json".
-  void write_environment(std::string_view json, std::int64_t global_step) const;
+  /// Of a run that starts, or goes on after so many steps: "environment-000000000120.json". What went on
+  /// after later steps, which are now done again, is renamed to "<name>.unused".
+  void write_environment(std::string_view json, std::int64_t global_step = 0) const;
   void write_summary(const metrics::RunSummary& summary) const;
   /// A run has none until it ends. Nothing if there is none. Error(io_error).
   void remove_summary() const;

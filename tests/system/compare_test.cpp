@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -64,6 +65,17 @@ TEST_F(CompareTest, RunsOnOtherRanksAreIdentical) {
   EXPECT_EQ(together.out, alone.out) << "only rank 0 says it";
 }
 
+TEST_F(CompareTest, ARunThatWentOnOnOtherRanksIsIdentical) {
+  train("one");
+  train("two", {"device.threads=1", "--until", "100"}, 3);
+  expect_success(run({"resume", run_folder("two")}, {.ranks = 2}));
+  const ProcessResult result = compare("one", "two");
+  expect_success(result);
+  EXPECT_THAT(result.out, StartsWith("identical through step 158, where both end\n"));
+  EXPECT_THAT(result.out, ContainsRegex("\n  ranks +1 +3, from step 101 on 2\n"));
+  EXPECT_THAT(result.out, Not(HasSubstr("build, libraries, processor")));
+}
+
 TEST_F(CompareTest, AnotherSeedDiffersFromTheStart) {
   train("one");
   train("two", {"seed=2"});
@@ -97,7 +109,8 @@ TEST_F(CompareTest, AnAlteredDigestIsFoundAndTheTensorsAreNotToBlame) {
               StartsWith("different from step 100 on (epoch 2): weights\nidentical through step 99\n"));
   EXPECT_THAT(result.out, HasSubstr("\nall tensors are equal after step 158\n"));
   EXPECT_THAT(result.out, HasSubstr("nothing in the set-up explains it"));
-  EXPECT_THAT(result.out, HasSubstr("--until 100 output.name=two-replay digests.every=1\n"));
+  EXPECT_THAT(result.out,
+              HasSubstr("--until 100 output.name=two-replay digests.every=1 device.instruction_set="));
 
   edit_line(run_folder("two") + "/digests.csv", 102, [](std::string& line) { line = "100,2,?,,,"; });
   expect_failure(compare("one", "two"), ExitCode::bad_data, {"two/digests.csv:102: ", "100,2,?,,,"});

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 
 #include "system/run_files.h"
 #include "system/system_test.h"
@@ -12,7 +13,10 @@
 namespace lockstep::testing {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 /// Two instruction sets that this processor has.
 struct Pair {
@@ -122,6 +126,43 @@ TEST_F(InstructionSetTest, EvaluateComputesWithWhatTheRunRecorded) {
       run({"evaluate", run_folder("greater")}, {.ranks = 2, .wrapper = with_lesser_rank_1()});
   expect_success(lesser);
   EXPECT_THAT(lesser.out, HasSubstr("computed with " + sets_.lesser));
+}
+
+TEST_F(InstructionSetTest, ARunThatWentOnWithAnotherOneIsToldApart) {
+  const Words often = {"checkpoint.every_steps=20", "checkpoint.keep=10"};
+  const Job on_greater{.environment = {{"ONEDNN_MAX_CPU_ISA", sets_.greater}}};
+  const Job on_lesser{.environment = {{"ONEDNN_MAX_CPU_ISA", sets_.lesser}}};
+  expect_success(run(train("stayed", often), on_greater));
+  Words first = often;
+  first.insert(first.end(), {"--until", "20"});
+  expect_success(run(train("moved", first), on_greater));
+  const ProcessResult goes_on = run({"resume", run_folder("moved")}, on_lesser);
+  EXPECT_EQ(goes_on.status, 0);
+  EXPECT_THAT(goes_on.err, HasSubstr("until step 20 this was computed with cpu"));
+
+  const ProcessResult found = run({"compare", run_folder("stayed"), run_folder("moved")});
+  EXPECT_EQ(found.status, static_cast<int>(ExitCode::different)) << found.err;
+  EXPECT_THAT(found.out, StartsWith("different from step 21 on (epoch 1): weights\n"));
+  EXPECT_THAT(found.out, ContainsRegex(fmt::format("\n  instruction_set +{0} +{0}, from step 21 on {1}\n",
+                                                   sets_.greater, sets_.lesser)));
+  EXPECT_THAT(found.out, HasSubstr(recorded("stayed", "arithmetic") + ", from step 21 on "));
+  EXPECT_THAT(found.out, Not(HasSubstr("nothing in the set-up explains it")));
+  for (const auto& [name, set] :
+       std::map<std::string, std::string>{{"stayed", sets_.greater}, {"moved", sets_.lesser}})
+    EXPECT_THAT(found.out, HasSubstr(fmt::format("{0}/checkpoints/step-000000000020.h5 --until 21 "
+                                                 "output.name={1}-replay digests.every=1 {2}\n",
+                                                 run_folder(name), name, named(set))));
+
+  // The weights are those of its last session.
+  const ProcessResult again = run({"evaluate", run_folder("moved")});
+  expect_success(again);
+  EXPECT_THAT(again.out, HasSubstr("the same as the run recorded, to the bit"));
+}
+
+TEST_F(InstructionSetTest, ARunKeepsTheOneThatItsExperimentNames) {
+  expect_success(run(train("run", {named(sets_.lesser), "--until", "3"})));
+  expect_failure(run({"resume", run_folder("run"), named(sets_.greater)}), ExitCode::bad_config,
+                 {fmt::format("device.instruction_set: {} there, {} now", sets_.lesser, sets_.greater)});
 }
 
 }  // namespace

@@ -195,6 +195,59 @@ TEST_F(CompareReportTest, WhatDiffersInTheSetUp) {
   EXPECT_THAT(found.text, HasSubstr(replay_of_b));
 }
 
+TEST_F(CompareReportTest, WhatARunWentOnWithExplainsADifference) {
+  for (const char* run : {"a", "b"}) {
+    write(run, "experiment.yaml", "device: {instruction_set: auto}\n");
+    write(run, "environment.json", R"json({"ranks": 2, "instruction_set": "avx512_core"})json");
+  }
+  write_digests("b", 80, 21);
+  EXPECT_THAT(compare().text, HasSubstr("nothing in the set-up explains it"));
+  write("b", "environment-000000000020.json", R"json({"ranks": 3, "instruction_set": "avx2"})json");
+  // Not before they differ.
+  write("b", "environment-000000000021.json", R"json({"ranks": 4, "instruction_set": "sse41"})json");
+  const auto found = compare();
+  EXPECT_THAT(found.text, HasSubstr("  instruction_set            avx512_core  "
+                                    "avx512_core, from step 21 on avx2\n"));
+  EXPECT_THAT(found.text, HasSubstr("  ranks                       2  2, from step 21 on 3\n"));
+  EXPECT_THAT(found.text, AllOf(Not(HasSubstr("nothing in the set-up")), Not(HasSubstr("sse41"))));
+  EXPECT_THAT(found.text, AllOf(HasSubstr("mpirun -n 2 lockstep train " + path("a")),
+                                HasSubstr("mpirun -n 3 lockstep train " + path("b")),
+                                HasSubstr("digests.every=1 device.instruction_set=avx512_core\n"),
+                                HasSubstr("digests.every=1 device.instruction_set=avx2\n")));
+  const std::string change = "B went on with another instruction set after step 20; its command";
+  EXPECT_THAT(found.text, HasSubstr(change)) << "it starts before that";
+  for (const char* run : {"a", "b"}) save(run, 20);
+  EXPECT_THAT(compare().text, AllOf(HasSubstr("from step 20, "), Not(HasSubstr("went on with"))));
+}
+
+TEST_F(CompareReportTest, IdenticalRunsTellWhereTheyWentOn) {
+  write("b", "environment-000000000050.json", R"json({"ranks": 3, "device": "cpu (avx2)"})json");
+  EXPECT_THAT(compare().text, HasSubstr("  ranks                       2  2, from step 51 on 3\n"));
+}
+
+TEST_F(CompareReportTest, TheInstructionSetInUseCountsAndNotHowItWasChosen) {
+  for (const char* run : {"a", "b"})
+    write(run, "environment.json", R"json({"ranks": 1, "instruction_set": "avx2"})json");
+  write("a", "experiment.yaml", "device: {instruction_set: auto}\n");
+  write("b", "experiment.yaml", "device: {instruction_set: avx2}\n");
+  write_digests("b", 80, 51);
+  EXPECT_THAT(compare().text, HasSubstr("nothing in the set-up explains it"));
+}
+
+TEST_F(CompareReportTest, ArithmeticIsOfTheExperimentToo) {
+  const auto report = [this](const std::string& seed) {
+    for (const std::string run : {"a", "b"}) {
+      write(run, "experiment.yaml", "seed: " + (run == "a" ? "1" : seed) + "\n");
+      write(run, "environment.json", R"json({"arithmetic": "of )json" + run + "\"}");
+    }
+    write_digests("b", 80, 51);
+    return compare().text;
+  };
+  EXPECT_THAT(report("1"), AllOf(HasSubstr("\n  arithmetic                 of a  of b\n"),
+                                 Not(HasSubstr("nothing in the set-up"))));
+  EXPECT_THAT(report("2"), AllOf(HasSubstr("\n  seed    1  2\n"), Not(HasSubstr("arithmetic"))));
+}
+
 TEST_F(CompareReportTest, ReplayFindsAFreeNameAndTheData) {
   write_digests("b", 80, 51);
   write("elsewhere", "data.h5", "");

@@ -1,4 +1,5 @@
 // What two runs say about themselves, compared: digests, settings, environments, numbers.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +12,7 @@
 #include "train/compare_settings.h"
 #include "train/compare_tensors.h"
 #include "train/replay.h"
+#include "train/run_json.h"
 
 namespace lockstep::train {
 namespace {
@@ -188,15 +190,45 @@ TEST(CompareEnvironments, TellsArithmeticFromLayout) {
     "hosts": [{"name": "n2", "cpu": "Y"}, {"name": "n1", "cpu": "X"}], "build": {"version": "1"},
     "libraries": {"oneDNN": "3", "MPI": "5"}
 })json";
-  const EnvironmentDifferences found = compare_environments(a, "a.json", b, "b.json");
+  const auto compare = [](const std::string& of_a, const std::string& of_b) {
+    return compare_environments(std::vector<Session>{{0, of_a, "a.json"}},
+                                std::vector<Session>{{0, of_b, "b.json"}});
+  };
+  const EnvironmentDifferences found = compare(a, b);
   EXPECT_THAT(found.arithmetic, ElementsAre(SetupDifference{"libraries.HDF5", "1.10", std::nullopt},
                                             SetupDifference{"libraries.oneDNN", "2", "3"},
                                             SetupDifference{"libraries.MPI", std::nullopt, "5"},
                                             SetupDifference{"processor", "X", "X, Y"}));
   EXPECT_THAT(found.layout,
               ElementsAre(SetupDifference{"ranks", "1", "3"}, SetupDifference{"hosts", "n1", "n1, n2"}));
-  expect_error(error_of([&] { compare_environments(a, "a.json", "{", "b.json"); }), ExitCode::bad_data,
-               {"b.json"});
+  expect_error(error_of([&] { compare(a, "{"); }), ExitCode::bad_data, {"b.json"});
+}
+
+TEST(CompareEnvironments, ValuesAreFollowedThroughTheSessionsOfARun) {
+  const auto session = [](std::int64_t after, int ranks, const std::string& set, const std::string& more) {
+    return Session{.after = after,
+                   .environment = fmt::format(
+                       R"json({{"ranks": {}, "instruction_set": "{}", "arithmetic": "of {}"{}}})json", ranks,
+                       set, set, more),
+                   .file = "environment.json"};
+  };
+  const std::vector<Session> still{session(0, 2, "avx2", ""), session(7, 2, "avx2", "")};
+  const std::vector<Session> moved{session(0, 2, "avx2", ""), session(10, 3, "avx2", ""),
+                                   session(20, 3, "avx", R"(, "variables": {"DNNL_X": "1"})")};
+  const EnvironmentDifferences found = compare_environments(still, moved);
+  EXPECT_THAT(found.arithmetic,
+              ElementsAre(SetupDifference{"instruction_set", "avx2", "avx2, from step 21 on avx"},
+                          SetupDifference{"arithmetic", "of avx2", "of avx2, from step 21 on of avx"},
+                          SetupDifference{"variables.DNNL_X", std::nullopt, "-, from step 21 on 1"}));
+  EXPECT_THAT(found.layout, ElementsAre(SetupDifference{"ranks", "2", "2, from step 11 on 3"}));
+  EXPECT_THAT(compare_environments(moved, moved).arithmetic, IsEmpty());
+}
+
+TEST(JsonValue, IsATextOrJsonOrNothing) {
+  EXPECT_EQ(json_value(R"({"a": "x", "b": [1, 2]})", "a"), "x");
+  EXPECT_EQ(json_value(R"({"a": "x", "b": [1, 2]})", "b"), "[1,2]");
+  for (const char* json : {R"({"a": 1})", "[1]", "{", ""}) EXPECT_EQ(json_value(json, "b"), std::nullopt);
+  EXPECT_EQ(json_value_of_file("/nowhere/summary.json", "status"), std::nullopt);
 }
 
 TEST(CompareValues, CountsOtherBits) {

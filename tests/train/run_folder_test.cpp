@@ -14,8 +14,10 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string>
 
 #include "base/error.h"
 #include "io/atomic_file.h"
@@ -178,6 +180,30 @@ TEST_F(RunFolderTest, WritesItsTexts) {
   folder.write_environment("{}\n");
   EXPECT_EQ(contents(folder.experiment()), "name: mnist\n");
   EXPECT_EQ(contents(folder.environment()), "{}\n");
+}
+
+TEST_F(RunFolderTest, KeepsTheEnvironmentsOfItsSessions) {
+  const RunFolder folder = RunFolder::make(output("a"), "mnist", moment);
+  const auto texts = [&folder] {
+    std::map<std::int64_t, std::string> found;
+    for (const auto& [step, path] : folder.environments()) found[step] = contents(path);
+    return found;
+  };
+  using Texts = std::map<std::int64_t, std::string>;
+  folder.write_environment("start");
+  constexpr std::int64_t large = 1'000'000'000'000;
+  for (const std::int64_t step : {std::int64_t{20}, std::int64_t{120}, large})
+    folder.write_environment(std::to_string(step), step);
+  EXPECT_EQ(texts(), (Texts{{0, "start"}, {20, "20"}, {120, "120"}, {large, std::to_string(large)}}));
+  for (const char* other :
+       {"environment-20.json", "environment-.json", "environment-000000000030.json.partial-1"})
+    io::write_file(folder.path() + "/" + other, "");
+  EXPECT_EQ(texts().size(), 4U);
+  folder.write_environment("again", 60);
+  EXPECT_EQ(texts(), (Texts{{0, "start"}, {20, "20"}, {60, "again"}}));
+  EXPECT_EQ(contents(folder.path() + "/environment-000000000120.json.unused"), "120");
+  folder.write_environment("anew");
+  EXPECT_EQ(texts(), (Texts{{0, "anew"}}));
 }
 
 TEST_F(RunFolderTest, SummaryReadsBackAndIsReplaced) {
