@@ -21,15 +21,16 @@ struct Layout {
   std::vector<int> hosts{};  ///< ranks on each of two simulated hosts; empty: all on this one
 };
 
-/// The numbers of ranks and threads that the contract names, but for one rank with one thread.
-std::vector<Layout> every_layout(Carrier carrier);
+/// The numbers of ranks and threads that the contract names, but for one rank with one thread, over each of
+/// the carriers. One rank needs none, and comes once.
+std::vector<Layout> every_layout(const std::vector<Carrier>& carriers);
 
 /// The lockstep contract: an experiment gives the same bytes on every layout.
 class ContractTest : public SystemTest {
  protected:
   /// Every layout gives what one rank with one thread gives. Each of the changes, such as another order of
-  /// additions, gives something else, so that there is something to notice. `experiment` as for
-  /// `lockstep train`.
+  /// additions, gives something else, so that there is something to notice: they need an epoch's metrics.
+  /// `experiment` as for `lockstep train`.
   void expect_same_everywhere(const Words& experiment, const std::vector<Layout>& layouts,
                               const Words& changes);
   /// Everything that the shipped experiments leave out, in sizes that divide by nothing, with 16 shards: more

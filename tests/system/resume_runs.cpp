@@ -121,13 +121,14 @@ std::string ResumableRuns::small_network() {
   return fmt::format(R"(
 name: small
 data:
-  train: {{file: {0}, images: /test/images, labels: /test/labels}}
+  train: {{file: {0}, images: /train/images, labels: /train/labels}}
+  validation: {{file: {0}, images: /test/images, labels: /test/labels}}
   scale: 0.00392156862745098
 model:
   - flatten
   - dropout: {{rate: 0.2}}
   - dense: {{units: 10}}
-optimizer: {{sgd: {{learning_rate: 0.05, momentum: 0.9}}}}
+optimizer: {{adamw: {{learning_rate: 0.002}}}}
 training: {{epochs: 1, batch: 130}}
 checkpoint: {{every_steps: 7}}
 )",

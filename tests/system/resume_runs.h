@@ -39,7 +39,7 @@ class ResumableRuns : public SystemTest {
 
   /// Dropout, AdamW, a schedule that depends on the epochs, and sizes that divide by nothing.
   static std::string odd_network();
-  /// Fast steps and frequent checkpoints.
+  /// Fast steps, frequent checkpoints, a validation set and AdamW.
   static std::string small_network();
 };
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -46,6 +47,32 @@ TEST_F(ResumeTest, AnyRanksGoOnInTheMiddleOfAnEpoch) {
   EXPECT_EQ(csv_rows(run_folder("cut") + "/metrics.csv").size(), 3U) << "a header and two epochs";
   EXPECT_EQ(json_lines(run_folder("cut") + "/metrics.jsonl").size(), 2U);
   EXPECT_EQ(summary("cut")["best"]["val_accuracy"], summary("whole")["best"]["val_accuracy"]);
+}
+
+TEST_F(ResumeTest, WithDigestsCheckpointsAndChecksThatAreNotTheDefaults) {
+  // An epoch has 104 steps; a checkpoint is due every 6 ms.
+  const Words experiment = {"train",
+                            write("odd.yaml", odd_network()),
+                            "digests.every=7",
+                            "checks.memory=repair",
+                            "checkpoint.every_minutes=0.0001",
+                            "checkpoint.keep=1000"};
+  const Outcome whole = train_whole(experiment);
+  expect_success(run(with(experiment, into("cut", {"--until", "37"})), {.ranks = 3}));
+  // What was restored is what a repair goes by.
+  const ProcessResult repaired = run({"resume", run_folder("cut"), "--until", "104", "--allow-faults",
+                                      "faults=[flip: {rank: 1, step: 60, target: copied_weight, bit: 30}]"},
+                                     {.ranks = 2});
+  EXPECT_EQ(repaired.status, 0) << repaired.err;
+  EXPECT_THAT(repaired.err, HasSubstr("before step 60: bits of the weights"));
+  EXPECT_EQ(summary("cut")["epochs_done"], 1);
+  expect_success(run({"resume", run_folder("cut"), "--until", "150", "faults=[]"}, {.ranks = 5}));
+  expect_success(run({"resume", run_folder("cut")}));
+  expect_equal(outcome("cut"), whole);
+  const std::vector<std::int64_t> taken = checkpoint_steps("cut");
+  for (const std::int64_t asked_for : {37, 104, 150, 208})
+    EXPECT_TRUE(std::ranges::binary_search(taken, asked_for)) << asked_for;
+  EXPECT_GT(taken.size(), 4U) << "none by the minute";
 }
 
 TEST_F(ResumeTest, InRunModeTheSameLayoutGoesOnWithTheSameBytes) {
@@ -296,13 +323,14 @@ TEST_F(ResumeTest, KilledAtRandomMomentsItEndsTheSame) {
   const auto pick = [&](int least, int most) { return std::uniform_int_distribution(least, most)(random); };
 
   const std::string small = write("small.yaml", small_network());
-  const Words experiment = {"train", small, fmt::format("training.epochs={}", 4 * kills)};
+  const Words experiment = {"train", small, fmt::format("training.epochs={}", 2 * kills)};
   const Outcome whole = train_whole(experiment);
+  std::string name = "cut";
   int done = 0;
   std::int64_t reached = 0;
   for (int i = 0; i < 10 * kills && done < kills; ++i) {
     const auto newest = [&] {
-      const auto steps = checkpoint_steps("cut");
+      const auto steps = checkpoint_steps(name);
       return steps.empty() ? std::int64_t{0} : steps.back();
     };
     const std::int64_t before = newest();
@@ -310,7 +338,7 @@ TEST_F(ResumeTest, KilledAtRandomMomentsItEndsTheSame) {
     const bool while_starting = pick(1, 6) == 1;
     const auto pause = std::chrono::microseconds(while_starting ? pick(0, 400'000) : pick(0, 60'000));
     const ProcessResult result =
-        run(with(experiment, into("cut", {"--resume"})),
+        run(with(experiment, into(name, {"--resume"})),
             {.ranks = pick(1, 4), .environment = {{"TMPDIR", folder()}}, .started = [&](pid_t process) {
                EXPECT_TRUE(while_starting ||
                            wait_until([&] { return newest() > before || !is_running(process); }));
@@ -321,17 +349,25 @@ TEST_F(ResumeTest, KilledAtRandomMomentsItEndsTheSame) {
                else
                  kill_job();
              }});
-    if (result.status == 0) break;
+    if (result.status == 0) {  // over before the kill: from the start
+      expect_equal(outcome(name), whole);
+      name += "-again";
+      reached = 0;
+      continue;
+    }
     EXPECT_THAT((std::set<int>{128 + SIGKILL, 1, 137}), ::testing::Contains(result.status)) << result.err;
     EXPECT_TRUE(messages(result).empty()) << result.err;
     EXPECT_GE(newest(), reached);
     reached = newest();
     ++done;
   }
-  EXPECT_EQ(done, kills) << "the training was over before";
+  EXPECT_EQ(done, kills) << "the trainings were over before";
   kill_job();
-  expect_success(run(with(experiment, into("cut", {"--resume"})), {.ranks = 3}));
-  expect_equal(outcome("cut"), whole);
+  expect_success(run(with(experiment, into(name, {"--resume"})), {.ranks = 3}));
+  expect_equal(outcome(name), whole);
+  EXPECT_EQ(summary(name)["best"]["epoch"], summary("whole")["best"]["epoch"]);
+  EXPECT_EQ(summary(name)["best"]["val_accuracy"], summary("whole")["best"]["val_accuracy"]);
+  EXPECT_LE(checkpoint_steps(name).size(), 3U) << "the newest two, and the best";
 }
 
 }  // namespace
