@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "config/rules.h"
 #include "train/faults.h"
 #include "train/recorded_run.h"
 #include "train/run.h"
@@ -25,7 +26,10 @@ void add_common_options(CLI::App* command, Options& options) {
   command
       ->add_option("--until", options.beginning.until,
                    "Stop after this step, counted over the whole training, with a checkpoint")
-      ->check(CLI::PositiveNumber);
+      ->check([](const std::string& text) {
+        const auto step = config::parse_integer<std::int64_t>(text);
+        return step && *step > 0 ? "" : "must be a step, a whole number of at least 1, found '" + text + "'";
+      });
   command->add_flag("--allow-faults", options.allow_faults,
                     "Let the experiment's `faults` happen: for tests of what becomes of them");
 }
@@ -100,6 +104,10 @@ void add_resume_command(CLI::App& app, Action& action) {
   command->callback([options, &action] {
     action = [options] {
       return train_on_ranks([&](comm::World& world) {
+        for (const std::string& override_text : options->overrides)
+          if (override_text.starts_with("output.dir=") || override_text.starts_with("output.name="))
+            fail(ExitCode::bad_config,
+                 "override '{}': a run stays in its folder; leave it out, or move the folder", override_text);
         const train::RunFolder run{std::filesystem::path(options->beginning.path)};
         const config::Experiment experiment =
             train::share_recorded_experiment(world, run, options->overrides);

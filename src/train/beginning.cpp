@@ -24,12 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 using checkpoint::Snapshot;
 
-/// Whether training more would repeat what was: it came to its end, or diverged, which it would again.
-bool is_over(const RunFolder& run) {
-  const auto status = json_value_of_file(run.summary(), "status");
-  return status == "finished" || status == "diverged";
-}
-
 bool is_there(const fs::path& path) {
   std::error_code unreadable;  // what may not be looked at is not there
   return fs::exists(path, unreadable);
@@ -149,6 +143,11 @@ void check_fits(const Snapshot& snapshot, const config::Experiment& experiment, 
 }
 
 }  // namespace
+
+bool is_over(const RunFolder& run) {
+  const auto status = json_value_of_file(run.summary(), "status");
+  return status == "finished" || status == "diverged";
+}
 
 std::optional<ClaimedRun> claim_run(const config::Experiment& experiment, const Beginning& beginning) {
   const std::optional<RunFolder> folder = find_run(experiment, beginning);

@@ -34,6 +34,9 @@ struct ClaimedRun {
   bool has_begun = true;  ///< false: it was killed before it had even its experiment, and begins now
 };
 
+/// Whether training a run more would repeat what was: it came to its end, or diverged, which it would again.
+bool is_over(const RunFolder& run);
+
 /// Finds and locks the run that goes on; nothing if a new one starts. Error(bad_config) naming the keys when
 /// the experiment is no longer the run's; Error(no_input) when there is no such run; errors of RunLock.
 std::optional<ClaimedRun> claim_run(const config::Experiment& experiment, const Beginning& beginning);

@@ -62,8 +62,11 @@ void Checkpoints::submit(Snapshot&& snapshot) {
   last_ = Clock::now();
 }
 
-void Checkpoints::finish() {
-  report_failure_of([&] { wait(); });
+void Checkpoints::finish(bool is_needed) {
+  if (is_needed)
+    wait();
+  else
+    report_failure_of([&] { wait(); });
 }
 
 /// For the writer, telling whoever watches this thread that it does.

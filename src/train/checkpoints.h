@@ -44,8 +44,8 @@ class Checkpoints {
   checkpoint::Snapshot buffers();
   /// Takes one: waits only if another is being written. Errors as due().
   void submit(checkpoint::Snapshot&& snapshot);
-  /// Waits until the last one is on disk. Errors as due().
-  void finish();
+  /// Waits until the last one is on disk. Errors as due(); where it is needed to go on from, in any case.
+  void finish(bool is_needed);
 
  private:
   using Clock = std::chrono::steady_clock;

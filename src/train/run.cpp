@@ -16,6 +16,7 @@
 #include "metrics/console.h"
 #include "metrics/csv.h"
 #include "metrics/digests.h"
+#include "metrics/format.h"
 #include "metrics/jsonl.h"
 #include "train/arithmetic.h"
 #include "train/blueprint.h"
@@ -230,6 +231,7 @@ void write_failure(const Records& records, metrics::RunSummary& summary, const s
   const auto* error = dynamic_cast<const Error*>(&failure);
   summary.status = error != nullptr && error->code() == ExitCode::bad_data ? "diverged" : "failed";
   summary.detail = failure.what();
+  summary.peak_memory_bytes = peak_memory_bytes();  // rank 0's: the others may be gone
   summary.weights.clear();
   summary.weights_digest.clear();
   const auto attempt = [](const auto& work) {
@@ -308,9 +310,32 @@ void warn_of_other_arithmetic(const checkpoint::Snapshot& snapshot, const std::s
 }
 
 /// For the header.
-std::string text_of(const Position& position, const checkpoint::Snapshot& snapshot) {
-  return fmt::format("after step {} (epoch {}, step {} of it)", snapshot.global_step, position.epoch,
-                     position.step);
+std::string text_of(const Position& position, const checkpoint::Snapshot& snapshot,
+                    std::int64_t steps_per_epoch) {
+  const bool at_end = position.step == 0;
+  return fmt::format("after step {} (epoch {}, step {} of {})", snapshot.global_step,
+                     position.epoch - (at_end ? 1 : 0), at_end ? steps_per_epoch : position.step,
+                     steps_per_epoch);
+}
+
+/// Whether there is nothing to train, which rank 0 then says. Collective.
+bool is_done_already(comm::World& world, const config::Experiment& experiment, const Beginning& beginning,
+                     const std::optional<ClaimedRun>& claimed,
+                     const std::optional<checkpoint::Snapshot>& snapshot) {
+  std::int64_t done = 0;
+  if (claimed && snapshot) {
+    const std::string path = claimed->folder.path();
+    if (snapshot->epoch > experiment.training.epochs && is_over(claimed->folder)) {
+      done = 1;
+      fmt::print("{} is finished after {}: nothing to do\n", path,
+                 metrics::counted(experiment.training.epochs, "epoch"));
+    } else if (beginning.until == snapshot->global_step) {
+      done = 1;
+      fmt::print("{} is at step {} already: nothing to do\n", path, snapshot->global_step);
+    }
+  }
+  world.max({&done, 1});
+  return done != 0;
 }
 
 }  // namespace
@@ -345,6 +370,9 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
                               blueprint.network.parameters, fingerprint(blueprint));
   });
 
+  if (is_done_already(world, experiment, beginning, claimed, snapshot)) return ExitCode::success;
+  const bool goes_on = claimed && claimed->has_begun;
+
   const CoreUse cores = divide_cores(world, experiment);
   device::prepare_cpu_thread();
   pin_own_or_recorded(world, experiment.device, claimed ? &*claimed : nullptr);
@@ -371,7 +399,10 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
     summary.folder = records->folder.path();
     recall(records->folder, experiment.training.epochs, summary);
     auto header = header_of(blueprint, world, cores, environment, trainer, *backend, records->folder);
-    if (snapshot) header.goes_on = text_of(trainer.position(), *snapshot);
+    if (snapshot)
+      header.goes_on = text_of(trainer.position(), *snapshot, blueprint.steps_per_epoch());
+    else if (goes_on)
+      header.goes_on = "from the start: the run has no checkpoint";
     for (const auto& sink : records->sinks) sink->begin(header);
   });
   snapshot.reset();
@@ -383,6 +414,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
                 {.checkpoints = records ? records->checkpoints.get() : nullptr, .until = options.until});
     write_results(world, blueprint, trainer.weights(), records.get(), summary);
   } catch (const std::exception& failure) {
+    summary.seconds = trainer.seconds();
     if (records) write_failure(*records, summary, failure);
     throw;
   }

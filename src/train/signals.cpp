@@ -1,12 +1,18 @@
 #include "train/signals.h"
 
+#include <unistd.h>
+
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <initializer_list>
+#include <thread>
 
 namespace lockstep::train {
 namespace {
 
+constexpr std::array watched{SIGINT, SIGTERM, SIGUSR1, SIGHUP};
+std::atomic<bool> watching = false;
 std::atomic<bool> stop_requested = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may set the flag");
 
@@ -27,6 +33,19 @@ void watch_stop_signals() {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, request_stop);
   // Under nohup the end of the terminal is not to be noticed.
   if (std::signal(SIGHUP, request_stop) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+  // A signal goes to any thread that takes it: see to it that there is one when all others compute.
+  if (!watching.exchange(true))
+    std::thread([] {
+      while (true) ::pause();
+    }).detach();
+}
+
+void keep_signals_away() {
+  if (!watching) return;
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : watched) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
 bool stop_was_requested() {

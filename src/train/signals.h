@@ -6,10 +6,15 @@ namespace lockstep::train {
 /// end of the process.
 void ignore_write_signals();
 
-/// From now on the first SIGINT, SIGTERM, SIGUSR1 or SIGHUP (a terminal that is closed; unless that was
-/// ignored, as nohup has it) only sets a flag, which training looks at once a step. A second SIGINT or
-/// SIGTERM ends the process as if nobody watched, for whoever cannot wait.
+/// From now on, on a thread of its own, the first SIGINT, SIGTERM, SIGUSR1 or SIGHUP (a terminal that is
+/// closed; unless that was ignored, as nohup has it) only sets a flag, which training looks at once a step. A
+/// second SIGINT or SIGTERM ends the process as if nobody watched, for whoever cannot wait.
 void watch_stop_signals();
+
+/// Keeps the signals that are watched, if any are, from this thread and those that it starts. For threads
+/// that compute: while oneDNN's generated code runs, the stack pointer may point into memory that is no
+/// stack, and the kernel would put a handler's frame over it.
+void keep_signals_away();
 
 /// Whether one of them has come.
 bool stop_was_requested();

@@ -155,7 +155,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
   if (summary.status.empty()) summary.status = finished;
   world_.activity().enter(comm::Phase::writing_checkpoint);
   world_.agree([&] {
-    if (options_.checkpoints != nullptr) options_.checkpoints->finish();
+    if (options_.checkpoints != nullptr) options_.checkpoints->finish(summary.status != finished);
     if (report_failure_) std::rethrow_exception(report_failure_);  // no step follows that would tell
   });
 }

@@ -61,6 +61,8 @@ class Trainer {
   void run(const Sinks& sinks, metrics::RunSummary& summary, const Options& options);
 
   [[nodiscard]] const Position& position() const { return position_; }
+  /// Of training, in this process and before it.
+  [[nodiscard]] double seconds() const;
   [[nodiscard]] std::span<const float> weights() const { return weights_; }
   [[nodiscard]] const comm::Collective& collective() const { return *collective_; }
   /// What this rank's plans make of generated data, for check_same_plans().
@@ -96,7 +98,6 @@ class Trainer {
   void report_step(const Sinks& sinks);
   [[nodiscard]] std::uint64_t optimizer_digest();
   [[nodiscard]] std::int64_t global_step() const { return position_.global_step(stripes_.steps()); }
-  [[nodiscard]] double seconds() const;
   [[nodiscard]] double learning_rate(std::int64_t global_step) const;
   RankStatus own_status(std::optional<Position> next = std::nullopt);
   StepStatus agree_on_step(const RankStatus& own);

@@ -6,6 +6,7 @@
 #include "base/cpu_pause.h"
 #include "base/error.h"
 #include "device/backend.h"
+#include "train/signals.h"
 
 namespace lockstep::train {
 namespace {
@@ -88,10 +89,18 @@ void WorkerPool::run_one(int worker) noexcept {
   }
 }
 
+namespace {
+
+void prepare_thread() {
+  device::prepare_cpu_thread();
+  keep_signals_away();
+}
+
+}  // namespace
+
 std::unique_ptr<WorkerPool> make_workers(comm::World& world, std::int64_t threads) {
   std::unique_ptr<WorkerPool> workers;
-  world.agree(
-      [&] { workers = std::make_unique<WorkerPool>(static_cast<int>(threads), device::prepare_cpu_thread); });
+  world.agree([&] { workers = std::make_unique<WorkerPool>(static_cast<int>(threads), prepare_thread); });
   return workers;
 }
 

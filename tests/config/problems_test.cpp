@@ -32,8 +32,9 @@ TEST(problems, unknown_key_names_where_it_belongs) {
 }
 
 TEST(problems, unknown_key_like_no_other_lists_the_valid_ones) {
-  EXPECT_THAT(problems_of(minimal + "device: {gpu: 0}\n"),
-              ElementsAre("x.yaml:6:10: unknown key 'gpu', the keys here are kind, threads and instruction_set"));
+  EXPECT_THAT(
+      problems_of(minimal + "device: {gpu: 0}\n"),
+      ElementsAre("x.yaml:6:10: unknown key 'gpu', the keys here are kind, threads and instruction_set"));
 }
 
 TEST(problems, slip_of_a_required_key_is_one_problem) {

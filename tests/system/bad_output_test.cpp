@@ -45,7 +45,8 @@ TEST_P(BadOutputTest, DiskThatIsFullBeforeTheWeightsAreWritten) {
   text.insert(text.find(layer), "  - dense: {name: wide, units: 8000}\n  - relu\n");
   Words words = train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1"}));
   words[1] = write("wide.yaml", text);
-  words.insert(words.end(), {"training.batch=2000", "optimizer.sgd.learning_rate=0.001", "checkpoint.keep=0"});
+  words.insert(words.end(),
+               {"training.batch=2000", "optimizer.sgd.learning_rate=0.001", "checkpoint.keep=0"});
   const ProcessResult result = run(words, {.ranks = GetParam(),
                                            .wrapper = {"bash", "-c", "ulimit -f 16384; exec \"$@\"", "bash"},
                                            .environment = {{"LOCKSTEP_COLLECTIVE", "mpi"}}});

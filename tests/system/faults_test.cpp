@@ -35,6 +35,10 @@ class FaultsTest : public SystemTest {
 };
 
 /// Of a random bit at a random moment, on as many ranks as the parameter says.
+TEST_F(FaultsTest, APlanThatComputesOtherBitsIsNamed) {
+  expect_failure(train(3, "[miscompute: {rank: 1}]"), ExitCode::internal, {"on rank 1 ("});
+}
+
 class FlipTest : public FaultsTest, public ::testing::WithParamInterface<int> {
  protected:
   [[nodiscard]] std::int64_t draw(std::int64_t below) {

@@ -223,7 +223,7 @@ TEST_F(ResumeTest, SignalDuringTheValidationSavesAndLeavesToo) {
   const Outcome whole = train_whole(experiment);
   const ProcessResult result =
       run(with(experiment, into("run")), {.started = [&](pid_t process) {
-                    EXPECT_TRUE(wait_until([&] { return fs::exists(run_folder("run") + "/metrics.jsonl"); }));
+            EXPECT_TRUE(wait_until([&] { return fs::exists(run_folder("run") + "/metrics.jsonl"); }));
             std::this_thread::sleep_for(std::chrono::milliseconds(1500));
             kill(process, SIGTERM);
           }});
@@ -275,10 +275,26 @@ TEST_F(ResumeTest, OtherSettingsAreAnotherExperiment) {
 TEST_F(ResumeTest, UntilAStepThatIsPastIsRefused) {
   const Words experiment = train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1"}));
   expect_success(run(with(experiment, {"--until", "20"})));
-  for (const char* until : {"20", "6"})
-    expect_failure(run({"resume", run_folder("run"), "--until", until}), ExitCode::usage,
-                   {until, "20 steps"});
-  EXPECT_EQ(run({"resume", run_folder("run"), "--until", "0"}).status, static_cast<int>(ExitCode::usage));
+  expect_failure(run({"resume", run_folder("run"), "--until", "6"}), ExitCode::usage,
+                 {"--until 6", "20 steps"});
+  for (const char* until : {"0", "-3", "99999999999999999999", "x"})
+    EXPECT_EQ(run({"resume", run_folder("run"), "--until", until}).status, static_cast<int>(ExitCode::usage));
+  // A script that asks for a step which is reached has what it wants.
+  const ProcessResult reached = run(with(experiment, {"--resume", "--until", "20"}), {.ranks = 2});
+  expect_success(reached);
+  EXPECT_THAT(reached.out, HasSubstr("is at step 20 already: nothing to do"));
+}
+
+TEST_F(ResumeTest, AFinishedRunIsLeftAsItIs) {
+  const Words experiment = train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1"}));
+  expect_success(run(experiment));
+  const std::string summary_before = contents(run_folder("run") + "/summary.json");
+  const ProcessResult result = run(with(experiment, {"--resume"}), {.ranks = 2});
+  expect_success(result);
+  EXPECT_THAT(result.out, HasSubstr("is finished after 1 epoch: nothing to do"));
+  EXPECT_EQ(contents(run_folder("run") + "/summary.json"), summary_before);
+  expect_failure(run({"resume", run_folder("run"), "output.name=elsewhere"}), ExitCode::bad_config,
+                 {"output.name=elsewhere", "stays in its folder"});
 }
 
 TEST_F(ResumeTest, DiskThatIsFullForCheckpointsOnly) {
@@ -299,6 +315,11 @@ TEST_F(ResumeTest, DiskThatIsFullForCheckpointsOnly) {
   expect_failure(run(with(experiment, into("stop", {"checkpoint.on_failure=stop"})), {.wrapper = wrapper}),
                  ExitCode::io_error, {run_folder("stop") + "/checkpoints/step-", "File too large"});
   EXPECT_EQ(summary("stop")["status"], "failed");
+  EXPECT_GT(summary("stop")["seconds"], 0);
+  EXPECT_GT(summary("stop")["peak_memory_bytes"], 1'000'000);
+  // Whoever stops a training means to go on: then the checkpoint is needed.
+  expect_failure(run(with(experiment, into("until", {"--until", "1"})), {.wrapper = wrapper}),
+                 ExitCode::io_error, {run_folder("until") + "/checkpoints/step-", "File too large"});
 }
 
 TEST_F(ResumeTest, NoneAreWrittenWhenNoneAreKept) {

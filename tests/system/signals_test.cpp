@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <thread>
 
 #include "system/run_files.h"
 #include "system/system_test.h"
@@ -114,6 +116,25 @@ TEST_F(SignalsTest, Kill) {
   EXPECT_FALSE(fs::exists(run_folder("run") + "/final_weights.h5"));
   EXPECT_FALSE(fs::exists(run_folder("run") + "/summary.json"));
   expect_failure(run({"evaluate", run_folder("run")}), ExitCode::no_input, {"final_weights.h5"});
+}
+
+/// While oneDNN's code runs, the stack pointer may not point to a stack: no handler may run on its thread.
+TEST_F(SignalsTest, ManySignalsWhileItComputes) {
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = "run" + std::to_string(i);
+    const auto has_step = [&] { return std::filesystem::exists(run_folder(name) + "/metrics.jsonl"); };
+    const ProcessResult result = run(
+        train_shipped("mnist_cnn", small_file(), into(name, {"training.epochs=1000", "training.batch=2000"})),
+        {.started = [&](pid_t process) {
+          EXPECT_TRUE(wait_until(has_step));
+          for (int k = 0; k < 400; ++k) {
+            kill(process, SIGUSR1);
+            std::this_thread::sleep_for(std::chrono::microseconds(500));
+          }
+        }});
+    EXPECT_EQ(result.status, 75) << result.err;
+    EXPECT_EQ(result.err, "");
+  }
 }
 
 TEST_F(SignalsTest, ReaderOfTheOutputThatGoesAway) {
