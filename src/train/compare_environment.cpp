@@ -103,7 +103,7 @@ EnvironmentDifferences compare_environments(std::span<const Session> a, std::spa
   const Course of_a = course_of(a), of_b = course_of(b);
   EnvironmentDifferences found;
   for (const char* key :
-       {"device", "instruction_set", "arithmetic", "build", "libraries", "variables", "processor"})
+       {"data", "device", "instruction_set", "arithmetic", "build", "libraries", "variables", "processor"})
     compare(key, member_of(of_a, key), member_of(of_b, key), found.arithmetic);
   for (const char* key : {"ranks", "threads", "exchange", "hosts"})
     compare(key, member_of(of_a, key), member_of(of_b, key), found.layout);

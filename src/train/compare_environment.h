@@ -18,7 +18,7 @@ struct Session {
 
 /// What differs between the environments of two runs, by whether it can change the bits of the results.
 struct EnvironmentDifferences {
-  std::vector<SetupDifference> arithmetic;  ///< device, build, libraries, processors, their variables
+  std::vector<SetupDifference> arithmetic;  ///< data, device, build, libraries, processors, their variables
   std::vector<SetupDifference> layout;      ///< ranks, threads, exchange, hosts
 };
 

@@ -130,8 +130,10 @@ SetupDifferences compare_setups(const ComparedRun& a, const ComparedRun& b, std:
   EnvironmentDifferences environment =
       compare_environments(a.sessions_through(last_step), b.sessions_through(last_step));
   found.arithmetic = std::move(environment.arithmetic);
-  // Of other experiments, the plans need not compute the same.
-  if (!found.settings.empty())
+  // Of other experiments, or with other sizes of shards, the plans need not compute the same.
+  const bool other_data =
+      std::ranges::find(found.arithmetic, "data", &SetupDifference::key) != found.arithmetic.end();
+  if (!found.settings.empty() || other_data)
     std::erase_if(found.arithmetic,
                   [](const SetupDifference& difference) { return difference.key == "arithmetic"; });
   auto& into = needs_one_layout(a) || needs_one_layout(b) ? found.arithmetic : found.harmless;

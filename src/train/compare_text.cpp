@@ -116,7 +116,8 @@ std::string tensors_text(std::int64_t step, std::span<const TensorDifference> te
 }
 
 std::string setup_text(const SetupDifferences& setup) {
-  return section("settings", setup.settings) + section("build, libraries, processor", setup.arithmetic) +
+  return section("settings", setup.settings) +
+         section("data, build, libraries, processor", setup.arithmetic) +
          section("without influence on results", setup.harmless);
 }
 

@@ -18,7 +18,7 @@ namespace lockstep::train {
 /// How two runs were made differently.
 struct SetupDifferences {
   std::vector<SetupDifference> settings;    ///< that change results
-  std::vector<SetupDifference> arithmetic;  ///< build, libraries, processor
+  std::vector<SetupDifference> arithmetic;  ///< data, build, libraries, processor
   std::vector<SetupDifference> harmless;    ///< what no bit of the results depends on
 };
 

@@ -81,6 +81,7 @@ std::string environment_json(const Environment& environment) {
                   {"device", environment.device},
                   {"instruction_set", environment.instruction_set},
                   {"arithmetic", fmt::format("{:016x}", environment.arithmetic)},
+                  {"data", environment.data},
                   {"exchange", environment.exchange},
                   {"hosts", hosts_json(environment.machines)},
                   {"build", build_json()},

@@ -19,6 +19,7 @@ struct Environment {
   std::string device;                 ///< with the instruction set in use
   std::string instruction_set;        ///< that alone
   std::uint64_t arithmetic = 0;       ///< check_same_plans()
+  std::string data;                   ///< fingerprint()
   std::string exchange;               ///< how gradients travel: Collective::name()
 };
 

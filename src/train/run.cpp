@@ -189,7 +189,8 @@ std::string arithmetic_of(const device::Backend& backend, std::uint64_t plans) {
 
 /// Where and with what the run is made, from all ranks. Collective.
 Environment gather_environment(comm::World& world, std::int64_t threads, const device::Backend& backend,
-                               const comm::Collective& collective, std::uint64_t arithmetic) {
+                               const comm::Collective& collective, std::uint64_t arithmetic,
+                               const std::string& data) {
   Environment environment{.command_line = command_line(),
                           .working_directory = {},
                           .started = std::chrono::system_clock::now(),
@@ -198,6 +199,7 @@ Environment gather_environment(comm::World& world, std::int64_t threads, const d
                           .device = backend.describe(),
                           .instruction_set = device::cpu_instruction_set(),
                           .arithmetic = arithmetic,
+                          .data = data,
                           .exchange = std::string(collective.name())};
   std::error_code unknown;  // a directory that is gone has no name
   if (world.is_root()) environment.working_directory = std::filesystem::current_path(unknown).string();
@@ -388,7 +390,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   const std::string arithmetic = arithmetic_of(*backend, plans);
   if (snapshot) warn_of_other_arithmetic(*snapshot, arithmetic);
   const Environment environment =
-      gather_environment(world, cores.threads, *backend, trainer.collective(), plans);
+      gather_environment(world, cores.threads, *backend, trainer.collective(), plans, fingerprint(blueprint));
   metrics::RunSummary summary;
   std::unique_ptr<Records> records;  // rank 0's; none on the others
   world.agree([&] {

@@ -73,7 +73,7 @@ TEST_F(CompareTest, ARunThatWentOnOnOtherRanksIsIdentical) {
   expect_success(result);
   EXPECT_THAT(result.out, StartsWith("identical through step 158, where both end\n"));
   EXPECT_THAT(result.out, ContainsRegex("\n  ranks +1 +3, from step 101 on 2\n"));
-  EXPECT_THAT(result.out, Not(HasSubstr("build, libraries, processor")));
+  EXPECT_THAT(result.out, Not(HasSubstr("data, build, libraries, processor")));
 }
 
 TEST_F(CompareTest, AnotherSeedDiffersFromTheStart) {
@@ -185,6 +185,15 @@ TEST_F(CompareTest, ReplayFindsTheStepAndItsTensors) {
   const ProcessResult second = run_what_it_says(first.out);
   expect_different(second);
   EXPECT_THAT(second.out, AllOf(HasSubstr("step 60"), HasSubstr("scores.weight")));
+}
+
+TEST_F(CompareTest, OtherDataAreAReason) {
+  train("a");
+  train("c", {"data.train.file=" + mnist_file(), "--until", "20"});
+  const ProcessResult other_file = compare("a", "c");
+  expect_different(other_file);
+  EXPECT_THAT(other_file.out,
+              AllOf(HasSubstr("10000 samples"), HasSubstr("60000 samples"), Not(HasSubstr("arithmetic"))));
 }
 
 TEST_F(CompareTest, InspectShowsCheckpoints) {

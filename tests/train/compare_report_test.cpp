@@ -186,7 +186,7 @@ TEST_F(CompareReportTest, WhatDiffersInTheSetUp) {
   write("b", "environment.json", R"json({"ranks": 3, "device": "cpu (avx512)"})json");
   const auto found = compare();
   EXPECT_THAT(found.text, HasSubstr("\nsettings  A  B\n  seed    1  2\n"));
-  EXPECT_THAT(found.text, HasSubstr("\n  device                     cpu (avx2)  cpu (avx512)\n"));
+  EXPECT_THAT(found.text, HasSubstr("\n  device                           cpu (avx2)  cpu (avx512)\n"));
   EXPECT_THAT(found.text, HasSubstr("\nwithout influence on results"));
   EXPECT_THAT(found.text, Not(HasSubstr("nothing in the set-up")));
   const auto replay_of_b = fmt::format(
@@ -206,7 +206,7 @@ TEST_F(CompareReportTest, WhatARunWentOnWithExplainsADifference) {
   // Not before they differ.
   write("b", "environment-000000000021.json", R"json({"ranks": 4, "instruction_set": "sse41"})json");
   const auto found = compare();
-  EXPECT_THAT(found.text, HasSubstr("  instruction_set            avx512_core  "
+  EXPECT_THAT(found.text, HasSubstr("  instruction_set                  avx512_core  "
                                     "avx512_core, from step 21 on avx2\n"));
   EXPECT_THAT(found.text, HasSubstr("  ranks                       2  2, from step 21 on 3\n"));
   EXPECT_THAT(found.text, AllOf(Not(HasSubstr("nothing in the set-up")), Not(HasSubstr("sse41"))));
@@ -243,7 +243,7 @@ TEST_F(CompareReportTest, ArithmeticIsOfTheExperimentToo) {
     write_digests("b", 80, 51);
     return compare().text;
   };
-  EXPECT_THAT(report("1"), AllOf(HasSubstr("\n  arithmetic                 of a  of b\n"),
+  EXPECT_THAT(report("1"), AllOf(HasSubstr("\n  arithmetic                       of a  of b\n"),
                                  Not(HasSubstr("nothing in the set-up"))));
   EXPECT_THAT(report("2"), AllOf(HasSubstr("\n  seed    1  2\n"), Not(HasSubstr("arithmetic"))));
 }

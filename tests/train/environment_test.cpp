@@ -37,6 +37,7 @@ Environment three_ranks() {
           .device = "cpu (avx2)",
           .instruction_set = "avx2",
           .arithmetic = 0x1234,
+          .data = "60 samples",
           .exchange = "mpi"};
 }
 
@@ -49,6 +50,7 @@ TEST(EnvironmentJson, SaysWhereEachRankRan) {
   EXPECT_EQ(json["device"], "cpu (avx2)");
   EXPECT_EQ(json["instruction_set"], "avx2");
   EXPECT_EQ(json["arithmetic"], "0000000000001234");
+  EXPECT_EQ(json["data"], "60 samples");
   EXPECT_EQ(json["working_directory"], "/home/ada");
   EXPECT_EQ(json["exchange"], "mpi");
   ASSERT_EQ(json["hosts"].size(), 2U);
