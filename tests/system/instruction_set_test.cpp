@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <iostream>
 #include <map>
 
 #include "system/run_files.h"
@@ -50,6 +51,24 @@ class InstructionSetTest : public SystemTest {
     // all.
     return train_shipped("mnist_cnn", small_file(), all);
   }
+  /// Trains with each rank a program of its own to mpirun: "-n 1 …" for the lesser one, ":" and the other.
+  /// False if this mpirun cannot do that with anything: Open MPI 5.0.7's crashes.
+  [[nodiscard]] bool trains_in_contexts(const std::string& name) const {
+    const auto in_contexts = [](Words first, const Words& second) {
+      first.insert(first.end(), {":", "-n", "1"});
+      first.insert(first.end(), second.begin(), second.end());
+      return run_process(first, {.environment = environment()});
+    };
+    if (in_contexts(mpirun(1, {"true"}), {"true"}).status != 0) {
+      std::cout << "not run: ranks as programs of their own, which this mpirun cannot start\n";
+      return false;
+    }
+    Words first{"env", "ONEDNN_MAX_CPU_ISA=" + sets_.lesser, program()}, second{program()};
+    for (Words* words : {&first, &second})
+      for (const std::string& word : train(name)) words->push_back(word);
+    expect_success(in_contexts(mpirun(1, first), second));
+    return true;
+  }
   static std::string named(const std::string& set) { return "device.instruction_set=" + set; }
 
   /// All that depends on the instruction set.
@@ -69,13 +88,7 @@ TEST_F(InstructionSetTest, RanksComputeWithWhatTheLeastOfThemHas) {
   const ProcessResult mixed = run(train("mixed"), {.ranks = 2, .wrapper = with_lesser_rank_1()});
   expect_success(mixed);
   EXPECT_THAT(mixed.out, HasSubstr(fmt::format("device     cpu ({}), oneDNN", sets_.lesser)));
-  // Each rank may also be a program of its own to mpirun.
-  Words per_rank = mpirun(1, {"env", "ONEDNN_MAX_CPU_ISA=" + sets_.lesser, program()});
-  const Words words = train("per_rank");
-  per_rank.insert(per_rank.end(), words.begin(), words.end());
-  per_rank.insert(per_rank.end(), {":", "-n", "1", program()});
-  per_rank.insert(per_rank.end(), words.begin(), words.end());
-  expect_success(run_process(per_rank, {.environment = environment()}));
+  const bool has_contexts = trains_in_contexts("per_rank");
 
   expect_success(run(train("least"), {.environment = {{"ONEDNN_MAX_CPU_ISA", sets_.lesser}}}));
   expect_success(run(train("least_by_name", {named(sets_.lesser)}), {.ranks = 3}));
@@ -84,11 +97,13 @@ TEST_F(InstructionSetTest, RanksComputeWithWhatTheLeastOfThemHas) {
                      {.ranks = 2, .environment = {{"ONEDNN_MAX_CPU_ISA", sets_.greater}}}));
 
   EXPECT_NE(results("least"), results("greater")) << "nothing would be noticed";
-  for (const char* name : {"mixed", "per_rank", "least_by_name"})
-    EXPECT_TRUE(results(name) == results("least")) << name;
+  Words names = {"mixed", "least_by_name"};
+  if (has_contexts) names.emplace_back("per_rank");
+  for (const std::string& name : names) EXPECT_TRUE(results(name) == results("least")) << name;
   EXPECT_TRUE(results("greater_by_environment") == results("greater"));
 
-  for (const char* name : {"mixed", "per_rank", "least", "least_by_name"}) {
+  names.emplace_back("least");
+  for (const std::string& name : names) {
     EXPECT_EQ(recorded(name, "instruction_set"), sets_.lesser) << name;
     EXPECT_EQ(recorded(name, "arithmetic"), recorded("least", "arithmetic")) << name;
   }
