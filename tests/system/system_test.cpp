@@ -22,6 +22,15 @@ void expect_no_partial_file(const std::string& folder) {
         << entry.path() << " was left behind";
 }
 
+/// Empty when the process is gone, or ends while it is read.
+std::string command_line_of(const fs::path& process) {
+  try {
+    return contents((process / "cmdline").string());
+  } catch (const std::ios_base::failure&) {
+    return "";
+  }
+}
+
 }  // namespace
 
 std::vector<pid_t> SystemTest::processes_of(const std::string& folder) {
@@ -30,7 +39,7 @@ std::vector<pid_t> SystemTest::processes_of(const std::string& folder) {
   for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
     const pid_t id = std::atoi(entry.path().filename().c_str());
     if (id <= 0 || id == getpid()) continue;
-    if (contents((entry.path() / "cmdline").string()).find(folder) != std::string::npos) found.push_back(id);
+    if (command_line_of(entry.path()).find(folder) != std::string::npos) found.push_back(id);
   }
   return found;
 }
