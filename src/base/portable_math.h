@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstdint>
 #include <limits>
@@ -8,7 +7,7 @@
 /// Elementary functions whose bits are the same on every processor. libm chooses variants by CPU, which
 /// differ in the last bit; these use only IEEE additions, multiplications and divisions in a fixed order
 /// (with -ffp-contract=off). NaN gives NaN. Free of branches on data in the float versions, so that loops
-/// over them vectorise.
+/// over them vectorise. They read no tables, so that a GPU's kernels may call them too.
 namespace lockstep {
 namespace portable_detail {
 
@@ -27,23 +26,6 @@ constexpr float power_of_two_float(std::uint32_t exponent) {  // a two's complem
 constexpr double ln2_high = 0x1.62e42feep-1;
 constexpr double ln2_low = 0x1.a39ef35793c76p-33;
 
-constexpr std::array<double, 14> inverse_factorials = [] {
-  std::array<double, 14> table{};
-  double factorial = 1;
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    if (i > 1) factorial *= static_cast<double>(i);
-    table[i] = 1 / factorial;
-  }
-  return table;
-}();
-
-/// 1/3, 1/5, … 1/23.
-constexpr std::array<double, 11> inverse_odds = [] {
-  std::array<double, 11> table{};
-  for (std::size_t i = 0; i < table.size(); ++i) table[i] = 1 / (2 * static_cast<double>(i) + 3);
-  return table;
-}();
-
 }  // namespace portable_detail
 
 /// eˣ within 2 ulp. x = n·ln 2 + r with |r| <= ln 2 / 2, and the Taylor series of eʳ to the 13th power.
@@ -54,9 +36,20 @@ constexpr double portable_exp(double x) {
   const double rounded = x * 0x1.71547652b82fep0 + round_to_integer;
   const double n = rounded - round_to_integer;
   const double r = (x - n * ln2_high) - n * ln2_low;
-  double sum = inverse_factorials.back();
-  for (std::size_t term = inverse_factorials.size() - 1; term-- > 0;)
-    sum = inverse_factorials[term] + sum * r;
+  double sum = 1.0 / 6227020800;
+  sum = 1.0 / 479001600 + sum * r;
+  sum = 1.0 / 39916800 + sum * r;
+  sum = 1.0 / 3628800 + sum * r;
+  sum = 1.0 / 362880 + sum * r;
+  sum = 1.0 / 40320 + sum * r;
+  sum = 1.0 / 5040 + sum * r;
+  sum = 1.0 / 720 + sum * r;
+  sum = 1.0 / 120 + sum * r;
+  sum = 1.0 / 24 + sum * r;
+  sum = 1.0 / 6 + sum * r;
+  sum = 0.5 + sum * r;
+  sum = 1 + sum * r;
+  sum = 1 + sum * r;
   const auto exponent = static_cast<std::int64_t>(n);
   const std::int64_t half = exponent / 2;
   return sum * power_of_two(half) * power_of_two(exponent - half);
@@ -83,8 +76,17 @@ constexpr double portable_log(double x) {
   const double m = std::bit_cast<double>((bits & 0xfffffffffffffU) + sqrt_half_bits);
   const double s = (m - 1) / (m + 1);
   const double z = s * s;
-  double series = 0;
-  for (std::size_t term = inverse_odds.size(); term-- > 0;) series = (series + inverse_odds[term]) * z;
+  double series = 1.0 / 23 * z;
+  series = (series + 1.0 / 21) * z;
+  series = (series + 1.0 / 19) * z;
+  series = (series + 1.0 / 17) * z;
+  series = (series + 1.0 / 15) * z;
+  series = (series + 1.0 / 13) * z;
+  series = (series + 1.0 / 11) * z;
+  series = (series + 1.0 / 9) * z;
+  series = (series + 1.0 / 7) * z;
+  series = (series + 1.0 / 5) * z;
+  series = (series + 1.0 / 3) * z;
   const auto e = static_cast<double>(exponent);
   return e * ln2_high + (2 * s + (2 * s * series + e * ln2_low));
 }

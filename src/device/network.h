@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/partition.h"
 #include "config/experiment.h"
 #include "tensor/parameters.h"
 #include "tensor/shape.h"
@@ -82,5 +83,18 @@ struct MultiplyAdds {
   std::int64_t forward = 0, weight_gradient = 0, data_gradient = 0;
 };
 MultiplyAdds multiply_adds(const Op& op, bool is_first);
+
+// What every backend must know of a chain.
+
+[[nodiscard]] bool is_relu(const Op& op);
+[[nodiscard]] bool is_max_pool(const Op& op);
+[[nodiscard]] bool has_parameters(const Op& op);
+/// An invariant: each node takes what the one before gives, and the last gives one output for each class.
+void check_chain(const Network& network);
+/// Error(bad_config), which names the layer, where a pooling window may lie in the padding altogether: it
+/// would have no maximum and no mean.
+void require_cells(const Pool2dOp& op, const Node& node);
+/// The ranges of a gradient slab that none of the parameters in `written` cover. No parameter comes twice.
+[[nodiscard]] std::vector<Range> gaps_between(const Parameters& parameters, const std::vector<int>& written);
 
 }  // namespace lockstep::device

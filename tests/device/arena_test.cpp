@@ -1,10 +1,10 @@
-#include "device/cpu/arena.h"
+#include "device/arena.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-namespace lockstep::device::cpu {
+namespace lockstep::device {
 namespace {
 
 TEST(Arena, shares_places_of_buffers_that_are_never_needed_together) {
@@ -58,4 +58,4 @@ TEST(Arena, never_overlaps_buffers_needed_together) {
 }
 
 }  // namespace
-}  // namespace lockstep::device::cpu
+}  // namespace lockstep::device

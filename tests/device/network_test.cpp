@@ -1,240 +1,38 @@
-#include <fmt/core.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <limits>
-
 #include "device/backend.h"
-#include "device/block_harness.h"
+#include "device/chains.h"
 #include "device/network_builder.h"
+#include "device/network_checks.h"
 
 namespace lockstep::testing {
 namespace {
 
 using namespace device;
-using Kind = ActivationOp::Kind;
-using Pool = Pool2dOp::Kind;
 
-/// A shard's data, generated.
-struct Shard {
-  std::vector<float> images;
-  std::vector<std::int32_t> labels;
-  std::vector<std::int64_t> rows;
-
-  Shard(const Network& network, std::int64_t samples, std::uint32_t seed)
-      : images(random_floats(static_cast<std::size_t>(samples * network.input.count()), seed)) {
-    for (std::int64_t n = 0; n < samples; ++n) {
-      labels.push_back(static_cast<std::int32_t>((n * 7 + seed) % network.classes));
-      rows.push_back(n * 1000 + seed);
-    }
-  }
-  [[nodiscard]] ShardInput input() const { return {images.data(), labels.data(), rows.data(), 3}; }
+class NetworkTest : public ::testing::TestWithParam<NamedNetwork> {
+ protected:
+  const std::unique_ptr<Backend> backend = make_cpu_backend();
 };
-
-/// Weights of a size that keeps activations near one through any number of layers.
-std::vector<float> weights_of(const Network& network) {
-  std::vector<float> slab(static_cast<std::size_t>(network.parameters.slab_size()));
-  for (const Parameter& parameter : network.parameters.all()) {
-    const auto values = random_floats(static_cast<std::size_t>(parameter.count),
-                                      static_cast<std::uint32_t>(parameter.offset));
-    const auto fan_in = static_cast<float>(parameter.count) / static_cast<float>(parameter.shape[0]);
-    const float scale = 1.7F / std::sqrt(fan_in);
-    for (std::size_t i = 0; i < values.size(); ++i)
-      slab[static_cast<std::size_t>(parameter.offset) + i] = scale * values[i];
-  }
-  return slab;
-}
-
-struct NamedNetwork {
-  std::string name;
-  Network network;
-  friend std::ostream& operator<<(std::ostream& out, const NamedNetwork& named) { return out << named.name; }
-};
-
-/// Chains that meet every junction of layouts: blocked to plain and back, nothing to convert, a ReLU taken
-/// over or not, a mask moved behind a pool, layers below the lowest parameters, outputs without flatten.
-std::vector<NamedNetwork> chains() {
-  const auto from = [](Shape input) { return NetworkBuilder(std::move(input)); };
-  return {
-      {"softmax", from({1, 9, 7}).flatten().dense(10).build()},
-      {"cnn", from({1, 16, 16})
-                  .conv(24, 5)
-                  .relu()
-                  .max_pool(2)
-                  .conv(17, 3)
-                  .relu()
-                  .max_pool(2)
-                  .flatten()
-                  .dense(31)
-                  .relu()
-                  .dense(10)
-                  .build()},
-      {"padded", from({3, 11, 9})
-                     .conv(7, 3, 2, 0, 1)
-                     .relu()
-                     .pool(Pool::max, 3, 2, 1, 1)
-                     .conv(5, 2, 1, 1, 0, false)
-                     .activation(Kind::sigmoid)
-                     .flatten()
-                     .dense(6, false)
-                     .build()},
-      {"averages", from({2, 12, 12})
-                       .conv(8, 3, 1, 1, 1)
-                       .activation(Kind::tanh)
-                       .pool(Pool::average, 2, 2)
-                       .conv(9, 3)
-                       .pool(Pool::average, 3, 1, 1, 1)
-                       .relu()
-                       .flatten()
-                       .dense(5)
-                       .build()},
-      {"dropout", from({1, 10, 10})
-                      .conv(6, 3)
-                      .relu()
-                      .dropout(0.3)
-                      .max_pool(2)
-                      .flatten()
-                      .dropout(0.5)
-                      .dense(20)
-                      .relu()
-                      .dropout(0.25)
-                      .dense(4)
-                      .build()},
-      {"overlapping", from({1, 12, 12}).conv(16, 3).relu().pool(Pool::max, 3, 1).flatten().dense(3).build()},
-      {"low_layers", from({3, 8, 8})
-                         .relu()
-                         .max_pool(2)
-                         .activation(Kind::tanh)
-                         .conv(5, 2)
-                         .relu()
-                         .flatten()
-                         .dense(4)
-                         .build()},
-      {"no_flatten", from({4, 6, 6}).conv(8, 3).relu().conv(10, 4).build(config::Loss::mean_squared_error)},
-      {"squared_error",
-       from({6}).dense(8).activation(Kind::sigmoid).dense(3).build(config::Loss::mean_squared_error)},
-      {"relu_last", from({6}).dense(8).relu().dense(5).relu().build()},
-  };
-}
-
-class NetworkTest : public ::testing::TestWithParam<NamedNetwork> {};
 
 TEST_P(NetworkTest, agrees_with_the_reference) {
-  const Network& network = GetParam().network;
-  const auto slab = weights_of(network);
-  for (const std::int64_t samples : {1, 2, 3, 16}) {
-    const auto plan = make_cpu_backend()->plan(network, samples, Mode::training);
-    plan->load_weights(slab);
-    EXPECT_EQ(plan->implementations().size(), network.nodes.size());
-    const auto runner = plan->make_runner();
-    const Shard shard(network, samples, 5);
-    std::vector<float> gradient(slab.size(), std::numeric_limits<float>::quiet_NaN());
-    const Totals totals = runner->train(shard.input(), gradient);
-    const auto expected = reference::run(network, to_double(slab), shard.input(), samples, true);
-    EXPECT_EQ(totals.samples, samples);
-    EXPECT_EQ(totals.correct, expected.correct);
-    // Sums of at most some hundred products a layer, four layers deep; errors measured are below 1e-6.
-    EXPECT_NEAR(totals.loss, expected.loss, 1e-5 * expected.loss);
-    double greatest = 0;
-    for (const double value : expected.gradient) greatest = std::max(greatest, std::abs(value));
-    for (std::size_t i = 0; i < slab.size(); ++i)
-      ASSERT_NEAR(gradient[i], expected.gradient[i], 1e-5 * greatest) << i;
-  }
+  agrees_with_the_reference(*backend, GetParam().network);
 }
 
 TEST_P(NetworkTest, writes_zeros_between_the_parameters) {
-  const Network& network = GetParam().network;
-  const auto plan = make_cpu_backend()->plan(network, 3, Mode::training);
-  const auto slab = weights_of(network);
-  plan->load_weights(slab);
-  const Shard shard(network, 3, 5);
-  std::vector<float> gradient(slab.size(), std::numeric_limits<float>::quiet_NaN());
-  plan->make_runner()->train(shard.input(), gradient);
-  std::vector<bool> inside(slab.size(), false);
-  for (const Parameter& parameter : network.parameters.all())
-    std::fill_n(inside.begin() + parameter.offset, parameter.count, true);
-  std::size_t gaps = 0;
-  for (std::size_t i = 0; i < slab.size(); ++i) {
-    if (inside[i]) continue;
-    ++gaps;
-    ASSERT_EQ(gradient[i], 0.0F) << i;
-  }
-  EXPECT_GT(gaps, 0U);
+  writes_zeros_between_the_parameters(*backend, GetParam().network);
 }
 
 TEST_P(NetworkTest, evaluates_without_dropout) {
-  const Network& network = GetParam().network;
-  const auto slab = weights_of(network);
-  const Shard shard(network, 4, 8);
-  const auto expected = reference::run(network, to_double(slab), shard.input(), 4, false);
-  for (const Mode mode : {Mode::training, Mode::evaluation}) {
-    const auto plan = make_cpu_backend()->plan(network, 4, mode);
-    plan->load_weights(slab);
-    const Totals totals = plan->make_runner()->evaluate(shard.input());
-    EXPECT_NEAR(totals.loss, expected.loss, 1e-5 * expected.loss);
-    EXPECT_EQ(totals.correct, expected.correct);
-  }
+  evaluates_without_dropout(*backend, GetParam().network);
 }
 
 TEST_P(NetworkTest, a_used_runner_gives_the_bits_of_a_fresh_one) {
-  const Network& network = GetParam().network;
-  const auto plan = make_cpu_backend()->plan(network, 5, Mode::training);
-  const auto slab = weights_of(network);
-  plan->load_weights(slab);
-  const Shard shard(network, 5, 1);
-  std::vector<float> expected(slab.size());
-  const Totals fresh = plan->make_runner()->train(shard.input(), expected);
-
-  const auto used = plan->make_runner();
-  std::vector<float> gradient(slab.size());
-  Shard wild(network, 5, 2);
-  for (float& value : wild.images) value *= 1e3F;
-  wild.images[3] = std::numeric_limits<float>::infinity();
-  wild.images[7] = std::numeric_limits<float>::quiet_NaN();
-  for (int repetition = 0; repetition < 3; ++repetition) {
-    used->train(wild.input(), gradient);
-    used->evaluate(wild.input());
-    const Totals again = used->train(shard.input(), gradient);
-    EXPECT_EQ(again.loss, fresh.loss);
-    EXPECT_EQ(gradient, expected);
-  }
-}
-
-/// Loss of the reference with the weights moved by `step` along `direction`.
-double moved_loss(const Network& network, reference::Values slab, const reference::Values& direction,
-                  double step, const ShardInput& input, std::int64_t samples) {
-  for (std::size_t i = 0; i < slab.size(); ++i) slab[i] += step * direction[i];
-  return reference::run(network, slab, input, samples, true).loss;
+  a_used_runner_gives_the_bits_of_a_fresh_one(*backend, GetParam().network);
 }
 
 TEST_P(NetworkTest, the_gradient_is_the_slope_of_the_loss) {
-  const Network& network = GetParam().network;
-  const auto slab = weights_of(network);
-  const auto plan = make_cpu_backend()->plan(network, 3, Mode::training);
-  plan->load_weights(slab);
-  const Shard shard(network, 3, 5);
-  std::vector<float> gradient(slab.size());
-  plan->make_runner()->train(shard.input(), gradient);
-  for (const Parameter& parameter : network.parameters.all()) {
-    reference::Values direction(slab.size());
-    const auto random = random_floats(static_cast<std::size_t>(parameter.count), 77);
-    double slope = 0;
-    double size = 0;
-    for (std::size_t i = 0; i < random.size(); ++i) {
-      const std::size_t place = static_cast<std::size_t>(parameter.offset) + i;
-      direction[place] = random[i];
-      slope += gradient[place] * random[i];
-      size += std::abs(gradient[place] * random[i]);
-    }
-    // Central differences in doubles, a step too small to cross a kink of ReLU or pooling.
-    constexpr double step = 1e-6;
-    const auto start = to_double(slab);
-    const double difference = (moved_loss(network, start, direction, step, shard.input(), 3) -
-                               moved_loss(network, start, direction, -step, shard.input(), 3)) /
-                              (2 * step);
-    EXPECT_NEAR(slope, difference, 1e-5 * size + 1e-7) << parameter.name;
-    EXPECT_GT(size, 0) << parameter.name;
-  }
+  the_gradient_is_the_slope_of_the_loss(*backend, GetParam().network);
 }
 
 INSTANTIATE_TEST_SUITE_P(Chains, NetworkTest, ::testing::ValuesIn(chains()),

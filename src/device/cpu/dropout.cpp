@@ -1,27 +1,21 @@
 #include "device/cpu/dropout.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/check.h"
 #include "base/philox.h"
 #include "device/cpu/elementwise.h"
+#include "device/elementwise_math.h"
 
 namespace lockstep::device::cpu {
 namespace {
-
-/// unit_float(word) < rate, in whole numbers: both sides times 2^24, and an integer is below a bound exactly
-/// when it is below the bound's ceiling.
-std::uint32_t threshold_of(double rate) {
-  return static_cast<std::uint32_t>(std::ceil(rate * 0x1p24));
-}
 
 class DropoutRunner final : public BlockRunner {
  public:
   DropoutRunner(const DropoutOp& op, std::uint64_t seed, const Bindings& bindings)
       : key_(seed, Purpose::dropout, op.stream),
-        threshold_(threshold_of(op.rate)),
-        divisor_(static_cast<float>(1.0 - op.rate)),
+        threshold_(dropout_threshold(op.rate)),
+        divisor_(dropout_divisor(op.rate)),
         count_(op.count),
         total_(floats_of(bindings.dst.get_desc())),
         src_(bindings.src),

@@ -3,7 +3,7 @@
 #include <bit>
 #include <cmath>
 
-#include "base/portable_math.h"
+#include "device/elementwise_math.h"
 
 // One function, compiled for several instruction sets; the loader picks. With -ffp-contract=off all give the
 // same bits.
@@ -27,12 +27,12 @@ inline std::uint32_t non_finite(float value) {
 
 LOCKSTEP_MULTIVERSION
 void relu_forward(const float* x, float* y, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) y[i] = x[i] <= 0 ? 0 : x[i];
+  for (std::int64_t i = 0; i < count; ++i) y[i] = relu(x[i]);
 }
 
 LOCKSTEP_MULTIVERSION
 void relu_backward(const float* y, float* gradient, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) gradient[i] = y[i] <= 0 ? 0 : gradient[i];
+  for (std::int64_t i = 0; i < count; ++i) gradient[i] = relu_gradient(y[i], gradient[i]);
 }
 
 LOCKSTEP_MULTIVERSION
@@ -42,7 +42,7 @@ void tanh_forward(const float* x, float* y, std::int64_t count) {
 
 LOCKSTEP_MULTIVERSION
 void tanh_backward(const float* y, float* gradient, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) gradient[i] = gradient[i] * (1 - y[i] * y[i]);
+  for (std::int64_t i = 0; i < count; ++i) gradient[i] = tanh_gradient(y[i], gradient[i]);
 }
 
 LOCKSTEP_MULTIVERSION
@@ -52,7 +52,7 @@ void sigmoid_forward(const float* x, float* y, std::int64_t count) {
 
 LOCKSTEP_MULTIVERSION
 void sigmoid_backward(const float* y, float* gradient, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) gradient[i] = gradient[i] * (y[i] * (1 - y[i]));
+  for (std::int64_t i = 0; i < count; ++i) gradient[i] = sigmoid_gradient(y[i], gradient[i]);
 }
 
 LOCKSTEP_MULTIVERSION

@@ -1,7 +1,5 @@
 #include "device/cpu/network_plan.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 #include "device/cpu/activation.h"
 #include "device/cpu/convolution.h"
@@ -15,32 +13,8 @@
 namespace lockstep::device::cpu {
 namespace {
 
-bool is_relu(const Op& op) {
-  const auto* activation = std::get_if<ActivationOp>(&op);
-  return activation != nullptr && activation->kind == ActivationOp::Kind::relu;
-}
-
-bool is_max_pool(const Op& op) {
-  const auto* pool = std::get_if<Pool2dOp>(&op);
-  return pool != nullptr && pool->kind == Pool2dOp::Kind::max;
-}
-
-bool has_parameters(const Op& op) {
-  return std::visit([](const auto& one) { return requires { one.weight; }; }, op);
-}
-
 std::unique_ptr<Block> make_block_for(const Site& site) {
   return std::visit([&](const auto& op) { return make_block(op, site); }, site.node.op);
-}
-
-void check_chain(const Network& network) {
-  check(!network.nodes.empty(), "a network has nodes");
-  const Shape* shape = &network.input;
-  for (const Node& node : network.nodes) {
-    check(node.in == *shape, "a node takes what the one before gives");
-    shape = &node.out;
-  }
-  check(shape->count() == network.classes, "the last node gives one output for each class");
 }
 
 }  // namespace
@@ -178,23 +152,12 @@ void NetworkPlan::place_buffers() {
 }
 
 void NetworkPlan::find_gaps() {
-  std::vector<Range> written;
+  std::vector<int> written;
   for (const Stage& stage : stages_) {
-    for (const int index : stage.block->contract().gradients) {
-      const Parameter& parameter = network_.parameters[index];
-      written.push_back({parameter.offset, parameter.offset + parameter.count});
-    }
+    const auto& gradients = stage.block->contract().gradients;
+    written.insert(written.end(), gradients.begin(), gradients.end());
   }
-  std::sort(written.begin(), written.end(),
-            [](const Range& left, const Range& right) { return left.begin < right.begin; });
-  std::int64_t end = 0;
-  for (const Range& range : written) {
-    check(range.begin >= end, "no two layers write the same gradient");
-    if (range.begin > end) gaps_.push_back({end, range.begin});
-    end = range.end;
-  }
-  const std::int64_t slab = network_.parameters.slab_size();
-  if (end < slab) gaps_.push_back({end, slab});
+  gaps_ = gaps_between(network_.parameters, written);
 }
 
 void NetworkPlan::load_weights(std::span<const float> weights) {

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "base/partition.h"
+#include "device/arena.h"
 #include "device/backend.h"
-#include "device/cpu/arena.h"
 #include "device/cpu/block.h"
 
 namespace lockstep::device::cpu {

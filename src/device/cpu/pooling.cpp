@@ -1,21 +1,9 @@
 #include "device/cpu/pooling.h"
 
-#include "base/error.h"
 #include "device/cpu/relu_mask.h"
 
 namespace lockstep::device::cpu {
 namespace {
-
-/// A window that lies in the padding altogether would have no maximum and no mean.
-void require_cells(const Pool2dOp& op, const Node& node) {
-  if (op.pad_top < op.size_height && op.pad_bottom < op.size_height && op.pad_left < op.size_width &&
-      op.pad_right < op.size_width)
-    return;
-  fail(ExitCode::bad_config,
-       "layer {}: a pooling window of {}×{} cells does not fit a padding of {}, {} rows and {}, {} columns: "
-       "the padding must be smaller than the window",
-       node.name, op.size_height, op.size_width, op.pad_top, op.pad_bottom, op.pad_left, op.pad_right);
-}
 
 class PoolingRunner final : public BlockRunner {
  public:

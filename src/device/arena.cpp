@@ -1,17 +1,12 @@
-#include "device/cpu/arena.h"
+#include "device/arena.h"
 
 #include <algorithm>
 #include <numeric>
 
-namespace lockstep::device::cpu {
-namespace {
-
-constexpr std::int64_t alignment = 64;
-
-}  // namespace
+namespace lockstep::device {
 
 int Arena::reserve(std::int64_t bytes, int first, int last) {
-  buffers_.push_back({(bytes + alignment - 1) / alignment * alignment, first, last, 0});
+  buffers_.push_back({(bytes + alignment_ - 1) / alignment_ * alignment_, first, last, 0});
   return static_cast<int>(buffers_.size()) - 1;
 }
 
@@ -48,4 +43,4 @@ std::int64_t Arena::offset(int index) const {
   return buffers_[static_cast<std::size_t>(index)].offset;
 }
 
-}  // namespace lockstep::device::cpu
+}  // namespace lockstep::device
