@@ -239,6 +239,41 @@ struct Description<Device> {
             .effect = "what oneDNN computes with on all ranks, as another one gives other bits. `auto`: the "
                       "greatest that the processors of all ranks have"},
         device.instruction_set, Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
+    visit(
+        Key{.name = "precision",
+            .effect = "of the products in convolutions and dense layers; sums are in fp32. `tf32` and `bf16` "
+                      "round what is multiplied to 10 and 7 bits behind the point, and need GPUs"},
+        device.precision,
+        choices<Precision>(
+            {{Precision::fp32, "fp32"}, {Precision::tf32, "tf32"}, {Precision::bf16, "bf16"}}));
+    visit(
+        Key{.name = "gpus",
+            .effect = "the GPUs of a host, one for each of its ranks in order, as CUDA numbers those that it "
+                      "sees. `auto`: 0, 1, and so on"},
+        device.gpus, IndicesOrAuto{1023});
+    visit(Key{.name = "exchange",
+              .effect = "how gradients and weights get from GPU to GPU. `mpi`: by way of the hosts' memory; "
+                        "`cuda_aware_mpi`: MPI reads and writes the GPUs' memory itself, which it must be "
+                        "built for; `auto`: NCCL if this build has it, else `mpi`"},
+          device.exchange,
+          choices<Exchange>({{Exchange::automatic, "auto"},
+                             {Exchange::nccl, "nccl"},
+                             {Exchange::mpi, "mpi"},
+                             {Exchange::cuda_aware_mpi, "cuda_aware_mpi"}}));
+    visit(
+        Key{.name = "branches",
+            .unit = "shards",
+            .effect = "so many of a rank's shards run side by side on its GPU, each with memory of its own. "
+                      "`auto`: as many as there are, if they fit"},
+        device.branches, CountOrAuto{4096});
+    visit(Key{.name = "data",
+              .effect =
+                  "where a rank's samples lie. `device`: in the GPU's memory, copied once; `host`: in the "
+                  "host's, copied step by step; `auto`: on the GPU if they take at most half of what is "
+                  "free there"},
+          device.data,
+          choices<DataPlace>(
+              {{DataPlace::automatic, "auto"}, {DataPlace::device, "device"}, {DataPlace::host, "host"}}));
   }
 };
 

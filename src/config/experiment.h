@@ -177,10 +177,26 @@ struct Digests {
 
 enum class DeviceKind : std::uint8_t { cpu, cuda };
 
+/// What products are computed with; sums are always in fp32.
+enum class Precision : std::uint8_t { fp32, tf32, bf16 };
+
+/// What moves tensors between the GPUs of ranks. automatic: NCCL, else mpi, which goes through the hosts'
+/// memory. cuda_aware_mpi: MPI is handed addresses of device memory, which another MPI crashes on.
+enum class Exchange : std::uint8_t { automatic, nccl, mpi, cuda_aware_mpi };
+
+/// Where a rank's samples wait. automatic: on the device if they take at most half of what is free there.
+enum class DataPlace : std::uint8_t { automatic, device, host };
+
 struct Device {
   DeviceKind kind = DeviceKind::cpu;
   std::int64_t threads = 0;  ///< of one rank; 0: auto, the rank's share of the cores, at most its shards
   InstructionSet instruction_set = InstructionSet::automatic;
+  // Of kind cuda only.
+  Precision precision = Precision::fp32;
+  std::vector<std::int64_t> gpus;  ///< of the first rank of a host, the second, …; empty: auto, 0, 1, …
+  Exchange exchange = Exchange::automatic;
+  std::int64_t branches = 0;  ///< shards side by side on a GPU; 0: auto
+  DataPlace data = DataPlace::automatic;
 };
 
 /// What is done about weights that are not what was written: end the job, fetch them from a rank that has

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace lockstep::config {
@@ -48,10 +49,9 @@ std::optional<Value> parse_whole(std::string_view text) {
   return value;
 }
 
-/// The values of a list of exactly `count`, each within [least, most].
-std::optional<std::vector<std::int64_t>> decode_list(const Node& node, std::size_t count,
-                                                     Integers<std::int64_t> each) {
-  if (node.kind != Node::Kind::sequence || node.items.size() != count) return std::nullopt;
+/// The values of a list, each within [least, most].
+std::optional<std::vector<std::int64_t>> decode_list(const Node& node, Integers<std::int64_t> each) {
+  if (node.kind != Node::Kind::sequence) return std::nullopt;
   std::vector<std::int64_t> values;
   for (const Node& item : node.items) {
     const std::optional<std::int64_t> value = each.decode(item);
@@ -61,12 +61,22 @@ std::optional<std::vector<std::int64_t>> decode_list(const Node& node, std::size
   return values;
 }
 
-/// One number when all are equal.
+/// The same of exactly `count`.
+std::optional<std::vector<std::int64_t>> decode_list(const Node& node, std::size_t count,
+                                                     Integers<std::int64_t> each) {
+  return node.items.size() == count ? decode_list(node, each) : std::nullopt;
+}
+
 Node encode_list(const std::vector<std::int64_t>& values) {
   std::vector<Node> items;
   for (const std::int64_t value : values) items.push_back(scalar_node(fmt::format("{}", value)));
-  return std::ranges::count(values, values.front()) == std::ssize(values) ? items.front()
-                                                                          : sequence_node(items);
+  return sequence_node(std::move(items));
+}
+
+/// One number when all are equal.
+Node encode_extents(const std::vector<std::int64_t>& values) {
+  const bool all_equal = std::ranges::count(values, values.front()) == std::ssize(values);
+  return all_equal ? Integers<std::int64_t>::encode(values.front()) : encode_list(values);
 }
 
 }  // namespace
@@ -138,6 +148,20 @@ Node IndexOrAuto::encode(std::int64_t value) {
   return value == -1 ? scalar_node("auto") : Integers<std::int64_t>::encode(value);
 }
 
+std::string IndicesOrAuto::expectation() const {
+  return fmt::format("auto or a list of integers from 0 to {}", most);
+}
+
+std::optional<std::vector<std::int64_t>> IndicesOrAuto::decode(const Node& node) const {
+  if (node.kind == Node::Kind::scalar && node.text == "auto") return std::vector<std::int64_t>{};
+  auto indices = decode_list(node, Integers<std::int64_t>{0, most});
+  return indices && !indices->empty() ? indices : std::nullopt;
+}
+
+Node IndicesOrAuto::encode(const std::vector<std::int64_t>& value) {
+  return value.empty() ? scalar_node("auto") : encode_list(value);
+}
+
 std::string Numbers::expectation() const {
   if (lower.included && upper.included)
     return fmt::format("a number from {} to {}", lower.value, upper.value);
@@ -206,7 +230,7 @@ std::optional<Extent2> Extents::decode(const Node& node) const {
 }
 
 Node Extents::encode(const Extent2& value) {
-  return encode_list({value[0], value[1]});
+  return encode_extents({value[0], value[1]});
 }
 
 std::string Paddings::expectation() const {
@@ -233,7 +257,7 @@ Node Paddings::encode(const Padding& value) {
     case Padding::Kind::numbers:
       break;
   }
-  return encode_list({value.top, value.bottom, value.left, value.right});
+  return encode_extents({value.top, value.bottom, value.left, value.right});
 }
 
 }  // namespace lockstep::config

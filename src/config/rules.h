@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "config/experiment.h"
@@ -73,6 +74,15 @@ struct IndexOrAuto {
   [[nodiscard]] std::string expectation() const;
   [[nodiscard]] std::optional<std::int64_t> decode(const Node& node) const;
   [[nodiscard]] static Node encode(std::int64_t value);
+};
+
+/// `auto`, which is the empty list, or a list of at least one index within [0, most].
+struct IndicesOrAuto {
+  std::int64_t most;
+
+  [[nodiscard]] std::string expectation() const;
+  [[nodiscard]] std::optional<std::vector<std::int64_t>> decode(const Node& node) const;
+  [[nodiscard]] static Node encode(const std::vector<std::int64_t>& value);
 };
 
 /// A finite number between two bounds, each of which belongs to the range or not.

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <variant>
 
@@ -56,12 +58,36 @@ void check_pools(const Experiment& experiment, const Provenance& provenance, Pro
   }
 }
 
+void check_precision(const Experiment& experiment, const Provenance& provenance, Problems& problems) {
+  const Device& device = experiment.device;
+  if (device.kind != DeviceKind::cpu || device.precision == Precision::fp32) return;
+  if (!provenance.is_sound("device.kind") || !provenance.is_sound("device.precision")) return;
+  problems.add(provenance.place_of("device.precision"),
+               "device.precision needs device.kind cuda: a CPU computes in fp32 throughout");
+}
+
+/// Two ranks of a host that are given one GPU.
+void check_gpus(const Experiment& experiment, const Provenance& provenance, Problems& problems) {
+  const Device& device = experiment.device;
+  if (device.exchange == Exchange::mpi || device.exchange == Exchange::cuda_aware_mpi) return;
+  if (!provenance.is_sound("device.gpus") || !provenance.is_sound("device.exchange")) return;
+  std::set<std::int64_t> listed;
+  for (const std::int64_t gpu : device.gpus)
+    if (!listed.insert(gpu).second)
+      return problems.add(provenance.place_of("device.gpus"),
+                          fmt::format("device.gpus lists {} twice: ranks can share a GPU only with "
+                                      "device.exchange mpi",
+                                      gpu));
+}
+
 }  // namespace
 
 void validate(const Experiment& experiment, const Provenance& provenance, Problems& problems) {
   check_nesterov(experiment, provenance, problems);
   check_layer_names(experiment, provenance, problems);
   check_pools(experiment, provenance, problems);
+  check_precision(experiment, provenance, problems);
+  check_gpus(experiment, provenance, problems);
 }
 
 }  // namespace lockstep::config

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "examples.h"
 
@@ -33,7 +35,7 @@ loss: mean_squared_error
 optimizer: {sgd: {learning_rate: 0.05, momentum: 0.9, nesterov: true, weight_decay: 0}}
 schedule: {constant: {}, warmup_steps: 3}
 training: {epochs: 30, batch: 128, shards: 16, reproducibility: run}
-device: {kind: cuda, threads: 4}
+device: {kind: cuda, threads: 4, precision: tf32, gpus: [3, 1], exchange: nccl, branches: 2, data: host}
 output: {dir: elsewhere, name: run-1.a, progress: auto}
 )";
 
@@ -63,6 +65,11 @@ TEST(parse, reads_every_section) {
   EXPECT_EQ(e.training.reproducibility, Reproducibility::run);
   EXPECT_EQ(e.device.kind, DeviceKind::cuda);
   EXPECT_EQ(e.device.threads, 4);
+  EXPECT_EQ(e.device.precision, Precision::tf32);
+  EXPECT_EQ(e.device.gpus, (std::vector<std::int64_t>{3, 1}));
+  EXPECT_EQ(e.device.exchange, Exchange::nccl);
+  EXPECT_EQ(e.device.branches, 2);
+  EXPECT_EQ(e.device.data, DataPlace::host);
   EXPECT_EQ(e.output.dir, "elsewhere");
   EXPECT_EQ(e.output.name, "run-1.a");
   EXPECT_EQ(e.output.progress, Progress::automatic);
@@ -108,6 +115,11 @@ TEST(parse, leaves_the_documented_defaults) {
   EXPECT_EQ(e.training.reproducibility, Reproducibility::lockstep);
   EXPECT_EQ(e.device.kind, DeviceKind::cpu);
   EXPECT_EQ(e.device.threads, 0);
+  EXPECT_EQ(e.device.precision, Precision::fp32);
+  EXPECT_TRUE(e.device.gpus.empty());
+  EXPECT_EQ(e.device.exchange, Exchange::automatic);
+  EXPECT_EQ(e.device.branches, 0);
+  EXPECT_EQ(e.device.data, DataPlace::automatic);
   EXPECT_EQ(e.output.dir, "runs");
   EXPECT_EQ(e.output.name, "");
   EXPECT_EQ(e.output.progress, Progress::automatic);

@@ -32,9 +32,8 @@ TEST(problems, unknown_key_names_where_it_belongs) {
 }
 
 TEST(problems, unknown_key_like_no_other_lists_the_valid_ones) {
-  EXPECT_THAT(
-      problems_of(minimal + "device: {gpu: 0}\n"),
-      ElementsAre("x.yaml:6:10: unknown key 'gpu', the keys here are kind, threads and instruction_set"));
+  EXPECT_THAT(problems_of(minimal + "digests: {folder: 0}\n"),
+              ElementsAre("x.yaml:6:11: unknown key 'folder', the keys here are every"));
 }
 
 TEST(problems, slip_of_a_required_key_is_one_problem) {
@@ -114,6 +113,43 @@ TEST(problems, numbers_are_finite_and_in_range) {
   for (const char* bad : {"0", "-1", "1e400", "1000001", "nan", ".nan", "inf", ".inf", "1e", "e1", ".",
                           "1.2.3", "1_0", "0x1p3", "1f", "five"})
     EXPECT_THAT(scale(bad), ElementsAre(expects + "'" + bad + "'"));
+}
+
+TEST(problems, gpus_are_a_list) {
+  const std::string expects =
+      "x.yaml:6:16: device.gpus must be auto or a list of integers from 0 to 1023, found ";
+  const auto gpus = [](const std::string& text) {
+    return problems_of(minimal + "device: {gpus: " + text + "}\n");
+  };
+  EXPECT_THAT(gpus("auto"), IsEmpty());
+  EXPECT_THAT(gpus("[0]"), IsEmpty());
+  EXPECT_THAT(gpus("[1023, 0, 7]"), IsEmpty());
+  EXPECT_THAT(gpus("2"), ElementsAre(expects + "'2'"));
+  for (const char* bad : {"[]", "[-1]", "[1024]", "[auto]", "[0, 1.5]", "[[0]]"})
+    EXPECT_THAT(gpus(bad), ElementsAre(expects + "a list")) << bad;
+}
+
+TEST(problems, gpu_for_two_ranks_needs_an_exchange_through_mpi) {
+  const auto device = [](const std::string& text) {
+    return problems_of(minimal + "device: {" + text + "}\n");
+  };
+  const std::string message =
+      "device.gpus lists 3 twice: ranks can share a GPU only with device.exchange mpi";
+  EXPECT_THAT(device("kind: cuda, gpus: [3, 0, 3]"), ElementsAre("x.yaml:6:28: " + message));
+  EXPECT_THAT(device("exchange: nccl, gpus: [0, 3, 3, 3]"), ElementsAre("x.yaml:6:32: " + message));
+  EXPECT_THAT(device("exchange: mpi, gpus: [3, 0, 3]"), IsEmpty());
+  EXPECT_THAT(device("exchange: cuda_aware_mpi, gpus: [3, 3]"), IsEmpty());
+  EXPECT_THAT(device("exchange: fast, gpus: [3, 3]"), ElementsAre(HasSubstr("device.exchange must be")));
+}
+
+TEST(problems, reduced_precision_needs_a_gpu) {
+  const std::string message = "device.precision needs device.kind cuda: a CPU computes in fp32 throughout";
+  EXPECT_THAT(problems_of(minimal + "device: {precision: bf16}\n"), ElementsAre("x.yaml:6:21: " + message));
+  EXPECT_THAT(problems_of(minimal + "device: {kind: cuda, precision: bf16}\n"), IsEmpty());
+  EXPECT_THAT(problems_of(minimal + "device: {kind: cuda, precision: tf32}\n", {"device.kind=cpu"}),
+              ElementsAre("x.yaml:6:33: " + message));
+  EXPECT_THAT(problems_of(minimal + "device: {kind: gpu, precision: tf32}\n"),
+              ElementsAre(HasSubstr("device.kind must be cpu or cuda")));
 }
 
 TEST(problems, truth_is_true_or_false) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 namespace lockstep::config {
 namespace {
@@ -69,6 +70,9 @@ TEST(rules, decode_what_they_encode) {
   for (std::int64_t n = 0; n <= 8; ++n) EXPECT_EQ(count.decode(CountOrAuto::encode(n)), n);
   EXPECT_EQ(count.decode(scalar_node("0")), std::nullopt);
   EXPECT_EQ(count.decode(scalar_node("9")), std::nullopt);
+  const IndicesOrAuto indices{8};
+  for (const std::vector<std::int64_t>& list : {std::vector<std::int64_t>{}, {0}, {8, 0, 8}, {3, 3}})
+    EXPECT_EQ(indices.decode(IndicesOrAuto::encode(list)), list);
   const Extents extents{1, 9};
   for (std::int64_t h = 1; h <= 3; ++h)
     for (std::int64_t w = 1; w <= 3; ++w) EXPECT_EQ(extents.decode(Extents::encode({h, w})), (Extent2{h, w}));
