@@ -160,13 +160,7 @@ std::span<float> Collective::make_private_slab() {
 }
 
 void Collective::all_reduce(std::span<float> values) {
-  constexpr std::size_t most = std::size_t{1} << 28;  // MPI counts are int; a message of 1 GiB loses nothing
-  for (std::size_t first = 0; first < values.size(); first += most) {
-    const std::span<float> part = values.subspan(first, std::min(most, values.size() - first));
-    require_mpi(MPI_Allreduce(MPI_IN_PLACE, part.data(), static_cast<int>(part.size()), MPI_FLOAT, MPI_SUM,
-                              world_.native().handle),
-                "MPI_Allreduce", "the sum of gradients");
-  }
+  sum_over_ranks(world_, values.data(), std::ssize(values), "the sum of gradients");
 }
 
 std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size, std::int64_t shards) {

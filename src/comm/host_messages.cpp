@@ -11,19 +11,6 @@ namespace {
 
 constexpr std::string_view exchanging = "the exchange of gradients";
 constexpr std::string_view gathering = "the gathering of weights";
-constexpr int tag = 0;  // messages between two ranks arrive in the order in which they are sent
-
-Datatype block_type() {
-  MPI_Datatype type = MPI_DATATYPE_NULL;
-  require_mpi(MPI_Type_contiguous(Parameters::block, MPI_FLOAT, &type), "MPI_Type_contiguous", "set-up");
-  Datatype owned(type);
-  require_mpi(MPI_Type_commit(&type), "MPI_Type_commit", "set-up");
-  return owned;
-}
-
-int blocks_of(Range slice) {
-  return static_cast<int>(slice.size() / Parameters::block);
-}
 
 /// The rank of a run that sends to an owner.
 int sender(Range run, int owner) {
@@ -39,15 +26,12 @@ int receiver(std::span<const int> ranks, int owner) {
 
 HostMessages::HostMessages(World& world, const Hosts& hosts, std::int64_t slab_size, std::int64_t shards,
                            std::span<SlicePartial> results)
-    : world_(world), slab_size_(slab_size), results_(results), block_(block_type()) {
+    : world_(world), slab_size_(slab_size), results_(results), messages_(world) {
   check(slab_size / Parameters::block <= std::numeric_limits<int>::max(), "MPI can count a slab's blocks");
   plan_incoming(hosts, shards);
   plan_outgoing(hosts, shards);
   plan_all_gather(hosts);
-  const std::size_t most_requests =
-      std::max(incoming_.size() + outgoing_.size(), weights_from_.size() + weights_to_.size());
-  requests_.reserve(most_requests);
-  statuses_.resize(most_requests);
+  messages_.reserve(std::max(incoming_.size() + outgoing_.size(), weights_from_.size() + weights_to_.size()));
 }
 
 void HostMessages::plan_incoming(const Hosts& hosts, std::int64_t shards) {
@@ -107,29 +91,6 @@ void HostMessages::plan_all_gather(const Hosts& hosts) {
   }
 }
 
-void HostMessages::receive(int rank, float* data, Range slice, std::string_view operation) {
-  require_mpi(MPI_Irecv(data, blocks_of(slice), block_.get(), rank, tag, world_.native().handle,
-                        &requests_.emplace_back(MPI_REQUEST_NULL)),
-              "MPI_Irecv", operation);
-}
-
-void HostMessages::send(int rank, const float* data, Range slice, std::string_view operation) {
-  require_mpi(MPI_Isend(data, blocks_of(slice), block_.get(), rank, tag, world_.native().handle,
-                        &requests_.emplace_back(MPI_REQUEST_NULL)),
-              "MPI_Isend", operation);
-}
-
-void HostMessages::wait_for_all(std::string_view operation) {
-  if (requests_.empty()) return;
-  const int code = MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), statuses_.data());
-  if (code == MPI_ERR_IN_STATUS)  // the cause is in one of the statuses; the others may say "pending"
-    for (std::size_t i = 0; i < requests_.size(); ++i)
-      if (statuses_[i].MPI_ERROR != MPI_ERR_PENDING)
-        require_mpi(statuses_[i].MPI_ERROR, "MPI_Waitall", operation);
-  require_mpi(code, "MPI_Waitall", operation);
-  requests_.clear();
-}
-
 /// Entries of the own host point at this rank's slice of a slab; another slice is as far from there as the
 /// two slices are from each other.
 const float* HostMessages::ready_to_send(const Outgoing& outgoing) const {
@@ -143,19 +104,20 @@ const float* HostMessages::ready_to_send(const Outgoing& outgoing) const {
 
 void HostMessages::exchange() {
   for (const Incoming& incoming : incoming_)
-    receive(incoming.from, incoming.data, slice(world_.rank()), exchanging);
+    messages_.receive(incoming.from, incoming.data, slice(world_.rank()).size(), exchanging);
   for (const Outgoing& outgoing : outgoing_)
-    send(outgoing.to, ready_to_send(outgoing), slice(outgoing.to), exchanging);
-  wait_for_all(exchanging);
+    messages_.send(outgoing.to, ready_to_send(outgoing), slice(outgoing.to).size(), exchanging);
+  messages_.wait_for_all(exchanging);
 }
 
 void HostMessages::all_gather(std::span<float> weights) {
   check(std::ssize(weights) == slab_size_, "weights are a slab");
   for (std::size_t i = 0; i < weights_from_.size(); ++i)
-    receive(weights_from_[i], weights.data() + received_slices_[i].begin, received_slices_[i], gathering);
+    messages_.receive(weights_from_[i], weights.data() + received_slices_[i].begin,
+                      received_slices_[i].size(), gathering);
   const Range own = slice(world_.rank());
-  for (const int rank : weights_to_) send(rank, weights.data() + own.begin, own, gathering);
-  wait_for_all(gathering);
+  for (const int rank : weights_to_) messages_.send(rank, weights.data() + own.begin, own.size(), gathering);
+  messages_.wait_for_all(gathering);
 }
 
 void HostMessages::progress() const {

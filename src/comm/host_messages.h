@@ -2,13 +2,12 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "comm/block_messages.h"
 #include "comm/collective.h"
 #include "comm/hosts.h"
-#include "comm/mpi_calls.h"
 
 namespace lockstep::comm {
 
@@ -19,8 +18,7 @@ namespace lockstep::comm {
 ///                 make up larger subtrees; one of these ranks sends an owner the sums of its slice.
 ///     all_gather  An owner sends its new weights to one rank of each other host.
 ///
-/// Which rank that is depends on the owner, so that ranks share the work. Lengths are counted in blocks of
-/// Parameters::block, so that MPI's int counts hold for slabs of up to 8 TB. Main thread only.
+/// Which rank that is depends on the owner, so that ranks share the work. Main thread only.
 class HostMessages {
  public:
   /// `results` are those of a Collective for these hosts and stay where they are. The entries of other hosts
@@ -59,14 +57,11 @@ class HostMessages {
   void plan_all_gather(const Hosts& hosts);
   [[nodiscard]] Range slice(int rank) const { return slice_of_rank(slab_size_, world_.size(), rank); }
   const float* ready_to_send(const Outgoing& outgoing) const;
-  void receive(int rank, float* data, Range slice, std::string_view operation);
-  void send(int rank, const float* data, Range slice, std::string_view operation);
-  void wait_for_all(std::string_view operation);
 
   World& world_;
   std::int64_t slab_size_;
   std::span<SlicePartial> results_;
-  Datatype block_;
+  BlockMessages messages_;
   std::vector<Incoming> incoming_;
   std::vector<Outgoing> outgoing_;
   AlignedBuffer<float> received_;  // what incoming_ points at
@@ -74,8 +69,6 @@ class HostMessages {
   std::vector<int> weights_from_;
   std::vector<Range> received_slices_;  // of weights_from_
   std::vector<int> weights_to_;
-  std::vector<MPI_Request> requests_;  // with room for all of a step
-  std::vector<MPI_Status> statuses_;
 };
 
 }  // namespace lockstep::comm

@@ -1,5 +1,6 @@
 #include "comm/mpi_calls.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -31,6 +32,15 @@ std::string this_rank() {
 void require_mpi(int code, std::string_view call, std::string_view operation) {
   if (code == MPI_SUCCESS) return;
   fail(ExitCode::internal, "{}: {} in {} failed: {}", this_rank(), call, operation, error_text(code));
+}
+
+void sum_over_ranks(World& world, float* values, std::int64_t count, std::string_view operation) {
+  constexpr std::int64_t most = std::int64_t{1}
+                                << 28;  // MPI counts are int; a message of 1 GiB loses nothing
+  for (std::int64_t first = 0; first < count; first += most)
+    require_mpi(MPI_Allreduce(MPI_IN_PLACE, values + first, static_cast<int>(std::min(most, count - first)),
+                              MPI_FLOAT, MPI_SUM, world.native().handle),
+                "MPI_Allreduce", operation);
 }
 
 std::string rank_on_host(int rank, std::string_view host) {

@@ -2,6 +2,7 @@
 
 #include <mpi.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,9 @@ struct Communicator {
 /// Every return code of MPI goes through here. Throws Error(internal) "rank N on HOST: MPI_Xxx in <operation>
 /// failed: <MPI's text>" unless `code` is MPI_SUCCESS.
 void require_mpi(int code, std::string_view call, std::string_view operation);
+
+/// The sum of all ranks' values, in place, in whatever order MPI likes. Collective.
+void sum_over_ranks(World& world, float* values, std::int64_t count, std::string_view operation);
 
 /// "rank 3 on node7", as messages name a rank.
 std::string rank_on_host(int rank, std::string_view host);

@@ -1,0 +1,186 @@
+#include <chrono>
+#include <thread>
+
+#include "base/check.h"
+#include "comm/device_collective.h"
+#include "comm/nccl_communicator.h"
+#include "comm/poll_together.h"
+#include "device/cuda/stream.h"
+#include "tensor/parameters.h"
+
+namespace lockstep::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using device::cuda::native;
+
+constexpr std::string_view exchanging = "the exchange of gradients";
+constexpr std::string_view gathering = "the gathering of weights";
+constexpr std::string_view adding = "the sum of gradients";
+constexpr std::string_view warming_up = "the first messages";
+
+/// To and from each other rank; a small sum; a large one.
+constexpr int first_messages = 3;
+constexpr std::chrono::seconds warm_up_limit{120};
+
+/// How long a wait costs a whole core, and how often it looks afterwards.
+constexpr std::chrono::milliseconds impatience{20};
+constexpr std::chrono::microseconds nap{50};
+
+/// One device for each rank. Everything is queued on the stream, and may be captured. What was queued must be
+/// done, and graphs of it destroyed, before the collective is; unless an exception unwinds.
+class NcclCollective final : public DeviceCollective {
+ public:
+  NcclCollective(World& world, device::Accelerator& accelerator, std::int64_t slab_size, std::int64_t shards)
+      : DeviceCollective(world, accelerator, slab_size, shards),
+        communicator_(world, accelerator.facts().index) {
+    world.agree([&] { received_ = accelerator.make_array<float>(received_floats()); });
+    receive_into(received_.span());
+    warm_up();
+  }
+
+  [[nodiscard]] std::string_view name() const override { return "nccl"; }
+  [[nodiscard]] bool only_queues() const override { return true; }
+  std::span<const DeviceSlicePartial> exchange(device::Stream& stream,
+                                               std::span<const DevicePartial> local) override;
+  void all_gather(device::Stream& stream, device::DeviceSpan<float> weights) override;
+  void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) override;
+  void wait(device::Stream& stream) override;
+  void give_up(device::Stream& stream) noexcept override;
+
+ private:
+  void warm_up();
+  void ask_for_first(int message, device::Stream& stream, device::DeviceSpan<float> slab,
+                     device::DeviceSpan<float> from_each);
+  /// A rank that fails does not leave the others waiting.
+  template <class Calls>
+  void queue(std::string_view operation, const Calls& calls) {
+    try {
+      communicator_.group(operation, calls);
+      while (!communicator_.is_settled()) std::this_thread::yield();
+    } catch (...) {
+      communicator_.abort();
+      throw;
+    }
+  }
+  /// Calls f(rank) for every other rank, from the right neighbour on.
+  template <class F>
+  void for_each_other(const F& f) const {
+    for (int step = 1; step < world_.size(); ++step) f((world_.rank() + step) % world_.size());
+  }
+
+  /// The own slice of the others' partial sums: what results_ point at.
+  device::DeviceArray<float> received_;
+  NcclCommunicator communicator_;
+};
+
+std::span<const DeviceSlicePartial> NcclCollective::exchange(device::Stream& stream,
+                                                             std::span<const DevicePartial> local) {
+  take_local(local);
+  const std::int64_t own = own_slice().size();
+  float* next = received_.span().data;
+  queue(exchanging, [&] {
+    for (int rank = 0; own > 0 && rank < world_.size(); ++rank) {
+      if (rank == world_.rank()) continue;
+      for (std::size_t i = 0; i < results_of(rank).size(); ++i, next += own)
+        communicator_.receive(next, own, rank, native(stream));
+    }
+    for_each_other([&](int owner) {
+      const Range theirs = slice(owner);
+      for (const DevicePartial& partial : local)
+        if (!theirs.empty())
+          communicator_.send(partial.slab.data + theirs.begin, theirs.size(), owner, native(stream));
+    });
+  });
+  return results_;
+}
+
+void NcclCollective::all_gather(device::Stream& stream, device::DeviceSpan<float> weights) {
+  check(weights.count == slab_size_, "weights are a slab");
+  const Range own = own_slice();
+  queue(gathering, [&] {
+    for_each_other([&](int other) {
+      const Range theirs = slice(other);
+      if (!own.empty()) communicator_.send(weights.data + own.begin, own.size(), other, native(stream));
+      if (!theirs.empty())
+        communicator_.receive(weights.data + theirs.begin, theirs.size(), other, native(stream));
+    });
+  });
+}
+
+void NcclCollective::all_reduce(device::Stream& stream, device::DeviceSpan<float> values) {
+  queue(adding, [&] { communicator_.all_reduce(values.data, values.count, native(stream)); });
+}
+
+void NcclCollective::wait(device::Stream& stream) {
+  const std::string_view doing = name_of(Activity::unpack(activity().packed()).phase);
+  const Activity::Waiting waiting(activity());
+  const Clock::time_point patient_from = Clock::now() + impatience;
+  try {
+    while (!stream.idle()) {
+      communicator_.look(doing);
+      if (Clock::now() < patient_from)
+        std::this_thread::yield();
+      else
+        std::this_thread::sleep_for(nap);
+    }
+    communicator_.look(doing);
+  } catch (...) {
+    communicator_.abort();
+    throw;
+  }
+}
+
+void NcclCollective::give_up(device::Stream& stream) noexcept {
+  communicator_.abort();
+  DeviceCollective::give_up(stream);
+}
+
+/// NCCL connects two ranks, and allocates, when they first have to do with each other, and once more for each
+/// of its ways to add up, which it takes by size. A capture must not find it at that.
+void NcclCollective::warm_up() {
+  device::DeviceArray<float> slab;
+  device::DeviceArray<float> from_each;
+  std::unique_ptr<device::Stream> stream;
+  world_.agree([&] {
+    stream = accelerator_.make_stream();
+    slab = accelerator_.make_array<float>(slab_size_);
+    from_each = accelerator_.make_array<float>(world_.size());
+  });
+  int asked = 0;
+  try {
+    // Nothing here waits in NCCL: a rank that has failed would never come.
+    poll_together(world_, "the first messages of NCCL", warm_up_limit, [&] {
+      if (!communicator_.is_settled()) return false;
+      if (asked == first_messages) return stream->idle();
+      ask_for_first(asked++, *stream, slab.span(), from_each.span());
+      return false;
+    });
+  } catch (...) {
+    give_up(*stream);
+    throw;
+  }
+}
+
+void NcclCollective::ask_for_first(int message, device::Stream& stream, device::DeviceSpan<float> slab,
+                                   device::DeviceSpan<float> from_each) {
+  if (message == 0) stream.clear(slab.data, slab.bytes());
+  communicator_.group(warming_up, [&] {
+    if (message == 0)
+      for_each_other([&](int other) {
+        communicator_.send(slab.data, 1, other, native(stream));
+        communicator_.receive(from_each.data + other, 1, other, native(stream));
+      });
+    else
+      communicator_.all_reduce(slab.data, message == 1 ? Parameters::block : slab.count, native(stream));
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<DeviceCollective> make_nccl_collective(World& world, device::Accelerator& accelerator,
+                                                       std::int64_t slab_size, std::int64_t shards) {
+  return std::make_unique<NcclCollective>(world, accelerator, slab_size, shards);
+}
+
+}  // namespace lockstep::comm
