@@ -122,6 +122,18 @@ configure() {
   printf '%s' "$wanted" >"$stamp"
 }
 
+# configure_for_checks PRESET: with tests; in CI, warnings are errors and GPUs are of one kind, to save time.
+configure_for_checks() {
+  if [[ ${CI:-} == true ]]; then
+    configure "$1" -DLOCKSTEP_BUILD_TESTS=ON -DLOCKSTEP_WERROR=ON -DLOCKSTEP_CUDA_ARCHITECTURES=80
+  else
+    configure "$1" -DLOCKSTEP_BUILD_TESTS=ON -DLOCKSTEP_WERROR=OFF
+  fi
+}
+
+# cmake_variable PRESET NAME: what CMake found out when it configured the preset.
+cmake_variable() { sed -n "s/^$2:[A-Z]*=//p" "$root/build/$1/CMakeCache.txt"; }
+
 # build PRESET TARGET…: builds the targets; quick when nothing changed.
 build() {
   local preset=$1

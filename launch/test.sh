@@ -27,9 +27,13 @@ while (($# > 0)); do
 done
 
 "$root/launch/install_dependencies.sh" --tests
-werror=OFF
-if [[ ${CI:-} == true ]]; then werror=ON; fi
-configure release -DLOCKSTEP_BUILD_TESTS=ON "-DLOCKSTEP_WERROR=$werror"
+configure_for_checks release
+cuda=$(cmake_variable release LOCKSTEP_CUDA_SUMMARY)
+if [[ $cuda == "not built"* ]]; then
+  say "Not run: the build of the GPU path with NVIDIA's compiler and libraries ($cuda)"
+else
+  say "The GPU path is built with $cuda"
+fi
 build release all
 import_mnist
 
@@ -42,7 +46,7 @@ run_tests() {
 
 status=0
 if [[ -n $sanitize ]]; then
-  configure sanitize -DLOCKSTEP_BUILD_TESTS=ON "-DLOCKSTEP_WERROR=$werror"
+  configure_for_checks sanitize
   build sanitize lockstep_unit_tests
   say "Unit tests with sanitizers"
   run_tests sanitize -L unit --no-tests=ignore "${options[@]}" || status=1

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "device/accelerator.h"
+
+namespace lockstep::device::cuda {
+
+/// See Accelerator::sgd_update and adamw_update. The same bits as on the processor (cpu/elementwise.cpp).
+void sgd_update(cudaStream_t stream, DeviceSpan<const UpdateArguments> arguments, DeviceSpan<float> weights,
+                DeviceSpan<const float> gradient, DeviceSpan<float> velocity, bool momentum,
+                DeviceSpan<std::uint32_t> not_finite);
+void adamw_update(cudaStream_t stream, DeviceSpan<const UpdateArguments> arguments, DeviceSpan<float> weights,
+                  DeviceSpan<const float> gradient, DeviceSpan<float> moment1, DeviceSpan<float> moment2,
+                  DeviceSpan<std::uint32_t> not_finite);
+
+}  // namespace lockstep::device::cuda
