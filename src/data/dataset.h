@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -36,6 +37,13 @@ class Dataset {
   /// Hints that this rank will soon gather a row that it keeps.
   virtual void prefetch(std::int64_t /*row*/) const {}
   [[nodiscard]] virtual std::int32_t label(std::int64_t row) const = 0;
+
+  /// What is kept, for a device that gathers by itself: rows in some order, in the file's type, C, H, W; and
+  /// their labels. Empty where a set does not lie in memory as a whole.
+  [[nodiscard]] virtual std::span<const std::byte> stored_images() const { return {}; }
+  [[nodiscard]] virtual std::span<const std::int32_t> stored_labels() const { return {}; }
+  /// The place in that order of a row that this rank keeps.
+  [[nodiscard]] virtual std::int64_t place_of(std::int64_t row) const { return row; }
 };
 
 }  // namespace lockstep::data

@@ -155,6 +155,12 @@ class Hdf5Dataset final : public Dataset {
 
   [[nodiscard]] std::int32_t label(std::int64_t row) const override { return labels_[index_of(row)]; }
 
+  [[nodiscard]] std::span<const std::byte> stored_images() const override { return images_.span(); }
+  [[nodiscard]] std::span<const std::int32_t> stored_labels() const override { return labels_.span(); }
+  [[nodiscard]] std::int64_t place_of(std::int64_t row) const override {
+    return static_cast<std::int64_t>(index_of(row));
+  }
+
  private:
   [[nodiscard]] std::size_t index_of(std::int64_t row) const {
     const std::int64_t index = kept_.index_of(row);

@@ -48,12 +48,14 @@ struct Slot {
 /// slot's contents belong to whoever the counters say.
 class Loader::Impl {
  public:
-  Impl(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots, Faults faults)
+  Impl(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots, Faults faults,
+       Images images)
       : dataset_(dataset),
         sampler_(sampler),
         scale_(scale),
         shards_(shards),
         faults_(faults),
+        images_(images),
         image_size_(static_cast<std::size_t>(dataset.info().image.count())) {
     check(slots >= 1, "a loader has slots");
     check(sampler.stripes().samples() == dataset.info().samples, "the sampler is that of the data set");
@@ -124,7 +126,7 @@ class Loader::Impl {
       samples += most;
       floats += round_up(most * image_size_);
     }
-    slot.images = AlignedBuffer<float>(floats);
+    if (images_ == Images::gathered) slot.images = AlignedBuffer<float>(floats);
     slot.labels = AlignedBuffer<std::int32_t>(samples);
     slot.rows = AlignedBuffer<std::int64_t>(samples);
     float* images = slot.images.data();
@@ -134,7 +136,7 @@ class Loader::Impl {
       const ShardMemory& memory =
           slot.memory.emplace_back(ShardMemory{images, slot.labels.data() + first, slot.rows.data() + first});
       slot.batch.shards.push_back({shard, 0, memory.images, memory.labels, memory.rows});
-      images += round_up(most * image_size_);
+      if (images != nullptr) images += round_up(most * image_size_);
       first += most;
     }
   }
@@ -150,6 +152,10 @@ class Loader::Impl {
       auto [images, labels, first_row] = slot.memory[index];
       const std::span rows(first_row, static_cast<std::size_t>(shard.count));
       sampler_.rows(epoch, step, shard.shard, rows);
+      if (images_ == Images::left) {
+        for (const std::int64_t row : rows) *labels++ = dataset_.label(row);
+        continue;
+      }
       for (std::size_t i = 0; i < rows.size(); ++i) {
         // Shuffled rows lie anywhere in memory: fetch ahead, or the thread waits for each of them.
         if (i + rows_ahead < rows.size()) dataset_.prefetch(rows[i + rows_ahead]);
@@ -198,6 +204,7 @@ class Loader::Impl {
   const float scale_;
   const Range shards_;
   const Faults faults_;
+  const Images images_;
   const std::size_t image_size_;
   std::vector<Slot> slots_;
 
@@ -215,8 +222,9 @@ class Loader::Impl {
   std::thread thread_;  // last: it uses all of the above
 };
 
-Loader::Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots, Faults faults)
-    : impl_(std::make_unique<Impl>(dataset, sampler, scale, shards, slots, faults)) {}
+Loader::Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots, Faults faults,
+               Images images)
+    : impl_(std::make_unique<Impl>(dataset, sampler, scale, shards, slots, faults, images)) {}
 
 Loader::~Loader() = default;
 

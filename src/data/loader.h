@@ -15,7 +15,7 @@ namespace lockstep::data {
 struct ShardBatch {
   std::int64_t shard = 0;
   std::int64_t count = 0;                ///< samples; may be 0
-  const float* images = nullptr;         ///< count × C × H × W
+  const float* images = nullptr;         ///< count × C × H × W; null with Images::left
   const std::int32_t* labels = nullptr;  ///< count
   const std::int64_t* rows = nullptr;    ///< count file rows, the samples' identities
 };
@@ -28,6 +28,9 @@ struct Batch {
   std::vector<ShardBatch> shards;   ///< the rank's, in order
 };
 
+/// Whether a loader gathers images, or leaves that to a device that has the data set in its own memory.
+enum class Images : bool { left, gathered };
+
 /// Whether the faults of an experiment may stop a loader (base/fault.h): those of the training's own only.
 enum class Faults : bool { none, as_armed };
 
@@ -39,7 +42,7 @@ class Loader {
 
   /// Keeps references: `dataset` must outlive the loader. `slots` batches are in memory at a time.
   Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots = default_slots,
-         Faults faults = Faults::none);
+         Faults faults = Faults::none, Images images = Images::gathered);
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;

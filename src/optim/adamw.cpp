@@ -14,19 +14,25 @@ float correction(float beta, std::int64_t step) {
 
 }  // namespace
 
-AdamW::AdamW(const config::AdamW& settings, device::Backend& backend, Range slice)
-    : backend_(backend), moment1_(slice), moment2_(slice) {
-  arguments_.beta1 = static_cast<float>(settings.beta1);
-  arguments_.beta2 = static_cast<float>(settings.beta2);
-  arguments_.epsilon = static_cast<float>(settings.epsilon);
-  arguments_.weight_decay = static_cast<float>(settings.weight_decay);
+device::AdamWArguments adamw_arguments(const config::AdamW& settings, std::int64_t step,
+                                       double learning_rate) {
+  const auto beta1 = static_cast<float>(settings.beta1);
+  const auto beta2 = static_cast<float>(settings.beta2);
+  return {.learning_rate = static_cast<float>(learning_rate),
+          .beta1 = beta1,
+          .beta2 = beta2,
+          .epsilon = static_cast<float>(settings.epsilon),
+          .weight_decay = static_cast<float>(settings.weight_decay),
+          .correction1 = correction(beta1, step),
+          .correction2 = correction(beta2, step)};
 }
+
+AdamW::AdamW(const config::AdamW& settings, device::Backend& backend, Range slice)
+    : settings_(settings), backend_(backend), moment1_(slice), moment2_(slice) {}
 
 void AdamW::begin_step(std::int64_t step, double learning_rate) {
   check(step >= 1, "steps count from 1");
-  arguments_.learning_rate = static_cast<float>(learning_rate);
-  arguments_.correction1 = correction(arguments_.beta1, step);
-  arguments_.correction2 = correction(arguments_.beta2, step);
+  arguments_ = adamw_arguments(settings_, step, learning_rate);
 }
 
 bool AdamW::update(std::int64_t first, std::span<float> weights, std::span<const float> gradient) {

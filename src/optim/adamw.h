@@ -21,6 +21,7 @@ class AdamW : public Optimizer {
   std::vector<State> state() override;
 
  private:
+  config::AdamW settings_;
   device::Backend& backend_;
   device::AdamWArguments arguments_;
   StateSlice moment1_;

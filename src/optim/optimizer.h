@@ -32,6 +32,13 @@ class Optimizer {
   virtual std::vector<State> state() = 0;
 };
 
+/// What an update of a step needs, whoever computes it. Steps count from 1 over the whole training.
+device::SgdArguments sgd_arguments(const config::Sgd& settings, double learning_rate);
+device::AdamWArguments adamw_arguments(const config::AdamW& settings, std::int64_t step,
+                                       double learning_rate);
+/// Names of the slabs of state that an optimizer keeps, as in Optimizer::state().
+std::vector<std::string> state_names(const config::Optimizer& settings);
+
 /// `slice` is the range of the slab whose state this optimizer keeps.
 std::unique_ptr<Optimizer> make_optimizer(const config::Optimizer& settings, device::Backend& backend,
                                           Range slice);

@@ -4,16 +4,19 @@
 
 namespace lockstep::optim {
 
-Sgd::Sgd(const config::Sgd& settings, device::Backend& backend, Range slice)
-    : backend_(backend), velocity_(slice, settings.momentum != 0) {
-  arguments_.momentum = static_cast<float>(settings.momentum);
-  arguments_.weight_decay = static_cast<float>(settings.weight_decay);
-  arguments_.nesterov = settings.nesterov;
+device::SgdArguments sgd_arguments(const config::Sgd& settings, double learning_rate) {
+  return {.learning_rate = static_cast<float>(learning_rate),
+          .momentum = static_cast<float>(settings.momentum),
+          .weight_decay = static_cast<float>(settings.weight_decay),
+          .nesterov = settings.nesterov};
 }
+
+Sgd::Sgd(const config::Sgd& settings, device::Backend& backend, Range slice)
+    : settings_(settings), backend_(backend), velocity_(slice, settings.momentum != 0) {}
 
 void Sgd::begin_step(std::int64_t step, double learning_rate) {
   check(step >= 1, "steps count from 1");
-  arguments_.learning_rate = static_cast<float>(learning_rate);
+  arguments_ = sgd_arguments(settings_, learning_rate);
 }
 
 bool Sgd::update(std::int64_t first, std::span<float> weights, std::span<const float> gradient) {

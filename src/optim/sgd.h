@@ -24,6 +24,7 @@ class Sgd : public Optimizer {
   std::vector<State> state() override;
 
  private:
+  config::Sgd settings_;
   device::Backend& backend_;
   device::SgdArguments arguments_;
   StateSlice velocity_;  ///< holds nothing without momentum: then v is g

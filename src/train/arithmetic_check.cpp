@@ -78,11 +78,12 @@ std::string verdict(const CheckedShard& checked, std::span<const RankHashes> by_
 }
 
 ArithmeticCheck::ArithmeticCheck(comm::World& world, device::Backend& backend, const device::Network& network,
-                                 const data::Stripes& stripes, std::int64_t every)
+                                 const data::Stripes& stripes, std::int64_t every, const ImageSource& source)
     : world_(world),
       stripes_(stripes),
       seed_(network.seed),
       every_(every),
+      source_(source),
       image_size_(static_cast<std::size_t>(network.input.count())),
       by_rank_(static_cast<std::size_t>(world.size())) {
   if (every == 0) return;
@@ -94,8 +95,8 @@ ArithmeticCheck::ArithmeticCheck(comm::World& world, device::Backend& backend, c
   }
   const auto most = static_cast<std::size_t>(sizes.front());
   gradient_ = AlignedBuffer<float>(static_cast<std::size_t>(network.parameters.slab_size()));
+  if (world.size() > 1 || source.dataset != nullptr) images_ = AlignedBuffer<float>(most * image_size_);
   if (world.size() == 1) return;
-  images_ = AlignedBuffer<float>(most * image_size_);
   labels_ = AlignedBuffer<std::int32_t>(most);
   rows_ = AlignedBuffer<std::int64_t>(most);
 }
@@ -156,10 +157,17 @@ void ArithmeticCheck::pass_samples(const data::Batch& batch, int to) {
 }
 
 /// The checked shard: of the batch where this rank has it, else as another rank has sent it.
-data::ShardBatch ArithmeticCheck::samples(const data::Batch& batch) const {
+data::ShardBatch ArithmeticCheck::samples(const data::Batch& batch) {
   const std::int64_t shard = checked_->shard;
-  if (world_.rank() == checked_->owner)
-    return batch.shards[static_cast<std::size_t>(shard - batch.shards.front().shard)];
+  if (world_.rank() == checked_->owner) {
+    data::ShardBatch own = batch.shards[static_cast<std::size_t>(shard - batch.shards.front().shard)];
+    if (own.images != nullptr) return own;
+    for (std::int64_t i = 0; i < own.count; ++i)
+      source_.dataset->gather(own.rows[i], source_.scale,
+                              images_.span().subspan(static_cast<std::size_t>(i) * image_size_, image_size_));
+    own.images = images_.data();
+    return own;
+  }
   return {.shard = shard,
           .count = stripes_.rows(batch.step, {shard, shard + 1}).size(),
           .images = images_.data(),

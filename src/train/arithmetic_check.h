@@ -42,6 +42,12 @@ bool same_result(const CheckedShard& checked, std::span<const RankHashes> by_ran
 std::string verdict(const CheckedShard& checked, std::span<const RankHashes> by_rank,
                     std::span<const std::string> hosts);
 
+/// Where the images of batches are.
+struct ImageSource {
+  const data::Dataset* dataset = nullptr;  ///< null: the batches have them; else they come without
+  float scale = 1;
+};
+
 /// Notices a processor that computes wrong bits: every so many steps another rank computes one shard again,
 /// from the same samples, with plans and packed weights of its own. If it gets other bits, a third rank
 /// decides who is wrong. With two ranks both compute it once more: who does not get the same again is wrong.
@@ -56,11 +62,13 @@ class ArithmeticCheck {
   /// Checks each step whose number, from 1, `every` divides; none if it is 0, and then makes no plans. Not
   /// collective. The references must outlive it.
   ArithmeticCheck(comm::World& world, device::Backend& backend, const device::Network& network,
-                  const data::Stripes& stripes, std::int64_t every);
+                  const data::Stripes& stripes, std::int64_t every, const ImageSource& source = {});
 
   /// Call before the shards of a step are computed, each time that they are: what to watch meanwhile, or null
   /// when the step is not checked. Valid until the next call.
   ShardWatch* begin_step(std::int64_t step);
+  /// Whether the step is checked.
+  [[nodiscard]] bool due() const { return checked_.has_value(); }
   /// Call after all ranks know that none of them failed, and before the update. If results differ, throws the
   /// same Error(internal) on all ranks, naming step, shard, rank and host. Collective; returns at once when
   /// the step is not checked.
@@ -78,16 +86,17 @@ class ArithmeticCheck {
   void pass_samples(const data::Batch& batch, int to);
   std::uint64_t compute(const data::Batch& batch, std::span<const float> weights);
   void share(const RankHashes& own);
-  [[nodiscard]] data::ShardBatch samples(const data::Batch& batch) const;
+  [[nodiscard]] data::ShardBatch samples(const data::Batch& batch);
 
   comm::World& world_;
   data::Stripes stripes_;
   std::uint64_t seed_;
   std::int64_t every_;
+  ImageSource source_;
   std::size_t image_size_;
   std::vector<SizedPlan> plans_;  // for every size of shard that any rank has
   AlignedBuffer<float> gradient_;
-  AlignedBuffer<float> images_;  // what another rank has sent
+  AlignedBuffer<float> images_;  // what another rank has sent, or gathered
   AlignedBuffer<std::int32_t> labels_;
   AlignedBuffer<std::int64_t> rows_;
 

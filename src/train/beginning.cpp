@@ -45,8 +45,13 @@ bool depends_on_epochs(const config::Schedule& schedule) {
          std::holds_alternative<config::LinearSchedule>(schedule.kind);
 }
 
+/// What a training is computed on may change where the user names the run: the bits then do, of which the
+/// user is warned, but not what is trained.
+enum class DeviceMay : bool { stay, change };
+
 /// The settings that would give other results than the recorded experiment, a line each.
-std::vector<std::string> changed_settings(const config::Experiment& recorded, const config::Experiment& now) {
+std::vector<std::string> changed_settings(const config::Experiment& recorded, const config::Experiment& now,
+                                          DeviceMay device) {
   const auto settings = [](const config::Experiment& experiment) {
     return parse_experiment(config::print(experiment), experiment.source);
   };
@@ -54,6 +59,9 @@ std::vector<std::string> changed_settings(const config::Experiment& recorded, co
   for (const SetupDifference& difference : compare_settings(settings(recorded), settings(now))) {
     if (!changes_results(difference.key)) continue;
     if (difference.key == "training.epochs" && !depends_on_epochs(now.schedule)) continue;
+    if (device == DeviceMay::change &&
+        (difference.key == "device.kind" || difference.key == "device.precision"))
+      continue;
     // `auto` asked for no bits in particular; a name can bring those of the recorded run back.
     if (difference.key == "device.instruction_set" && difference.a == "auto") continue;
     changed.push_back(fmt::format("{}: {} there, {} now", difference.key, difference.a.value_or("none"),
@@ -64,13 +72,13 @@ std::vector<std::string> changed_settings(const config::Experiment& recorded, co
 
 void check_same_experiment(const config::Experiment& recorded, const config::Experiment& now,
                            const std::string& where) {
-  const std::vector<std::string> changed = changed_settings(recorded, now);
+  const std::vector<std::string> changed = changed_settings(recorded, now, DeviceMay::change);
   if (changed.empty()) return;
   fail(ExitCode::bad_config,
        "{} cannot go on with other settings that change its results:\n  {}\nSet them as they were, or start "
        "a new "
-       "run. What may change: {}, training.epochs unless the schedule depends on it (cosine, linear), and "
-       "device.instruction_set if it was auto.",
+       "run. What may change: {}, device.kind, device.precision, training.epochs unless the schedule depends "
+       "on it (cosine, linear), and device.instruction_set if it was auto.",
        where, fmt::join(changed, "\n  "), fmt::join(settings_without_influence, ", "));
 }
 
@@ -90,7 +98,7 @@ std::optional<Candidate> candidate(const RunFolder& run, const config::Experimen
     const config::Experiment recorded = recorded_experiment(run);
     if (recorded.name != experiment.name) return std::nullopt;
     return Candidate{run, json_value_of_file(run.environment(), "started").value_or(""),
-                     changed_settings(recorded, experiment)};
+                     changed_settings(recorded, experiment, DeviceMay::stay)};
   } catch (const Error&) {
     return std::nullopt;  // no run, or one that this version cannot read
   }

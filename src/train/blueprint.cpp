@@ -23,13 +23,6 @@ void check_batch(const config::Experiment& experiment, const data::DatasetInfo& 
          train.samples);
 }
 
-void check_device(const config::Experiment& experiment) {
-  if (experiment.device.kind != config::DeviceKind::cpu)
-    fail(ExitCode::no_device,
-         "{}: device.kind is cuda, but this build of Lockstep computes on CPUs only: set device.kind=cpu",
-         experiment.source);
-}
-
 /// The checksums that the importer wrote, in one line.
 std::string checksums_of(const data::DatasetInfo& info) {
   if (info.manifest.empty()) return "none";
@@ -65,7 +58,6 @@ data::Stripes Blueprint::validation_stripes() const {
 }
 
 Blueprint make_blueprint(const config::Experiment& experiment) {
-  check_device(experiment);
   Blueprint blueprint{.experiment = experiment,
                       .train = data::inspect_dataset(experiment.data.train),
                       .validation = std::nullopt,

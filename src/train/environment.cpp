@@ -80,6 +80,7 @@ std::string environment_json(const Environment& environment) {
                   {"threads", environment.threads},
                   {"device", environment.device},
                   {"instruction_set", environment.instruction_set},
+                  {"algorithms", environment.algorithms},
                   {"arithmetic", fmt::format("{:016x}", environment.arithmetic)},
                   {"data", environment.data},
                   {"exchange", environment.exchange},

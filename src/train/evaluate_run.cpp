@@ -16,6 +16,7 @@
 #include "train/arithmetic.h"
 #include "train/cores.h"
 #include "train/evaluator.h"
+#include "train/rank_device.h"
 #include "train/recorded_run.h"
 #include "train/run_folder.h"
 
@@ -80,17 +81,17 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder) {
   const config::InstructionSet set = pin_recorded_instruction_set(world, recorded_set);
   check_same_build(world, build_facts());
   const auto workers = make_workers(world, divide_cores(world, experiment).threads);
-  const auto backend = device::make_cpu_backend();
+  const RankDevice device = make_rank_device(world, blueprint, share_recorded_choices(world, run));
   const Range shards = comm::shards_of_rank(experiment.training.shards, world.size(), world.rank());
   std::optional<Evaluator> evaluator;
-  world.agree([&] { evaluator.emplace(blueprint, *backend, shards, *workers); });
+  world.agree([&] { evaluator.emplace(blueprint, *device.backend, shards, *workers); });
   const device::Totals totals = evaluator->evaluate(world, weights.span());
   if (!world.is_root()) return ExitCode::success;
 
   fmt::print("{}: weights after epoch {} (step {}), {} samples of {}\n", folder, info.epoch, info.step,
              totals.samples, blueprint.validation->file);
   fmt::print("validation loss {} accuracy {}\n", mean_loss(totals), accuracy(totals));
-  if (recorded_set != config::InstructionSet::automatic && set != recorded_set)
+  if (!device.accelerator && recorded_set != config::InstructionSet::automatic && set != recorded_set)
     fmt::print("computed with {}: the run's {} is not what every processor here has, or may use\n",
                device::cpu::name_of(set), device::cpu::name_of(recorded_set));
   if (const auto recorded = recorded_metrics(run, info, blueprint.steps_per_epoch())) {

@@ -2,6 +2,7 @@
 
 #include <exception>
 
+#include "base/aligned_buffer.h"
 #include "data/hdf5_dataset.h"
 
 namespace lockstep::train {
@@ -42,6 +43,12 @@ std::optional<device::Totals> Evaluator::evaluate(comm::World& world, std::span<
 
 device::Totals Evaluator::evaluate(comm::World& world, std::span<const float> weights) {
   return evaluate(world, weights, [] { return false; }).value();
+}
+
+std::vector<PlanHash> Evaluator::hash_plans(const Parameters& parameters) {
+  const AlignedBuffer<float> weights(static_cast<std::size_t>(parameters.slab_size()));
+  generate_weights(parameters, weights.span());
+  return engine_.hash_plans(weights.span(), {});  // evaluation has no gradient
 }
 
 std::int64_t Evaluator::bytes() const {

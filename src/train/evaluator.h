@@ -27,9 +27,7 @@ class Evaluator {
   device::Totals evaluate(comm::World& world, std::span<const float> weights);
 
   /// See ShardEngine. Not collective.
-  std::vector<PlanHash> hash_plans(std::span<const float> weights, std::span<float> gradient) {
-    return engine_.hash_plans(weights, gradient);
-  }
+  std::vector<PlanHash> hash_plans(const Parameters& parameters);
 
   [[nodiscard]] std::int64_t bytes() const;
 

@@ -6,8 +6,7 @@
 namespace lockstep::train {
 namespace {
 
-void flip_states(optim::Optimizer& optimizer) {
-  const auto states = optimizer.state();
+void flip_states(const std::vector<optim::Optimizer::State>& states) {
   std::size_t all = 0;
   for (const optim::Optimizer::State& state : states) all += state.values.size();
   while (const auto due = fault::take_flip(fault::Target::optimizer_state, all)) {
@@ -36,7 +35,7 @@ void arm_faults(comm::World& world, const config::Experiment& experiment, bool a
   fault::arm(experiment.faults, world.rank(), experiment.seed);
 }
 
-void flip_memory(std::span<float> weights, Range owned, optim::Optimizer& optimizer) {
+void flip_memory(std::span<float> weights, Range owned, const std::vector<optim::Optimizer::State>& states) {
   if (!fault::any()) return;
   const auto first = static_cast<std::size_t>(owned.begin);
   const auto size = static_cast<std::size_t>(owned.size());
@@ -44,7 +43,7 @@ void flip_memory(std::span<float> weights, Range owned, optim::Optimizer& optimi
     fault::flip(weights[first + due->element], due->bit);
   while (const auto due = fault::take_flip(fault::Target::copied_weight, weights.size() - size))
     fault::flip(weights[due->element < first ? due->element : due->element + size], due->bit);
-  flip_states(optimizer);
+  flip_states(states);
 }
 
 }  // namespace lockstep::train

@@ -15,6 +15,6 @@ void arm_faults(comm::World& world, const config::Experiment& experiment, bool a
 
 /// Flips what is due in this step of the weights and the state of `optimizer`, of which the rank owns these
 /// floats. Error(bad_config) when it has nothing of the kind.
-void flip_memory(std::span<float> weights, Range owned, optim::Optimizer& optimizer);
+void flip_memory(std::span<float> weights, Range owned, const std::vector<optim::Optimizer::State>& states);
 
 }  // namespace lockstep::train

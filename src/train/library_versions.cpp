@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "comm/nccl_version.h"
 #include "comm/session.h"
+#include "device/accelerator.h"
 #include "device/backend.h"
 #include "io/versions.h"
 #include "train/build_info.h"
@@ -26,7 +28,7 @@ std::vector<LibraryVersion> library_versions() {
   // "Open MPI 4.1.4": the name is part of the answer, as it may be another.
   const std::string_view mpi = comm::mpi_version();
   const std::size_t blank = mpi.rfind(' ');
-  return {
+  std::vector<LibraryVersion> versions{
       {std::string(mpi.substr(0, blank)), std::string(mpi.substr(blank + 1))},
       {"oneDNN", device::onednn_version()},
       {"HDF5", io::hdf5_library_version()},
@@ -39,6 +41,9 @@ std::vector<LibraryVersion> library_versions() {
       {"zlib", io::zlib_library_version()},
       {"xxHash", io::xxhash_library_version()},
   };
+  for (const auto& [name, version] : device::accelerator_libraries()) versions.push_back({name, version});
+  if (const std::string nccl = comm::nccl_version(); !nccl.empty()) versions.push_back({"NCCL", nccl});
+  return versions;
 }
 
 }  // namespace lockstep::train

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -15,10 +16,6 @@ namespace lockstep::train {
 namespace {
 
 constexpr std::int64_t block_size = Parameters::block;
-
-SlabKind kind_of_state(std::size_t state) {
-  return state == 0 ? SlabKind::first_state : SlabKind::second_state;
-}
 
 void append(std::vector<std::uint64_t>& hashes, std::span<const std::byte> bytes) {
   const std::size_t before = hashes.size();
@@ -65,6 +62,30 @@ void MemoryCheck::record(std::int64_t first, std::span<const float> weights) {
         .weights = slab_hash(SlabKind::weights, block * block_size, block_of(weights, i)),
         .state = hash_of_state(block)};
   }
+}
+
+MemoryCheck::StateHashes MemoryCheck::state_of(const BlockHashViews& hashes, std::size_t block) {
+  StateHashes state{};
+  for (std::size_t i = 0; i < hashes.states.size(); ++i) state.at(i) = hashes.states[i][block];
+  return state;
+}
+
+void MemoryCheck::record(const BlockHashViews& own) {
+  check(own.weights.size() == recorded_.size() && own.states.size() == state_.size(),
+        "each own block has hashes");
+  for (std::size_t block = 0; block < recorded_.size(); ++block)
+    recorded_[block] = {.weights = own.weights[block], .state = state_of(own, block)};
+}
+
+MemoryHashes MemoryCheck::look(const BlockHashViews& now) const {
+  MemoryHashes all;
+  all.ownership = ownership_;
+  for (const BlockHashes& block : recorded_) all.recorded += block.weights;
+  if (setting_ == config::MemoryChecks::off) return all;
+  all.copy = std::accumulate(now.weights.begin(), now.weights.end(), std::uint64_t{0});
+  for (std::size_t block = 0; block < recorded_.size(); ++block)
+    all.state_damaged |= state_of(now, block) != recorded_[block].state;
+  return all;
 }
 
 MemoryHashes MemoryCheck::look(std::span<const float> weights) {

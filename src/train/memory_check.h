@@ -32,6 +32,12 @@ struct MemoryHashes {
   bool state_damaged = false;  ///< the own optimizer state is not what was written
 };
 
+/// slab_hash of each block of some weights, and of each state of an optimizer, which may be none.
+struct BlockHashViews {
+  std::span<const std::uint64_t> weights;
+  std::vector<std::span<const std::uint64_t>> states;
+};
+
 /// Notices bits of the weights and of the optimizer's state that change between two updates, while nobody
 /// writes them: failing memory, or a stray write of the program. The owner of each block takes its hash as it
 /// writes it; before the next update all ranks hash what they have. (A vote among the copies would not do: an
@@ -55,9 +61,14 @@ class MemoryCheck {
   /// Takes the own part [first, first + weights.size()), whole blocks, and the state of it as they are now.
   /// Threads may call it at once for disjoint parts.
   void record(std::int64_t first, std::span<const float> weights);
+  /// The same of blocks that a device has hashed: of the own part of the weights and of each state of it.
+  void record(const BlockHashViews& own);
   /// Hashes the whole slab of weights and the own state, on all workers; with `off`, sums up what was
   /// recorded. Allocates nothing.
   MemoryHashes look(std::span<const float> weights);
+  /// The same of blocks that a device has hashed: of the whole slab of weights, and of the own state. With
+  /// `off` they are not looked at.
+  MemoryHashes look(const BlockHashViews& now) const;
   /// Sum of the hashes of the own optimizer state as recorded.
   [[nodiscard]] std::uint64_t recorded_state() const;
   [[nodiscard]] Ownership ownership() const { return ownership_; }
@@ -85,6 +96,7 @@ class MemoryCheck {
     return {owned_.begin / Parameters::block, owned_.end / Parameters::block};
   }
   [[nodiscard]] StateHashes hash_of_state(std::int64_t block) const;
+  [[nodiscard]] static StateHashes state_of(const BlockHashViews& hashes, std::size_t block);
   [[nodiscard]] std::vector<std::uint64_t> written(comm::World& world) const;
   void check_state(const comm::World& world, std::int64_t step) const;
   [[noreturn]] void fail_at(const comm::World& world, std::int64_t step, std::string_view what,

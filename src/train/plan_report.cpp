@@ -116,8 +116,12 @@ std::string plan_report(const config::Experiment& experiment, int ranks) {
   const data::Stripes stripes = blueprint.train_stripes();
   const auto plan = backend->plan(blueprint.network, shard_sizes(stripes, {0, stripes.shards()}).front(),
                                   device::Mode::training);
-  return fmt::format("experiment  {} ({})\ndevice      {}\n", experiment.name, experiment.source,
-                     backend->describe()) +
+  const std::string device =
+      experiment.device.kind == config::DeviceKind::cpu
+          ? backend->describe()
+          : "cuda; no GPU was asked, so implementations and activations below are those of " +
+                backend->describe();
+  return fmt::format("experiment  {} ({})\ndevice      {}\n", experiment.name, experiment.source, device) +
          describe_data(blueprint) + "\n" + describe_layers(blueprint, *plan) + "\n" +
          describe_ranks(blueprint, *backend, ranks);
 }

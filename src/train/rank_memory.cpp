@@ -75,11 +75,18 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
     tree_slabs = std::max(tree_slabs,
                           comm::LocalTree::slabs_needed(comm::shards_of_rank(training.shards, ranks, other),
                                                         training.shards, static_cast<int>(max_threads)));
+  const bool on_gpu = blueprint.experiment.device.kind == config::DeviceKind::cuda;
+  // A GPU keeps the gradient of each shard, and the mean of its own part.
+  if (on_gpu) tree_slabs = static_cast<int>(shards.size());
   memory.gradients = (tree_slabs + (is_lockstep ? 0 : 1)) * slab * float_bytes;
+  if (on_gpu) memory.gradients += (is_lockstep ? slice : slab) * float_bytes;
   memory.optimizer =
       optimizer_slabs(blueprint.experiment.optimizer) * (is_lockstep ? slice : slab) * float_bytes;
+  const std::int64_t branches = blueprint.experiment.device.branches;
+  const std::int64_t runners =
+      !on_gpu ? threads : std::min(branches == 0 ? shards.size() : branches, shards.size());
   memory.activations =
-      engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, threads);
+      engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners);
   memory.checks = check_bytes(blueprint, backend, stripes, ranks);
   if (blueprint.validation) {
     const data::Stripes validation = blueprint.validation_stripes();

@@ -12,12 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What the environment says in which the run ended, or is: experiment.yaml and the final weights are of
-/// that. Empty if it does not say.
-std::string recorded_text(const RunFolder& run, const char* key) {
-  return json_value_of_file(run.environments().rbegin()->second, key).value_or("");
-}
-
 /// A data file of the run: where it was, if it still is there, else as it is called; and so if both are one.
 std::string found(const std::string& file, const fs::path& directory) {
   std::error_code ignored;
@@ -26,6 +20,10 @@ std::string found(const std::string& file, const fs::path& directory) {
 }
 
 }  // namespace
+
+std::string recorded_text(const RunFolder& run, const char* key) {
+  return json_value_of_file(run.environments().rbegin()->second, key).value_or("");
+}
 
 config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run,
                                              const std::vector<std::string>& overrides) {

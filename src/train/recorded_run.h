@@ -16,6 +16,10 @@ namespace lockstep::train {
 config::Experiment share_recorded_experiment(comm::World& world, const RunFolder& run,
                                              const std::vector<std::string>& overrides = {});
 
+/// What the environment says in which the run ended, or is: experiment.yaml and the final weights are of
+/// that. Empty if it does not say.
+std::string recorded_text(const RunFolder& run, const char* key);
+
 /// The instruction set that the run last computed with, as rank 0 reads it; `automatic` if it does not say.
 /// Collective.
 config::InstructionSet share_recorded_instruction_set(comm::World& world, const RunFolder& run);

@@ -9,15 +9,9 @@
 #include <system_error>
 
 #include "base/log.h"
-#include "checkpoint/weights_file.h"
 #include "comm/watchdog.h"
 #include "config/parse.h"
-#include "config/print.h"
-#include "metrics/console.h"
-#include "metrics/csv.h"
-#include "metrics/digests.h"
 #include "metrics/format.h"
-#include "metrics/jsonl.h"
 #include "train/arithmetic.h"
 #include "train/blueprint.h"
 #include "train/build_info.h"
@@ -26,130 +20,17 @@
 #include "train/environment.h"
 #include "train/plan_check.h"
 #include "train/process.h"
+#include "train/rank_device.h"
 #include "train/recorded_run.h"
-#include "train/run_folder.h"
-#include "train/run_lock.h"
-#include "train/terminal.h"
+#include "train/run_records.h"
 #include "train/trainer.h"
 
 namespace lockstep::train {
 namespace {
 
-/// What rank 0 keeps of a run besides its weights.
-struct Records {
-  RunFolder folder;
-  RunLock lock;
-  Terminal terminal;
-  Sinks sinks;
-  std::unique_ptr<Checkpoints> checkpoints;  // none if none are to be kept
-};
-
-std::unique_ptr<metrics::Sink> make_console(const config::Output& output, const Terminal& terminal) {
-  metrics::ConsoleOptions options;
-  options.progress = wants_progress(output.progress, terminal);
-  options.colour = wants_colour(terminal);
-  options.is_terminal = terminal.exists();
-  options.width = [&terminal] { return terminal.width(); };
-  return std::make_unique<metrics::Console>(terminal.output(), std::move(options));
-}
-
-/// The files of a new run.
-void begin_files(Records& records, const config::Experiment& experiment, const Environment& environment) {
-  records.folder.write_experiment(config::print(experiment));
-  records.folder.write_environment(environment_json(environment));
-  records.sinks.push_back(std::make_unique<metrics::Csv>(records.folder.metrics_csv()));
-  records.sinks.push_back(std::make_unique<metrics::Jsonl>(records.folder.metrics_jsonl()));
-  records.sinks.push_back(std::make_unique<metrics::Digests>(records.folder.digests()));
-}
-
-/// The files of a run that goes on from `position`: whatever it wrote after that is cut off. Until it ends
-/// again it has no summary.
-void continue_files(Records& records, const config::Experiment& experiment, const Environment& environment,
-                    const Position& position, std::int64_t global_step) {
-  records.folder.remove_summary();
-  records.folder.write_experiment(config::print(experiment));
-  records.folder.write_environment(environment_json(environment), global_step);
-  const std::int64_t epochs_done = position.epoch - 1;
-  // Within an epoch, the digest of a step is written with the next one.
-  const std::int64_t last_digest = position.step == 0 ? global_step : global_step - 1;
-  records.sinks.push_back(std::make_unique<metrics::Csv>(records.folder.metrics_csv(), epochs_done));
-  records.sinks.push_back(std::make_unique<metrics::Jsonl>(records.folder.metrics_jsonl(), epochs_done));
-  records.sinks.push_back(
-      std::make_unique<metrics::Digests>(records.folder.digests(), global_step == 0 ? -1 : last_digest));
-}
-
-std::unique_ptr<Checkpoints> make_checkpoints(const Blueprint& blueprint, const RunFolder& folder,
-                                              const std::string& arithmetic) {
-  const config::Experiment& experiment = blueprint.experiment;
-  if (experiment.checkpoint.keep == 0) return nullptr;
-  return std::make_unique<Checkpoints>(
-      experiment.checkpoint, blueprint.network.parameters, checkpoint::Store(folder.checkpoints()),
-      std::vector{folder.metrics_csv(), folder.metrics_jsonl(), folder.digests()},
-      Checkpoints::Facts{.experiment = config::print(experiment),
-                         .data = fingerprint(blueprint),
-                         .arithmetic = arithmetic,
-                         .steps_per_epoch = blueprint.steps_per_epoch()});
-}
-
-/// A folder that did not exist, and goes away again unless the run comes to begin in it.
-class NewFolder {
- public:
-  NewFolder(const config::Experiment& experiment, const Environment& environment)
-      : folder_(RunFolder::make(experiment.output, experiment.name, environment.started)) {}
-  ~NewFolder() {
-    if (!kept_) folder_.remove();
-  }
-  NewFolder(const NewFolder&) = delete;
-  NewFolder& operator=(const NewFolder&) = delete;
-  [[nodiscard]] const RunFolder& folder() const { return folder_; }
-  void keep() { kept_ = true; }
-
- private:
-  RunFolder folder_;
-  bool kept_ = false;
-};
-
-/// Of a run that goes on, or of a new one if none was claimed.
-std::unique_ptr<Records> make_records(const Blueprint& blueprint, const Environment& environment,
-                                      std::optional<ClaimedRun> claimed, const Position& position,
-                                      const std::string& arithmetic) {
-  const config::Experiment& experiment = blueprint.experiment;
-  std::optional<NewFolder> made;
-  if (!claimed) {
-    made.emplace(experiment, environment);
-    claimed.emplace(
-        ClaimedRun{.folder = made->folder(), .lock = RunLock(made->folder().path()), .has_begun = false});
-  }
-  auto records = std::make_unique<Records>(Records{.folder = std::move(claimed->folder),
-                                                   .lock = std::move(claimed->lock),
-                                                   .terminal = Terminal::of_standard_output(),
-                                                   .sinks = {},
-                                                   .checkpoints = nullptr});
-  records->sinks.push_back(make_console(experiment.output, records->terminal));
-  records->folder.remove_partial_files();
-  if (claimed->has_begun)
-    continue_files(*records, experiment, environment, position,
-                   position.global_step(blueprint.steps_per_epoch()));
-  else
-    begin_files(*records, experiment, environment);
-  records->checkpoints = make_checkpoints(blueprint, records->folder, arithmetic);
-  if (made) made->keep();
-  return records;
-}
-
-/// What the summary says of the epochs before a run went on.
-void recall(const RunFolder& folder, std::int64_t epochs, metrics::RunSummary& summary) {
-  for (metrics::EpochRecord& record : metrics::read_epochs(folder.metrics_jsonl())) {
-    record.epochs = epochs;
-    summary.last = record;
-    if (record.val_accuracy && (!summary.best || *record.val_accuracy > summary.best->val_accuracy))
-      summary.best = record;
-  }
-}
-
 metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& world, const CoreUse& cores,
-                             const Environment& environment, const Trainer& trainer,
-                             const device::Backend& backend, const RunFolder& folder) {
+                             const Environment& environment, const Trainer& trainer, const RankDevice& device,
+                             const RunFolder& folder) {
   const config::Experiment& experiment = blueprint.experiment;
   const bool is_lockstep = experiment.training.reproducibility == config::Reproducibility::lockstep;
   metrics::RunHeader header;
@@ -164,11 +45,11 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
   header.max_threads_per_rank = cores.max_threads;
   header.cores_idle = cores.idle;
   header.idle_advice = cores.advice;
-  header.device = fmt::format("{}, oneDNN {}", backend.describe(), device::onednn_version());
+  header.device = device.describe();
   header.exchange = world.size() == 1 ? "none"
                     : is_lockstep
-                        ? fmt::format("{}, {:.1f} MB a step from each rank", trainer.collective().name(),
-                                      static_cast<double>(trainer.collective().bytes_per_step()) / 1e6)
+                        ? fmt::format("{}, {:.1f} MB a step from each rank", trainer.replica().exchange(),
+                                      static_cast<double>(trainer.replica().bytes_per_step()) / 1e6)
                         : "MPI_Allreduce";
   header.train_samples = blueprint.train.samples;
   header.val_samples = blueprint.validation ? blueprint.validation->samples : 0;
@@ -182,25 +63,25 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
 }
 
 /// What computes: with anything else, the bits may be others. `plans` is of check_same_plans().
-std::string arithmetic_of(const device::Backend& backend, std::uint64_t plans) {
-  return fmt::format("{}, oneDNN {}, Lockstep {} ({}), results {:016x}", backend.describe(),
-                     device::onednn_version(), build_info().version, build_info().revision, plans);
+std::string arithmetic_of(const RankDevice& device, std::uint64_t plans) {
+  return fmt::format("{}, Lockstep {} ({}), results {:016x}", device.describe(), build_info().version,
+                     build_info().revision, plans);
 }
 
 /// Where and with what the run is made, from all ranks. Collective.
-Environment gather_environment(comm::World& world, std::int64_t threads, const device::Backend& backend,
-                               const comm::Collective& collective, std::uint64_t arithmetic,
-                               const std::string& data) {
+Environment gather_environment(comm::World& world, std::int64_t threads, const RankDevice& device,
+                               const Replica& replica, std::uint64_t arithmetic, const std::string& data) {
   Environment environment{.command_line = command_line(),
                           .working_directory = {},
                           .started = std::chrono::system_clock::now(),
                           .machines = {},
                           .threads = std::vector<std::int64_t>(static_cast<std::size_t>(world.size()), 0),
-                          .device = backend.describe(),
+                          .device = device.backend->describe(),
                           .instruction_set = device::cpu_instruction_set(),
+                          .algorithms = device.accelerator ? choices_text(device.choices) : "",
                           .arithmetic = arithmetic,
                           .data = data,
-                          .exchange = std::string(collective.name())};
+                          .exchange = replica.exchange()};
   std::error_code unknown;  // a directory that is gone has no name
   if (world.is_root()) environment.working_directory = std::filesystem::current_path(unknown).string();
   for (const std::string& text : world.all_gather(text_of(this_machine())))
@@ -208,43 +89,6 @@ Environment gather_environment(comm::World& world, std::int64_t threads, const d
   environment.threads[static_cast<std::size_t>(world.rank())] = threads;
   world.sum(environment.threads);
   return environment;
-}
-
-/// Rank 0 writes what a run leaves behind. Collective.
-void write_results(comm::World& world, const Blueprint& blueprint, std::span<const float> weights,
-                   const Records* records, metrics::RunSummary& summary) {
-  world.activity().enter(comm::Phase::writing_results);
-  summary.peak_memory_bytes = peak_memory_bytes();
-  world.max({&summary.peak_memory_bytes, 1});
-  world.agree([&] {
-    if (records == nullptr) return;
-    checkpoint::write_weights(
-        records->folder.final_weights(), blueprint.network.parameters, weights,
-        {.experiment = blueprint.experiment.name, .epoch = summary.epochs_done, .step = summary.steps_done});
-    summary.weights = records->folder.final_weights();
-    records->folder.write_summary(summary);
-    for (const auto& sink : records->sinks) sink->end(summary);
-  });
-}
-
-/// A training that failed still says so in its folder and on the terminal, each if it can: the failure itself
-/// is on its way to the user, so another one on the way is not reported.
-void write_failure(const Records& records, metrics::RunSummary& summary, const std::exception& failure) {
-  const auto* error = dynamic_cast<const Error*>(&failure);
-  summary.status = error != nullptr && error->code() == ExitCode::bad_data ? "diverged" : "failed";
-  summary.detail = failure.what();
-  summary.peak_memory_bytes = peak_memory_bytes();  // rank 0's: the others may be gone
-  summary.weights.clear();
-  summary.weights_digest.clear();
-  const auto attempt = [](const auto& work) {
-    try {
-      work();
-    } catch (const std::exception&) {
-      return;
-    }
-  };
-  attempt([&] { records.folder.write_summary(summary); });
-  for (const auto& sink : records.sinks) attempt([&] { sink->end(summary); });
 }
 
 /// Rank 0's, on all ranks: `mpirun … : …` may start each with words of its own. Collective.
@@ -266,6 +110,14 @@ void pin_own_or_recorded(comm::World& world, const config::Device& device, const
     return pin_instruction_set(world, device);
   const RunFolder folder = claimed != nullptr ? claimed->folder : RunFolder(std::filesystem::path());
   pin_recorded_instruction_set(world, share_recorded_instruction_set(world, folder));
+}
+
+/// The algorithms of a run that goes on; `claimed` is rank 0's. Collective.
+device::PlanChoices recorded_choices(comm::World& world, const std::optional<ClaimedRun>& claimed) {
+  std::int64_t goes_on = claimed && claimed->has_begun ? 1 : 0;
+  world.max({&goes_on, 1});
+  if (goes_on == 0) return {};
+  return share_recorded_choices(world, claimed ? claimed->folder : RunFolder(std::filesystem::path()));
 }
 
 /// Waiting for the last checkpoint counts as progress, but not for ever: a disk may be slow, or be gone.
@@ -379,18 +231,23 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   device::prepare_cpu_thread();
   pin_own_or_recorded(world, experiment.device, claimed ? &*claimed : nullptr);
   check_same_build(world, build_facts());
-  const auto backend = device::make_cpu_backend();
+  const RankDevice device = make_rank_device(world, blueprint, recorded_choices(world, claimed));
   const auto workers = make_workers(world, cores.threads);
-  Trainer trainer(world, blueprint, *backend, *workers, cores.max_threads);
+  Trainer trainer(world, blueprint,
+                  {.backend = *device.backend,
+                   .workers = *workers,
+                   .max_threads = cores.max_threads,
+                   .accelerator = device.accelerator.get(),
+                   .choices = device.choices});
   const auto options = share_options(world, beginning, snapshot.has_value());
   if (options.restores) trainer.restore(snapshot ? &*snapshot : nullptr);
   check_until(world, options.until, trainer.position().global_step(blueprint.steps_per_epoch()));
 
   const std::uint64_t plans = check_same_plans(world, trainer.plan_hashes());
-  const std::string arithmetic = arithmetic_of(*backend, plans);
+  const std::string arithmetic = arithmetic_of(device, plans);
   if (snapshot) warn_of_other_arithmetic(*snapshot, arithmetic);
   const Environment environment =
-      gather_environment(world, cores.threads, *backend, trainer.collective(), plans, fingerprint(blueprint));
+      gather_environment(world, cores.threads, device, trainer.replica(), plans, fingerprint(blueprint));
   metrics::RunSummary summary;
   std::unique_ptr<Records> records;  // rank 0's; none on the others
   world.agree([&] {
@@ -400,7 +257,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
       records->checkpoints->on_wait(DiskPatience(world.activity(), experiment.training));
     summary.folder = records->folder.path();
     recall(records->folder, experiment.training.epochs, summary);
-    auto header = header_of(blueprint, world, cores, environment, trainer, *backend, records->folder);
+    auto header = header_of(blueprint, world, cores, environment, trainer, device, records->folder);
     if (snapshot)
       header.goes_on = text_of(trainer.position(), *snapshot, blueprint.steps_per_epoch());
     else if (goes_on)

@@ -2,12 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "base/aligned_buffer.h"
 #include "base/fault.h"
+#include "comm/collective.h"
 #include "data/hdf5_dataset.h"
 #include "nn/graph.h"
 #include "optim/schedule.h"
 #include "train/digests.h"
-#include "train/faults.h"
 #include "train/signals.h"
 #include "train/slab_hash.h"
 
@@ -22,30 +23,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Ownership ownership(const config::Experiment& experiment) {
-  return experiment.training.reproducibility == config::Reproducibility::lockstep ? Ownership::slices
-                                                                                  : Ownership::everything;
-}
-
 void write_digest(const metrics::DigestRecord& record, const Sinks& sinks) {
   for (const auto& sink : sinks) sink->digest(record);
-}
-
-/// The slabs of the tree, as many on every rank as the one with the most threads and shards needs.
-std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& collective, Range shards,
-                                         std::int64_t total_shards, std::int64_t max_threads) {
-  std::int64_t needed = comm::LocalTree::slabs_needed(shards, total_shards, static_cast<int>(max_threads));
-  world.max({&needed, 1});
-  std::vector<std::span<float>> slabs;
-  for (std::int64_t i = 0; i < needed; ++i) slabs.push_back(collective.make_slab());
-  return slabs;
-}
-
-std::unique_ptr<optim::Optimizer> make_optimizer(comm::World& world, const Blueprint& blueprint,
-                                                 device::Backend& backend, Range owned) {
-  std::unique_ptr<optim::Optimizer> optimizer;
-  world.agree([&] { optimizer = optim::make_optimizer(blueprint.experiment.optimizer, backend, owned); });
-  return optimizer;
 }
 
 std::unique_ptr<data::Dataset> read_training_set(comm::World& world, const Blueprint& blueprint,
@@ -62,48 +41,34 @@ std::unique_ptr<data::Dataset> read_training_set(comm::World& world, const Bluep
 
 }  // namespace
 
-Trainer::Trainer(comm::World& world, const Blueprint& blueprint, device::Backend& backend,
-                 WorkerPool& workers, std::int64_t max_threads)
+Trainer::Trainer(comm::World& world, const Blueprint& blueprint, const Resources& resources)
     : world_(world),
       blueprint_(blueprint),
       stripes_(blueprint.train_stripes()),
       shards_(comm::shards_of_rank(stripes_.shards(), world.size(), world.rank())),
-      workers_(workers),
-      collective_(comm::make_collective(world, blueprint.network.parameters.slab_size(), stripes_.shards())),
-      weights_(collective_->make_slab()),
-      reducer_(comm::make_gradient_reducer(blueprint.experiment.training.reproducibility, *collective_,
-                                           blueprint.network.parameters.slab_size(), stripes_.shards())),
-      tree_(shards_, stripes_.shards(),
-            tree_slabs(world, *collective_, shards_, stripes_.shards(), max_threads)),
-      optimizer_(make_optimizer(world, blueprint, backend, reducer_->owned())),
-      memory_(blueprint.network.parameters, ownership(blueprint.experiment), reducer_->owned(),
-              optimizer_->state(), workers_, blueprint.experiment.checks.memory),
-      updater_(*reducer_, *optimizer_, memory_, workers_),
       dataset_(read_training_set(world, blueprint, stripes_, shards_)),
+      replica_(make_replica(world, blueprint, resources, *dataset_)),
       meter_(shards_, stripes_.shards()) {
+  AlignedBuffer<float> weights;
   world.agree([&] {
     const config::Data& data = blueprint.experiment.data;
     loader_.emplace(*dataset_, data::Sampler(stripes_, data.shuffle, blueprint.experiment.seed),
                     static_cast<float>(data.scale), shards_, data::Loader::default_slots,
-                    data::Faults::as_armed);
-    engine_.emplace(backend, blueprint.network, device::Mode::training, stripes_, shards_, workers_);
-    arithmetic_.emplace(world, backend, blueprint.network, stripes_,
-                        blueprint.experiment.checks.arithmetic_every);
-    if (blueprint.validation) evaluator_.emplace(blueprint, backend, shards_, workers_);
-    hash_plans();
+                    data::Faults::as_armed,
+                    replica_->has_images() ? data::Images::left : data::Images::gathered);
+    arithmetic_.emplace(
+        world, resources.backend, blueprint.network, stripes_, blueprint.experiment.checks.arithmetic_every,
+        ImageSource{replica_->has_images() ? dataset_.get() : nullptr, static_cast<float>(data.scale)});
+    plan_hashes_.assign(replica_->plan_hashes().begin(), replica_->plan_hashes().end());
+    if (blueprint.validation) {
+      evaluator_.emplace(blueprint, resources.backend, shards_, resources.workers);
+      for (const PlanHash& hash : evaluator_->hash_plans(blueprint.network.parameters))
+        plan_hashes_.push_back(hash);
+    }
+    weights = AlignedBuffer<float>(static_cast<std::size_t>(blueprint.network.parameters.slab_size()));
   });
-  nn::initialize_weights(blueprint.experiment, blueprint.network, weights_);
-  weights_were_set();
-}
-
-/// With the slabs that the training has anyway: their contents come later.
-void Trainer::hash_plans() {
-  generate_weights(blueprint_.network.parameters, weights_);
-  tree_.reset();
-  const std::span<float> gradient = tree_.take_slab();
-  plan_hashes_ = engine_->hash_plans(weights_, gradient);
-  if (!evaluator_) return;
-  for (const PlanHash& hash : evaluator_->hash_plans(weights_, gradient)) plan_hashes_.push_back(hash);
+  nn::initialize_weights(blueprint.experiment, blueprint.network, weights.span());
+  replica_->set_weights(weights.span());
 }
 
 void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Options& options) {
@@ -112,7 +77,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
   const std::int64_t epochs = blueprint_.experiment.training.epochs;
   summary.epochs_done = position_.epoch - 1;
   summary.steps_done = global_step();
-  summary.weights_digest = fmt::format("{:016x}", slab_hash(SlabKind::weights, 0, weights_));
+  summary.weights_digest = fmt::format("{:016x}", slab_hash(SlabKind::weights, 0, weights()));
   while (position_.epoch <= epochs) {
     const auto started = Clock::now();
     const std::int64_t epoch = position_.epoch;
@@ -194,8 +159,8 @@ RankStatus Trainer::own_status(std::optional<Position> next) {
   world_.activity().enter(comm::Phase::checking_memory);
   RankStatus status;
   status.stop_requested = stop_was_requested();
-  status.diverged = diverged_.has_value();
-  status.memory = memory_.look(weights_);
+  status.memory = replica_->look();
+  status.diverged = replica_->not_finite().has_value();
   report([&] {
     status.checkpoint_due = next && options_.checkpoints != nullptr && options_.checkpoints->due(*next);
   });
@@ -210,10 +175,7 @@ RankStatus Trainer::own_status(std::optional<Position> next) {
 StepStatus Trainer::agree_on_step(const RankStatus& own) {
   world_.activity().enter(comm::Phase::sharing_status);
   const StepStatus status = share_status(world_, own);
-  if (status.memory_damaged) {
-    memory_.repair(world_, weights_, global_step() + 1);
-    engine_->weights_changed(weights_);
-  }
+  if (status.memory_damaged) replica_->repair(global_step() + 1);
   if (status.diverged) fail_diverged(status);
   return status;
 }
@@ -236,19 +198,19 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
     try {
       if (batch == nullptr) batch = &loader_->next();
       world_.activity().enter(comm::Phase::computing);
-      tree_.reset();
-      totals = engine_->train(*batch, tree_, arithmetic_->begin_step(step + 1));
+      totals = replica_->compute(*batch, arithmetic_->begin_step(step + 1));
       for (const device::Totals& shard : totals) step_totals += shard;
-      flip_memory(weights_, reducer_->owned(), *optimizer_);
+      replica_->flip_memory();
     } catch (...) {
       failure = std::current_exception();
     }
-    RankStatus own = own_status(is_last ? std::nullopt : std::optional(after));
+    RankStatus own;  // a device that failed has no more to say
+    if (!failure) own = own_status(is_last ? std::nullopt : std::optional(after));
     if (failure) own.failure = failure;
     own.totals = step_totals;
     status = agree_on_step(own);
   } while (status.memory_damaged);
-  arithmetic_->finish_step(*batch, weights_);
+  if (arithmetic_->due()) arithmetic_->finish_step(*batch, replica_->weights());
   if (!status.loss) fail_diverged(status);
 
   world_.activity().enter(comm::Phase::preparing_update);
@@ -267,9 +229,7 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
           {.step = step, .epoch = position_.epoch, .weights = status.weights_digest, .at_epoch_end = {}},
           sinks);
     });
-  optimizer_->begin_step(step + 1, learning_rate(step));
-  diverged_ = updater_.apply(tree_.partials(), batch->global_samples, weights_);
-  engine_->weights_changed(weights_);
+  replica_->update(step + 1, learning_rate(step), batch->global_samples);
   return status;
 }
 
@@ -291,7 +251,7 @@ std::optional<metrics::EpochRecord> Trainer::finish_epoch(Clock::time_point star
     world_.activity().enter(comm::Phase::validating);
     std::optional<device::Totals> validation;
     do {
-      validation = evaluator_->evaluate(world_, weights_, stop_was_requested);
+      validation = evaluator_->evaluate(world_, weights(), stop_was_requested);
     } while (agree_on_step(own_status()).memory_damaged);
     if (!validation) return std::nullopt;
     record.val_loss = mean_loss(*validation);
@@ -337,7 +297,7 @@ void Trainer::fail_diverged(const StepStatus& status) {
                          .step = step % stripes_.steps() + 1,
                          .steps = stripes_.steps(),
                          .last_good_loss = last_loss_};
-  throw_divergence(world_, blueprint_.network.parameters, where, diverged_);
+  throw_divergence(world_, blueprint_.network.parameters, where, replica_->not_finite());
 }
 
 double Trainer::learning_rate(std::int64_t global_step) const {

@@ -8,26 +8,19 @@
 #include <span>
 #include <vector>
 
-#include "comm/collective.h"
-#include "comm/gradient_reducer.h"
-#include "comm/local_tree.h"
 #include "comm/world.h"
 #include "data/loader.h"
 #include "metrics/record.h"
 #include "metrics/sink.h"
-#include "optim/optimizer.h"
 #include "train/arithmetic_check.h"
 #include "train/blueprint.h"
 #include "train/checkpoints.h"
-#include "train/divergence.h"
 #include "train/evaluator.h"
-#include "train/memory_check.h"
 #include "train/meter.h"
 #include "train/plan_check.h"
 #include "train/position.h"
-#include "train/shard_engine.h"
+#include "train/replica.h"
 #include "train/status.h"
-#include "train/updater.h"
 
 namespace lockstep::train {
 
@@ -39,10 +32,8 @@ using Sinks = std::vector<std::unique_ptr<metrics::Sink>>;
 class Trainer {
  public:
   /// Reads this rank's stripes, plans the network, writes the initial weights. Collective; throws on all
-  /// ranks if any of them fails. The references must outlive the trainer. `max_threads` is the size of the
-  /// largest pool of workers that any rank has.
-  Trainer(comm::World& world, const Blueprint& blueprint, device::Backend& backend, WorkerPool& workers,
-          std::int64_t max_threads);
+  /// ranks if any of them fails. The references, and what the resources refer to, must outlive the trainer.
+  Trainer(comm::World& world, const Blueprint& blueprint, const Resources& resources);
 
   /// Goes on from the root's snapshot, of a training of this experiment on any number of ranks; the others
   /// pass null. Collective; throws on all ranks if the snapshot does not fit.
@@ -63,8 +54,8 @@ class Trainer {
   [[nodiscard]] const Position& position() const { return position_; }
   /// Of training, in this process and before it.
   [[nodiscard]] double seconds() const;
-  [[nodiscard]] std::span<const float> weights() const { return weights_; }
-  [[nodiscard]] const comm::Collective& collective() const { return *collective_; }
+  [[nodiscard]] std::span<const float> weights() { return replica_->weights(); }
+  [[nodiscard]] const Replica& replica() const { return *replica_; }
   /// What this rank's plans make of generated data, for check_same_plans().
   [[nodiscard]] std::span<const PlanHash> plan_hashes() const { return plan_hashes_; }
 
@@ -91,8 +82,6 @@ class Trainer {
       report_failure_ = std::current_exception();
     }
   }
-  void weights_were_set();
-  void hash_plans();
   metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
   std::optional<metrics::EpochRecord> finish_epoch(Clock::time_point started);
   void report_step(const Sinks& sinks);
@@ -107,17 +96,9 @@ class Trainer {
   const Blueprint& blueprint_;
   data::Stripes stripes_;
   Range shards_;
-  WorkerPool& workers_;
-  std::unique_ptr<comm::Collective> collective_;
-  std::span<float> weights_;
-  std::unique_ptr<comm::GradientReducer> reducer_;
-  comm::LocalTree tree_;
-  std::unique_ptr<optim::Optimizer> optimizer_;
-  MemoryCheck memory_;
-  Updater updater_;
   std::unique_ptr<data::Dataset> dataset_;
+  std::unique_ptr<Replica> replica_;
   std::optional<data::Loader> loader_;
-  std::optional<ShardEngine> engine_;
   std::optional<ArithmeticCheck> arithmetic_;
   Meter meter_;
   std::optional<Evaluator> evaluator_;
@@ -126,7 +107,6 @@ class Trainer {
   Options options_;
   Position position_;                  // between two steps; within one, before it
   std::uint64_t order_hash_ = 0;       // of this rank's shards in this epoch so far
-  std::optional<NotFinite> diverged_;  // met by this rank in its last update
   std::exception_ptr report_failure_;  // of a sink or of a checkpoint, in the last step
   std::optional<double> last_loss_;    // of the last step that all ranks found good
   Clock::time_point run_started_, epoch_started_;

@@ -1,6 +1,7 @@
 // What of a training goes into a checkpoint and comes out of one.
 #include <algorithm>
 
+#include "base/aligned_buffer.h"
 #include "train/digests.h"
 #include "train/state_transfer.h"
 #include "train/trainer.h"
@@ -43,18 +44,15 @@ void Trainer::restore(const checkpoint::Snapshot* from) {
   samples_before_ = shown_.samples;
   if (from != nullptr) order_hash_ = from->sample_digest;  // the ranks' parts are only ever added up
 
-  if (from != nullptr) std::ranges::copy(from->weights.span(), weights_.begin());
-  world_.broadcast_into(std::as_writable_bytes(weights_));
-  scatter_optimizer(world_, from, std::ssize(weights_), reducer_->owned(), optimizer_->state());
-  weights_were_set();
-}
-
-/// After a change of all weights and of the optimizer's state that is no update.
-void Trainer::weights_were_set() {
-  const Range owned = reducer_->owned();
-  memory_.record(owned.begin, weights_.subspan(static_cast<std::size_t>(owned.begin),
-                                               static_cast<std::size_t>(owned.size())));
-  engine_->weights_changed(weights_);
+  AlignedBuffer<float> weights;
+  world_.agree([&] {
+    weights = AlignedBuffer<float>(static_cast<std::size_t>(blueprint_.network.parameters.slab_size()));
+  });
+  if (from != nullptr) std::ranges::copy(from->weights.span(), weights.span().begin());
+  world_.broadcast_into(std::as_writable_bytes(weights.span()));
+  replica_->set_weights(weights.span());
+  scatter_optimizer(world_, from, std::ssize(weights.span()), replica_->owned(), replica_->state());
+  replica_->state_changed();
 }
 
 /// `status` is what the ranks have just agreed on: nothing is wrong with the state. Collective.
@@ -69,7 +67,8 @@ void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
   const auto totals = meter_.gather(world_);
   const std::uint64_t samples = wrapping_sum(world_, order_hash_);
   const std::uint64_t optimizer = optimizer_digest();
-  gather_optimizer(world_, memory_.ownership(), std::ssize(weights_), optimizer_->state(),
+  const std::span<const float> weights = replica_->weights();
+  gather_optimizer(world_, replica_->ownership(), std::ssize(weights), replica_->state(),
                    world_.is_root() ? &snapshot : nullptr);
   if (!world_.is_root()) return;
   snapshot.epoch = position_.epoch;
@@ -85,9 +84,9 @@ void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
   std::ranges::transform(totals, snapshot.totals.begin(), [](const device::Totals& shard) {
     return checkpoint::ShardTotals{.loss = shard.loss, .correct = shard.correct, .samples = shard.samples};
   });
-  if (snapshot.weights.span().size() != weights_.size())
-    snapshot.weights = AlignedBuffer<float>(weights_.size());
-  std::ranges::copy(weights_, snapshot.weights.data());
+  if (snapshot.weights.span().size() != weights.size())
+    snapshot.weights = AlignedBuffer<float>(weights.size());
+  std::ranges::copy(weights, snapshot.weights.data());
   report([&] {
     for (const auto& sink : sinks) sink->flush();
     options_.checkpoints->submit(std::move(snapshot));
@@ -97,8 +96,8 @@ void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
 /// Of all ranks' optimizer state. Collective.
 std::uint64_t Trainer::optimizer_digest() {
   // Where every rank owns everything, rank 0's will do.
-  const bool counts = memory_.ownership() == Ownership::slices || world_.is_root();
-  return wrapping_sum(world_, counts ? memory_.recorded_state() : 0);
+  const bool counts = replica_->ownership() == Ownership::slices || world_.is_root();
+  return wrapping_sum(world_, counts ? replica_->recorded_state() : 0);
 }
 
 }  // namespace lockstep::train

@@ -100,7 +100,7 @@ class PlanCheckOnRanks : public ::testing::Test {
     const Blueprint blueprint =
         make_blueprint(sample_experiment(write_samples(folder.file("data.h5"), 32 * 3 + 13), overrides));
     WorkerPool workers(2, device::prepare_cpu_thread);
-    const Trainer trainer(world_, blueprint, backend, workers, 2);
+    const Trainer trainer(world_, blueprint, {.backend = backend, .workers = workers, .max_threads = 2});
     return check(trainer.plan_hashes());
   }
   [[nodiscard]] std::string place(int rank) const {

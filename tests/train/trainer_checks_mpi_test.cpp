@@ -62,7 +62,9 @@ class TrainerChecks : public ::testing::Test {
     overrides.emplace_back("model.7.units=600");
     trainer_.reset();
     blueprint_ = make_blueprint(sample_experiment(data_, overrides));
-    trainer_ = std::make_unique<Trainer>(world_, blueprint_, *backend_, workers_, workers_.size());
+    trainer_ = std::make_unique<Trainer>(
+        world_, blueprint_,
+        Resources{.backend = *backend_, .workers = workers_, .max_threads = workers_.size()});
   }
 
   Outcome train() {
@@ -100,7 +102,7 @@ class TrainerChecks : public ::testing::Test {
   /// computed: one in the weights that it owns, if any, the other in those of another rank.
   void fail_twice(int victim) {
     if (world_.rank() != victim) return;
-    const Range own = trainer_->collective().own_slice();
+    const Range own = trainer_->replica().owned();
     const std::int64_t inside = own.empty() ? 5 : own.begin + 5;
     const std::int64_t outside = (own.end + 100) % std::ssize(trainer_->weights());
     after_step_ = [this, inside](const metrics::StepRecord& record) {

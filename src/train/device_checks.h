@@ -1,0 +1,42 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "comm/world.h"
+#include "config/experiment.h"
+#include "device/accelerator.h"
+
+/// What `lockstep doctor` finds out about an accelerator: whether it computes what the CPU does, and how fast
+/// it moves data.
+namespace lockstep::train {
+
+struct Check {
+  std::string name;
+  bool passed = false;
+  std::string detail;  ///< how close, or what was wrong
+};
+
+/// Copies, and each operation of Accelerator against the CPU's, which must have equal bits.
+std::vector<Check> check_operations(device::Accelerator& accelerator);
+
+/// Small networks that have every kind of layer between them, and those of the two MNIST experiments: loss
+/// and gradients of a shard, against the CPU backend's within a bound (rounding differs, as libraries add in
+/// other orders).
+std::vector<Check> check_networks(device::Accelerator& accelerator);
+
+/// A step's exchange among all ranks, with numbers whose sums are known. The same on all ranks. Collective.
+Check check_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange);
+
+struct Speed {
+  std::string name;
+  double value = 0;
+  std::string unit;
+};
+
+/// Of copies between host and device and within the device.
+std::vector<Speed> measure_copies(device::Accelerator& accelerator);
+/// Of a step's exchange of so many floats. Collective.
+Speed measure_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange);
+
+}  // namespace lockstep::train

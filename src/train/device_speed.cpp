@@ -1,0 +1,145 @@
+// How an accelerator moves data, alone and with those of other ranks.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <functional>
+
+#include "comm/collective.h"
+#include "comm/device_collective.h"
+#include "tensor/parameters.h"
+#include "train/device_checks.h"
+
+namespace lockstep::train {
+namespace {
+
+constexpr int repetitions = 10;
+
+double seconds_of(const std::function<void()>& work) {
+  const auto started = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+}
+
+/// The shortest of some repetitions: others may use the machine.
+double shortest(const std::function<void()>& work) {
+  work();  // what is done the first time only
+  double best = seconds_of(work);
+  for (int i = 1; i < repetitions; ++i) best = std::min(best, seconds_of(work));
+  return best;
+}
+
+/// A step's exchange on one rank: each shard's gradient is one number throughout.
+class SampleExchange {
+ public:
+  SampleExchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange,
+                 std::int64_t slab_size)
+      : accelerator_(accelerator),
+        shards_(static_cast<std::int64_t>(std::bit_ceil(static_cast<unsigned>(world.size())))),
+        collective_(comm::make_device_collective(world, accelerator, slab_size, shards_, exchange)) {
+    const Range own = comm::shards_of_rank(shards_, world.size(), world.rank());
+    world.agree([&] {
+      stream_ = accelerator.make_stream();
+      const auto staged = accelerator.make_pinned<float>(slab_size);
+      for (const comm::Subtree& tree : comm::subtrees(own, shards_)) {
+        slabs_.push_back(accelerator.make_array<float>(slab_size));
+        float sum = 0;
+        for (std::int64_t shard = tree.first; shard < tree.first + tree.count; ++shard)
+          sum += static_cast<float>(shard + 1);
+        std::ranges::fill(staged.span(), sum);
+        device::copy_in<float>(*stream_, slabs_.back().span(), staged.span());
+        stream_->synchronize();
+        partials_.push_back({tree, slabs_.back().span()});
+      }
+      weights_ = accelerator.make_array<float>(slab_size);
+      arguments_ = accelerator.make_array<device::UpdateArguments>(1);
+      const auto one = accelerator.make_pinned<device::UpdateArguments>(1);
+      one.span()[0] = {};
+      device::copy_in<device::UpdateArguments>(*stream_, arguments_.span(), one.span());
+      stream_->synchronize();
+    });
+  }
+
+  /// Leaves the sums in the weights of all ranks.
+  void run() {
+    std::vector<comm::Subtree> trees;
+    std::vector<device::DeviceSpan<const float>> slices;
+    for (const comm::DeviceSlicePartial& partial : collective_->exchange(*stream_, partials_)) {
+      trees.push_back(partial.tree);
+      slices.push_back(partial.slice);
+    }
+    const Range own = collective_->own_slice();
+    accelerator_.mean(*stream_, slices, comm::tree_additions(trees, shards_), arguments_.span(),
+                      weights_.span().subspan(own.begin, own.size()));
+    collective_->all_gather(*stream_, weights_.span());
+    collective_->wait(*stream_);
+  }
+
+  /// The first sum that is wrong.
+  std::optional<float> wrong_sum() {
+    const auto sums = accelerator_.make_pinned<float>(weights_.span().count);
+    device::copy_out<float>(*stream_, sums.span(), weights_.span());
+    collective_->wait(*stream_);
+    const auto expected = static_cast<float>(shards_ * (shards_ + 1) / 2);
+    const auto wrong = std::ranges::find_if(sums.span(), [&](float sum) { return sum != expected; });
+    if (wrong == sums.span().end()) return std::nullopt;
+    return *wrong;
+  }
+  [[nodiscard]] std::string name() const { return std::string(collective_->name()); }
+
+ private:
+  device::Accelerator& accelerator_;
+  std::int64_t shards_;
+  std::unique_ptr<comm::DeviceCollective> collective_;
+  std::unique_ptr<device::Stream> stream_;
+  std::vector<device::DeviceArray<float>> slabs_;
+  std::vector<comm::DevicePartial> partials_;
+  device::DeviceArray<float> weights_;
+  device::DeviceArray<device::UpdateArguments> arguments_;
+};
+
+}  // namespace
+
+Check check_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange) {
+  SampleExchange sample(world, accelerator, exchange, 100 * Parameters::block);
+  sample.run();
+  const std::optional<float> wrong = sample.wrong_sum();
+  std::int64_t wrong_ranks = wrong ? 1 : 0;
+  world.sum({&wrong_ranks, 1});
+  return {fmt::format("exchange by {} among ranks: {}", sample.name(), world.size()), wrong_ranks == 0,
+          wrong_ranks == 0 ? "the right sums" : fmt::format("wrong sums on ranks: {}", wrong_ranks)};
+}
+
+std::vector<Speed> measure_copies(device::Accelerator& accelerator) {
+  constexpr std::int64_t most = std::int64_t{256} << 20U;
+  const std::int64_t bytes = std::min(most, accelerator.facts().free_bytes / 8);
+  const auto stream = accelerator.make_stream();
+  const auto pinned = accelerator.make_pinned<std::byte>(bytes);
+  const auto one = accelerator.make_array<std::byte>(bytes);
+  const auto other = accelerator.make_array<std::byte>(bytes);
+  std::ranges::fill(pinned.span(), std::byte{1});
+  const auto rate = [&](const std::function<void()>& queue) {
+    const double seconds = shortest([&] {
+      queue();
+      stream->synchronize();
+    });
+    return static_cast<double>(bytes) / seconds / 1e9;
+  };
+  return {
+      {"host to device", rate([&] { stream->copy_in(one.span().data, pinned.span().data(), bytes); }),
+       "GB/s"},
+      {"device to host", rate([&] { stream->copy_out(pinned.span().data(), one.span().data, bytes); }),
+       "GB/s"},
+      {"within the device", rate([&] { stream->copy(other.span().data, one.span().data, bytes); }), "GB/s"}};
+}
+
+Speed measure_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange) {
+  constexpr std::int64_t slab_size = 16384 * Parameters::block;  // 64 MiB
+  SampleExchange sample(world, accelerator, exchange, slab_size);
+  const double seconds = shortest([&] { sample.run(); });
+  return {fmt::format("all-reduce of 67 MB among ranks: {}, by {}", world.size(), sample.name()),
+          static_cast<double>(slab_size * static_cast<std::int64_t>(sizeof(float))) / seconds / 1e9, "GB/s"};
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,67 @@
+#include "train/device_trainings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "train/arithmetic.h"
+#include "train/cores.h"
+#include "train/rank_device.h"
+#include "train/trainer.h"
+
+namespace lockstep::train {
+namespace {
+
+struct Trained {
+  std::vector<float> weights;
+  metrics::RunSummary summary;
+};
+
+/// Without a folder, checkpoints and output.
+Trained train(comm::World& world, const config::Experiment& experiment, std::optional<std::int64_t> until) {
+  const Blueprint blueprint = make_blueprint(experiment);
+  const CoreUse cores = divide_cores(world, experiment);
+  const RankDevice device = make_rank_device(world, blueprint);
+  const auto workers = make_workers(world, cores.threads);
+  Trainer trainer(world, blueprint,
+                  {.backend = *device.backend,
+                   .workers = *workers,
+                   .max_threads = cores.max_threads,
+                   .accelerator = device.accelerator.get(),
+                   .choices = device.choices});
+  Trained trained;
+  trainer.run({}, trained.summary, {.checkpoints = nullptr, .until = until});
+  trained.weights.assign(trainer.weights().begin(), trainer.weights().end());
+  return trained;
+}
+
+}  // namespace
+
+Check compare_training(comm::World& world, const config::Experiment& experiment) {
+  constexpr std::int64_t steps = 20;
+  constexpr double bound = 1e-4;  // after so few steps, rounding has not grown much
+  config::Experiment on_cpu = experiment;
+  on_cpu.device.kind = config::DeviceKind::cpu;
+  const Trained device = train(world, experiment, steps);
+  const Trained host = train(world, on_cpu, steps);
+  double worst = 0;
+  for (std::size_t i = 0; i < host.weights.size(); ++i) {
+    const double error = std::fabs(static_cast<double>(device.weights[i]) - host.weights[i]);
+    worst = std::isfinite(error) ? std::max(worst, error) : std::numeric_limits<double>::infinity();
+  }
+  return {fmt::format("{}, {} steps", experiment.name, steps), worst <= bound,
+          fmt::format("weights off by at most {:.1e}", worst)};
+}
+
+TrainingTime time_training(comm::World& world, const config::Experiment& experiment) {
+  const Trained trained = train(world, experiment, std::nullopt);
+  const bool is_lockstep = experiment.training.reproducibility == config::Reproducibility::lockstep;
+  return {.experiment = experiment.name,
+          .reproducibility = is_lockstep ? "lockstep" : "run",
+          .epochs = trained.summary.epochs_done,
+          .seconds = trained.summary.seconds,
+          .val_accuracy = trained.summary.last ? trained.summary.last->val_accuracy : std::nullopt};
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,103 @@
+#include "train/host_replica.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "train/faults.h"
+
+namespace lockstep::train {
+namespace {
+
+Ownership ownership_of(const config::Experiment& experiment) {
+  return experiment.training.reproducibility == config::Reproducibility::lockstep ? Ownership::slices
+                                                                                  : Ownership::everything;
+}
+
+Range shards_of(const comm::World& world, const Blueprint& blueprint) {
+  return comm::shards_of_rank(blueprint.experiment.training.shards, world.size(), world.rank());
+}
+
+/// The slabs of the tree, as many on every rank as the one with the most threads and shards needs.
+std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& collective, Range shards,
+                                         std::int64_t total_shards, std::int64_t max_threads) {
+  std::int64_t needed = comm::LocalTree::slabs_needed(shards, total_shards, static_cast<int>(max_threads));
+  world.max({&needed, 1});
+  std::vector<std::span<float>> slabs;
+  for (std::int64_t i = 0; i < needed; ++i) slabs.push_back(collective.make_slab());
+  return slabs;
+}
+
+std::unique_ptr<optim::Optimizer> make_optimizer(comm::World& world, const Blueprint& blueprint,
+                                                 device::Backend& backend, Range owned) {
+  std::unique_ptr<optim::Optimizer> optimizer;
+  world.agree([&] { optimizer = optim::make_optimizer(blueprint.experiment.optimizer, backend, owned); });
+  return optimizer;
+}
+
+}  // namespace
+
+HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const Resources& resources)
+    : world_(world),
+      collective_(comm::make_collective(world, blueprint.network.parameters.slab_size(),
+                                        blueprint.experiment.training.shards)),
+      weights_(collective_->make_slab()),
+      reducer_(comm::make_gradient_reducer(blueprint.experiment.training.reproducibility, *collective_,
+                                           blueprint.network.parameters.slab_size(),
+                                           blueprint.experiment.training.shards)),
+      tree_(shards_of(world, blueprint), blueprint.experiment.training.shards,
+            tree_slabs(world, *collective_, shards_of(world, blueprint), blueprint.experiment.training.shards,
+                       resources.max_threads)),
+      optimizer_(make_optimizer(world, blueprint, resources.backend, reducer_->owned())),
+      memory_(blueprint.network.parameters, ownership_of(blueprint.experiment), reducer_->owned(),
+              optimizer_->state(), resources.workers, blueprint.experiment.checks.memory),
+      updater_(*reducer_, *optimizer_, memory_, resources.workers) {
+  ownership_ = ownership_of(blueprint.experiment);
+  owned_ = reducer_->owned();
+  world.agree([&] {
+    engine_.emplace(resources.backend, blueprint.network, device::Mode::training, blueprint.train_stripes(),
+                    shards_of(world, blueprint), resources.workers);
+    hash_plans(blueprint.network.parameters);
+  });
+}
+
+/// With the slabs that the training has anyway: their contents come later.
+void HostReplica::hash_plans(const Parameters& parameters) {
+  generate_weights(parameters, weights_);
+  tree_.reset();
+  plan_hashes_ = engine_->hash_plans(weights_, tree_.take_slab());
+}
+
+void HostReplica::set_weights(std::span<const float> weights) {
+  check(weights.size() == weights_.size(), "weights come as a whole slab");
+  if (weights.data() != weights_.data()) std::ranges::copy(weights, weights_.begin());
+  engine_->weights_changed(weights_);
+  state_changed();
+}
+
+/// Takes the own part of the weights along, which is as it was.
+void HostReplica::state_changed() {
+  memory_.record(owned_.begin, weights_.subspan(static_cast<std::size_t>(owned_.begin),
+                                                static_cast<std::size_t>(owned_.size())));
+}
+
+std::span<const device::Totals> HostReplica::compute(const data::Batch& batch, ShardWatch* watch) {
+  tree_.reset();
+  return engine_->train(batch, tree_, watch);
+}
+
+void HostReplica::update(std::int64_t step, double learning_rate, std::int64_t samples) {
+  optimizer_->begin_step(step, learning_rate);
+  not_finite_ = updater_.apply(tree_.partials(), samples, weights_);
+  engine_->weights_changed(weights_);
+}
+
+void HostReplica::repair(std::int64_t step) {
+  memory_.repair(world_, weights_, step);
+  engine_->weights_changed(weights_);
+}
+
+void HostReplica::flip_memory() {
+  train::flip_memory(weights_, owned_, optimizer_->state());
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,99 @@
+#include "train/rank_device.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/devices_of_host.h"
+#include "device/accelerated_backend.h"
+#include "train/recorded_run.h"
+#include "train/shard_engine.h"
+
+namespace lockstep::train {
+namespace {
+
+constexpr const char* training_key = "training ";
+constexpr const char* evaluation_key = "evaluation ";
+
+std::string key_of(device::Mode mode, std::int64_t samples) {
+  return fmt::format("{}{}", mode == device::Mode::training ? training_key : evaluation_key, samples);
+}
+
+/// Rank 0 plans for every size of shard that any rank has, and tells the others what it chose.
+device::PlanChoices agree_on_choices(comm::World& world, const Blueprint& blueprint,
+                                     device::Accelerator& accelerator, const device::PlanChoices& recorded) {
+  device::PlanChoices choices;
+  const auto choose = [&](const data::Stripes& stripes, device::Mode mode) {
+    for (const std::int64_t samples : shard_sizes(stripes, {0, stripes.shards()})) {
+      const std::pair key{mode, samples};
+      std::string text;
+      world.agree([&] {
+        if (!world.is_root()) return;
+        const auto known = recorded.find(key);
+        text =
+            accelerator.plan(blueprint.network, samples, mode, known == recorded.end() ? "" : known->second)
+                ->choices();
+      });
+      choices[key] = world.broadcast(text);
+    }
+  };
+  choose(blueprint.train_stripes(), device::Mode::training);
+  if (blueprint.validation) choose(blueprint.validation_stripes(), device::Mode::evaluation);
+  return choices;
+}
+
+}  // namespace
+
+std::string RankDevice::describe() const {
+  std::string text = backend->describe();
+  if (!accelerator) return fmt::format("{}, oneDNN {}", text, device::onednn_version());
+  for (const auto& [name, version] : device::accelerator_libraries())
+    text += fmt::format(", {} {}", name, version);
+  return text;
+}
+
+RankDevice make_rank_device(comm::World& world, const Blueprint& blueprint,
+                            const device::PlanChoices& recorded) {
+  RankDevice rank;
+  const config::Device& settings = blueprint.experiment.device;
+  if (settings.kind == config::DeviceKind::cpu) {
+    rank.backend = device::make_cpu_backend();
+    return rank;
+  }
+  std::vector<device::DeviceFacts> visible;
+  world.agree([&] { visible = device::visible_devices(); });
+  const device::DeviceFacts own = comm::device_of_rank(world, visible, settings);
+  world.agree([&] {
+    rank.accelerator = device::make_accelerator({.index = own.index, .precision = settings.precision});
+  });
+  rank.choices = agree_on_choices(world, blueprint, *rank.accelerator, recorded);
+  world.agree(
+      [&] { rank.backend = std::make_unique<device::AcceleratedBackend>(*rank.accelerator, rank.choices); });
+  return rank;
+}
+
+std::string choices_text(const device::PlanChoices& choices) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [key, text] : choices) json[key_of(key.first, key.second)] = text;
+  return json.dump();
+}
+
+device::PlanChoices parse_choices(const std::string& text) {
+  device::PlanChoices choices;
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return choices;
+  for (const auto& [key, value] : json.items()) {
+    if (!value.is_string()) continue;
+    for (const auto& [mode, name] : {std::pair{device::Mode::training, std::string(training_key)},
+                                     std::pair{device::Mode::evaluation, std::string(evaluation_key)}})
+      if (key.starts_with(name))
+        choices[{mode, std::strtoll(key.c_str() + name.size(), nullptr, 10)}] = value.get<std::string>();
+  }
+  return choices;
+}
+
+device::PlanChoices share_recorded_choices(comm::World& world, const RunFolder& run) {
+  return parse_choices(world.broadcast(world.is_root() ? recorded_text(run, "algorithms") : ""));
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/partition.h"
+#include "comm/world.h"
+#include "data/loader.h"
+#include "device/accelerator.h"
+#include "device/backend.h"
+#include "optim/optimizer.h"
+#include "train/blueprint.h"
+#include "train/divergence.h"
+#include "train/memory_check.h"
+#include "train/plan_check.h"
+#include "train/shard_engine.h"
+#include "train/worker_pool.h"
+
+namespace lockstep::train {
+
+/// What a rank computes with. The references must outlive what is made with it.
+struct Resources {
+  device::Backend& backend;
+  WorkerPool& workers;
+  std::int64_t max_threads = 1;                ///< workers of the rank that has most
+  device::Accelerator* accelerator = nullptr;  ///< null: replicas live in the host's memory
+  device::PlanChoices choices = {};            ///< for the accelerator's plans, the same on all ranks
+};
+
+/// One rank's replica of the model, in the memory of the device that computes: weights, gradients, optimizer
+/// state, the plans for its shards, and the way to the other ranks' replicas. Main thread only.
+///
+/// A step: compute(); then all ranks agree on what happened; update(). Where the device has a clock of its
+/// own, update() may return before it is done; whatever is asked next waits for it.
+class Replica {
+ public:
+  virtual ~Replica() = default;
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  /// Who updates the weights, and which floats of the slab this rank does, whose optimizer state it has.
+  [[nodiscard]] Ownership ownership() const { return ownership_; }
+  [[nodiscard]] Range owned() const { return owned_; }
+  /// What this rank's plans make of generated data, for check_same_plans().
+  [[nodiscard]] std::span<const PlanHash> plan_hashes() const { return plan_hashes_; }
+  /// Whether it has the images of this rank's stripes itself: batches then come without.
+  [[nodiscard]] virtual bool has_images() const { return false; }
+  /// How gradients travel: "shared memory", …
+  [[nodiscard]] virtual std::string exchange() const = 0;
+  /// Bytes that this rank sends for a step in lockstep mode.
+  [[nodiscard]] virtual std::int64_t bytes_per_step() const = 0;
+
+  /// A copy in the host's memory, valid until the next change of the weights.
+  [[nodiscard]] virtual std::span<const float> weights() = 0;
+  virtual void set_weights(std::span<const float> weights) = 0;
+  /// The optimizer's state of the own floats, in the host's memory, for checkpoints. What is written there
+  /// counts from state_changed() on.
+  [[nodiscard]] virtual std::vector<optim::Optimizer::State> state() = 0;
+  virtual void state_changed() = 0;
+
+  /// Forward and backward of the rank's shards. Returns the totals of each, in order, valid until the next
+  /// call. `watch` may be null.
+  virtual std::span<const device::Totals> compute(const data::Batch& batch, ShardWatch* watch) = 0;
+  /// Turns the sums of all ranks into new weights. Steps count from 1 over the whole training; `samples` are
+  /// those of the step over all ranks. Collective.
+  virtual void update(std::int64_t step, double learning_rate, std::int64_t samples) = 0;
+  /// The first number in this rank's part of the last update that is not finite: weights or state are spoilt.
+  [[nodiscard]] virtual std::optional<NotFinite> not_finite() = 0;
+
+  /// See MemoryCheck.
+  [[nodiscard]] virtual MemoryHashes look() = 0;
+  virtual void repair(std::int64_t step) = 0;
+  [[nodiscard]] virtual std::uint64_t recorded_state() const = 0;
+  /// Flips the bits that are due in this step (base/fault.h).
+  virtual void flip_memory() = 0;
+
+ protected:
+  Replica() = default;
+  Ownership ownership_ = Ownership::slices;
+  Range owned_;
+  std::vector<PlanHash> plan_hashes_;
+};
+
+/// Throws on all ranks if any of them fails. `world` and `blueprint` must outlive the replica. Collective.
+std::unique_ptr<Replica> make_replica(comm::World& world, const Blueprint& blueprint,
+                                      const Resources& resources, const data::Dataset& dataset);
+
+}  // namespace lockstep::train

@@ -1,0 +1,76 @@
+// A replica on an imagined GPU, whose work is done in hundreds of legal orders.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "comm/world.h"
+#include "control.h"
+#include "support/temporary_folder.h"
+#include "train/rank_device.h"
+#include "train/sample_training.h"
+#include "train/trainer.h"
+
+namespace lockstep::train {
+namespace {
+
+using lockstep::testing::sample_experiment;
+using lockstep::testing::write_samples;
+
+class GpuReplicaTest : public ::testing::Test {
+ protected:
+  static constexpr std::int64_t samples = 32 * 2 + 13;  // the third step of an epoch is smaller
+
+  /// Three epochs of a network with every kind of layer: each step is queued piece by piece, captured,
+  /// replayed.
+  std::vector<float> train(std::uint64_t seed, const std::vector<std::string>& more = {}) {
+    standin::configure(fmt::format("guards=0,seed={}", seed));
+    std::vector<std::string> overrides{"device.kind=cuda", "training.epochs=3", "checks.arithmetic_every=4"};
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    const Blueprint blueprint = make_blueprint(sample_experiment(data_, overrides));
+    const RankDevice device = make_rank_device(world_, blueprint);
+    WorkerPool workers(1, device::prepare_cpu_thread);
+    std::vector<float> weights;
+    {
+      Trainer trainer(world_, blueprint,
+                      {.backend = *device.backend,
+                       .workers = workers,
+                       .max_threads = workers.size(),
+                       .accelerator = device.accelerator.get(),
+                       .choices = device.choices});
+      metrics::RunSummary summary;
+      trainer.run({}, summary, {});
+      weights.assign(trainer.weights().begin(), trainer.weights().end());
+    }
+    EXPECT_EQ(standin::pending_operations(), 0);
+    return weights;
+  }
+
+  comm::World world_;
+  lockstep::testing::TemporaryFolder folder_;
+  std::string data_ = write_samples(folder_.file("data.h5"), samples);
+};
+
+TEST_F(GpuReplicaTest, TwoHundredOrdersOfStreamsGiveTheSameBits) {
+  const std::vector<float> as_late_as_possible = train(0);
+  for (std::uint64_t seed = 1; seed <= 200; ++seed)
+    ASSERT_TRUE(train(seed) == as_late_as_possible) << "seed " << seed;
+}
+
+TEST_F(GpuReplicaTest, LeavesNothingBehind) {
+  train(1);
+  EXPECT_TRUE(standin::live_handles().empty());
+}
+
+/// What is done in a step does not grow: two graphs, and one wait of the host.
+TEST_F(GpuReplicaTest, AStepIsTwoLaunches) {
+  train(1, {"training.epochs=6", "checks.arithmetic_every=0"});
+  const std::int64_t six = standin::calls("cudaGraphLaunch");
+  train(1, {"training.epochs=7", "checks.arithmetic_every=0"});
+  constexpr std::int64_t steps = 3;   // of an epoch
+  constexpr std::int64_t graphs = 2;  // up to the sums, and from the exchange on
+  EXPECT_EQ(standin::calls("cudaGraphLaunch") - six, steps * graphs);
+}
+
+}  // namespace
+}  // namespace lockstep::train
