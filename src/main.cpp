@@ -17,6 +17,7 @@
 #include "cli/command.h"
 #include "cli/compare_command.h"
 #include "cli/config_command.h"
+#include "cli/doctor_command.h"
 #include "cli/evaluate_command.h"
 #include "cli/import_command.h"
 #include "cli/inspect_command.h"
@@ -76,6 +77,7 @@ int parse_and_run(int argc, char** argv) {
   lockstep::cli::add_config_command(app, action);
   lockstep::cli::add_import_command(app, action);
   lockstep::cli::add_inspect_command(app, action);
+  lockstep::cli::add_doctor_command(app, action);
   try {
     check_command(app, argc, argv);
     app.parse(argc, argv);
