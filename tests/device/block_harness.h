@@ -12,6 +12,7 @@ namespace lockstep::testing {
 struct BlockOptions {
   device::Mode mode = device::Mode::training;
   bool data_gradient = true;
+  device::ConvolutionMethod convolutions = device::ConvolutionMethod::automatic;
   bool relu_follows = false, pool_masks_relu = false, masks_relu = false;
   bool offer_blocked = false;  ///< the block before leaves channels in groups of eight
 };

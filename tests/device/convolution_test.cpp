@@ -71,9 +71,10 @@ void zero_where_not_positive(reference::Values& gradient, const std::vector<floa
   for (std::size_t i = 0; i < y.size(); ++i) gradient[i] = y[i] > 0 ? gradient[i] : 0;
 }
 
-/// Runs a case through the block and compares y, dx and both parameter gradients with the reference, within
-/// the rounding bound of a sum of that many products.
-void check_case(const Case& one, const BlockOptions& options) {
+/// Runs a case through oneDNN's block and compares y, dx and both parameter gradients with the reference,
+/// within the rounding bound of a sum of that many products.
+void check_case(const Case& one, BlockOptions options) {
+  options.convolutions = device::ConvolutionMethod::onednn;
   SCOPED_TRACE(one.text());
   const Conv2dOp& op = one.op;
   const Network network = network_of(op);
