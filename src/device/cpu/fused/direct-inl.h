@@ -114,7 +114,7 @@ struct Direct {
   static void convolve_tiles(const Problem& problem, const Layout& layout, const float* x,
                              const Forward& pass, const TileRow<float, std::uint8_t>& row, std::int64_t first,
                              std::int64_t channel) {
-    Block<4 * kTiles, kVectors, kHalf> block;
+    Accumulators<4 * kTiles, kVectors, kHalf> block;
     block.clear();
     const std::int64_t width = plane_width(problem);
     const std::int64_t plane = plane_height(problem) * width;
@@ -218,7 +218,7 @@ struct Direct {
   template <int kVectors, bool kHalf>
   static void add_taps(std::int64_t columns, std::int64_t stride, const float* x, std::int64_t width,
                        const float* gradients, float* dweight) {
-    Block<kKernel, kVectors, kHalf> block;
+    Accumulators<kKernel, kVectors, kHalf> block;
     block.load(dweight, stride);
     for (int r = 0; r < 2; ++r, x += width) {
       const float* a = x;
@@ -234,9 +234,8 @@ struct Direct {
     const std::int64_t width = plane_width(problem);
     const std::int64_t columns = 2 * problem.tile_columns();
     const std::int64_t stride = layout.out_stride;
-    for (std::int64_t i = 0; i < layout.packed; ++i) workspace.dweight[i] = 0;
-    if (pass.dbias != nullptr)
-      for (std::int64_t c = 0; c < problem.out_channels; ++c) pass.dbias[c] = 0;
+    clear(workspace.dweight, layout.packed);
+    if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     for (std::int64_t index = 0; index < problem.all_tile_rows(); ++index) {
       const RowPlace place(problem, index);
       if (place.tile_row == 0) copy_planes(problem, pass.x + place.sample * sample, workspace.planes);

@@ -17,7 +17,7 @@ namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
 /// The block of C: some rows of some vectors, and perhaps a half vector at their end.
 template <int kRows, int kVectors, bool kHalf>
-struct Block {
+struct Accumulators {
   Vector<Full> full[kRows][kVectors > 0 ? kVectors : 1];
   Vector<Half> half[kRows];
 
@@ -81,8 +81,8 @@ struct Result {
 };
 
 template <int kRows, int kVectors, bool kHalf>
-HWY_NOINLINE void multiply_block(std::int64_t steps, Left left, Right right, Result result) {
-  Block<kRows, kVectors, kHalf> block;
+HWY_INLINE void multiply_block(std::int64_t steps, Left left, Right right, Result result) {
+  Accumulators<kRows, kVectors, kHalf> block;
   if (result.add)
     block.load(result.data, result.stride);
   else
@@ -101,7 +101,8 @@ HWY_NOINLINE void multiply_block(std::int64_t steps, Left left, Right right, Res
 
 /// All rows, by blocks of kRows, then of half as many, and so on.
 template <int kRows, int kVectors, bool kHalf>
-void multiply_rows(std::int64_t rows, std::int64_t steps, Left left, Right right, Result result) {
+HWY_NOINLINE void multiply_rows(std::int64_t rows, std::int64_t steps, Left left, Right right,
+                                Result result) {
   for (; rows >= kRows; rows -= kRows) {
     multiply_block<kRows, kVectors, kHalf>(steps, left, right, result);
     left.data += kRows * left.row;

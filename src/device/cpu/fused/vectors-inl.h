@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "hwy/highway.h"
 
@@ -78,6 +79,10 @@ HWY_INLINE void store(D d, Vector<D> v, float* HWY_RESTRICT p, std::int64_t coun
 #else
   hn::BlendedStore(v, hn::FirstN(d, static_cast<std::size_t>(count)), d, p);
 #endif
+}
+
+inline void clear(float* p, std::int64_t count) {
+  std::memset(p, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
 
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {

@@ -45,12 +45,18 @@ struct Winograd {
   }
 
   static Layout layout(const Problem& problem, bool data_gradient) {
-    constexpr std::int64_t strip_floats = 96 * 1024;
+    constexpr std::int64_t strip_floats = std::int64_t{96} * 1024;
     Layout layout;
     layout.in_stride = round_up(problem.in_channels, half_lanes);
     layout.out_stride = round_up(problem.out_channels, half_lanes);
     const std::int64_t row = points * problem.tile_columns() * (layout.in_stride + layout.out_stride);
     layout.strip_rows = strip_floats / row;
+    // Whole blocks of rows in the products, where that takes no more than a few tile rows.
+    for (std::int64_t rows = layout.strip_rows; rows > 0 && rows > layout.strip_rows - 8; --rows) {
+      if (rows * problem.tile_columns() % 8 != 0) continue;
+      layout.strip_rows = rows;
+      break;
+    }
     if (layout.strip_rows < 1) layout.strip_rows = 1;
     if (layout.strip_rows > problem.all_tile_rows()) layout.strip_rows = problem.all_tile_rows();
     const std::int64_t tiles = layout.strip_rows * problem.tile_columns();
@@ -253,6 +259,7 @@ struct Winograd {
     const std::int64_t sample = problem.in_height * problem.in_width * problem.in_channels;
     for (std::int64_t index = begin; index < end; ++index, dv += problem.tile_columns() * layout.in_stride) {
       const RowPlace place(problem, index);
+      if (place.tile_row == 0) clear(dx + place.sample * sample, sample);
       for_each_part(
           problem, [&](auto d, std::int64_t c, std::int64_t count, std::int64_t first, std::int64_t tiles) {
             collect_patches(d, problem, layout, place.tile_row, first, tiles,
@@ -345,12 +352,7 @@ struct Winograd {
     const std::int64_t filter = problem.in_channels * layout.out_stride;
     const std::int64_t data_filter = problem.out_channels * layout.in_stride;
     const float* data_weights = pass.packed + weights_floats(problem, layout);
-    if (pass.dbias != nullptr)
-      for (std::int64_t c = 0; c < problem.out_channels; ++c) pass.dbias[c] = 0;
-    if (pass.dx != nullptr) {
-      const std::int64_t cells = problem.samples * problem.in_height * problem.in_width;
-      for (std::int64_t i = 0; i < cells * problem.in_channels; ++i) pass.dx[i] = 0;
-    }
+    if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     const std::int64_t all = problem.all_tile_rows();
     for (std::int64_t begin = 0; begin < all; begin += layout.strip_rows) {
       const std::int64_t end = begin + layout.strip_rows < all ? begin + layout.strip_rows : all;
