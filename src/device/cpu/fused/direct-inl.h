@@ -4,7 +4,7 @@
 // Forward: a tile or two of 2×2 outputs lie in registers, for a few vectors of output channels; each tap is
 // one load of its weights and one broadcast input per output. Bias, ReLU and pool happen in these registers.
 // Weight gradient: a row of taps lies in registers, and each output of a row of tiles is one load of its
-// gradients and one broadcast input per tap.
+// gradients and one broadcast input per tap; behind a pool, winners-inl.h does better.
 //
 // Inputs come from a copy of the sample in planes with the padding around them, small enough for L1 or L2.
 #if defined(LOCKSTEP_FUSED_DIRECT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -17,6 +17,7 @@
 #include "device/cpu/fused/filters-inl.h"
 #include "device/cpu/fused/product-inl.h"
 #include "device/cpu/fused/rows-inl.h"
+#include "device/cpu/fused/winners-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
@@ -27,11 +28,15 @@ struct Direct {
   static std::int64_t plane_height(const Problem& problem) { return 2 * problem.tile_rows() + kKernel - 1; }
   static std::int64_t plane_width(const Problem& problem) { return 2 * problem.tile_columns() + kKernel - 1; }
   static std::int64_t planes_floats(const Problem& problem) {
-    return round_up(problem.in_channels * plane_height(problem) * plane_width(problem), 16);
+    return round_up(
+        problem.in_channels * plane_height(problem) * plane_width(problem) + Winners<kKernel>::overhang, 16);
   }
-  /// A row of tiles: gradients of its two rows of outputs.
+  /// Gradients of a row of tiles' two rows of outputs; behind a pool, those of a strip's winners.
   static std::int64_t gradients_floats(const Problem& problem, const Layout& layout) {
-    return 4 * problem.tile_columns() * layout.out_stride;
+    return round_up((problem.pool ? layout.strip_rows : 4) * problem.tile_columns() * layout.out_stride, 16);
+  }
+  static std::int64_t sums_floats(const Problem& problem, const Layout& layout) {
+    return problem.pool ? Winners<kKernel>::sums_floats(problem) : round_up(layout.packed, 16);
   }
 
   static Layout layout(const Problem& problem, bool /*data_gradient*/) {
@@ -39,19 +44,24 @@ struct Direct {
     layout.in_stride = problem.in_channels;
     layout.out_stride = round_up(problem.out_channels, half_lanes);
     layout.packed = kKernel * kKernel * problem.in_channels * layout.out_stride;
-    layout.workspace = planes_floats(problem) + staging_of(problem) +
-                       round_up(gradients_floats(problem, layout), 16) + layout.packed;
+    constexpr std::int64_t strip_floats = 2 * 1024;  // gradients and places of winners stay in L1
+    layout.strip_rows = strip_floats / (problem.tile_columns() * layout.out_stride);
+    if (layout.strip_rows < 1) layout.strip_rows = 1;
+    layout.workspace = planes_floats(problem) + staging_of(problem) + 2 * gradients_floats(problem, layout) +
+                       sums_floats(problem, layout);
     layout.record = problem.all_tile_rows() * problem.tile_columns() * layout.out_stride;
     return layout;
   }
 
   struct Workspace {
-    float *planes, *staging, *gradients, *dweight;
+    float *planes, *staging, *gradients, *sums;
+    std::int32_t* begins;
     Workspace(const Problem& problem, const Layout& layout, float* memory)
         : planes(memory),
           staging(planes + planes_floats(problem)),
           gradients(staging + staging_of(problem)),
-          dweight(gradients + round_up(gradients_floats(problem, layout), 16)) {}
+          sums(gradients + gradients_floats(problem, layout)),
+          begins(reinterpret_cast<std::int32_t*>(sums + sums_floats(problem, layout))) {}
   };
 
   /// Weights as [in][tap][out].
@@ -82,6 +92,7 @@ struct Direct {
 
   /// The sample's channels as planes with zeros around them.
   static void copy_planes(const Problem& problem, const float* x, float* planes) {
+    clear(planes + planes_floats(problem) - Winners<kKernel>::overhang, Winners<kKernel>::overhang);
     const std::int64_t height = plane_height(problem);
     const std::int64_t width = plane_width(problem);
     const std::int64_t channels = problem.in_channels;
@@ -102,7 +113,10 @@ struct Direct {
         std::int64_t end = problem.pad_left + problem.in_width;
         if (end > width) end = width;
         for (std::int64_t j = 0; j < begin; ++j) to[j] = 0;
-        for (std::int64_t j = begin; j < end; ++j) to[j] = from[(j - problem.pad_left) * step];
+        if (step == 1)
+          std::memcpy(to + begin, from, static_cast<std::size_t>(end - begin) * sizeof(float));
+        else
+          for (std::int64_t j = begin; j < end; ++j) to[j] = from[(j - begin) * step];
         for (std::int64_t j = end; j < width; ++j) to[j] = 0;
       }
     }
@@ -228,13 +242,13 @@ struct Direct {
     block.store(dweight, stride);
   }
 
-  static void backward(const Problem& problem, const Layout& layout, const Backward& pass) {
+  static void backward_dense(const Problem& problem, const Layout& layout, const Backward& pass) {
     const Workspace workspace(problem, layout, pass.workspace);
     const std::int64_t sample = problem.in_channels * problem.in_height * problem.in_width;
     const std::int64_t width = plane_width(problem);
     const std::int64_t columns = 2 * problem.tile_columns();
     const std::int64_t stride = layout.out_stride;
-    clear(workspace.dweight, layout.packed);
+    clear(workspace.sums, layout.packed);
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     for (std::int64_t index = 0; index < problem.all_tile_rows(); ++index) {
       const RowPlace place(problem, index);
@@ -246,7 +260,7 @@ struct Direct {
           const float* x = workspace.planes + (in * plane_height(problem) + 2 * place.tile_row + i) * width;
           for_each_panel(stride, [&](std::int64_t channel, int vectors, bool half) {
             const float* g = workspace.gradients + channel;
-            float* dw = workspace.dweight + (in * kKernel + i) * kKernel * stride + channel;
+            float* dw = workspace.sums + (in * kKernel + i) * kKernel * stride + channel;
             if (half) {
               if (vectors == 1) add_taps<0, true>(columns, stride, x, width, g, dw);
               if (vectors == 2) add_taps<1, true>(columns, stride, x, width, g, dw);
@@ -260,7 +274,43 @@ struct Direct {
         }
       }
     }
-    unpack(problem, layout, workspace.dweight, pass.dweight);
+    unpack(problem, layout, workspace.sums, pass.dweight);
+  }
+
+  /// Strip by strip of one sample's tile rows.
+  static void backward_winners(const Problem& problem, const Layout& layout, const Backward& pass) {
+    const Workspace workspace(problem, layout, pass.workspace);
+    const Planes planes{workspace.planes, plane_height(problem), plane_width(problem)};
+    const std::int64_t floats = problem.in_channels * problem.in_height * problem.in_width;
+    const std::int64_t row_floats = problem.tile_columns() * layout.out_stride;
+    clear(workspace.sums, sums_floats(problem, layout));
+    if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
+    for (std::int64_t sample = 0; sample < problem.samples; ++sample) {
+      copy_planes(problem, pass.x + sample * floats, workspace.planes);
+      if (!Winners<kKernel>::all_finite(problem, planes))
+        Winners<kKernel>::add_zeros(problem, planes, workspace.sums);
+      for (std::int64_t begin = 0; begin < problem.tile_rows(); begin += layout.strip_rows) {
+        const std::int64_t left = problem.tile_rows() - begin;
+        const std::int64_t rows = left < layout.strip_rows ? left : layout.strip_rows;
+        for (std::int64_t row = 0; row < rows; ++row) {
+          const std::int64_t index = sample * problem.tile_rows() + begin + row;
+          Winners<kKernel>::find(problem, layout.out_stride, begin + row, planes.width,
+                                 source(problem, index, layout.out_stride, pass, workspace.staging),
+                                 workspace.gradients + row * row_floats, workspace.begins + row * row_floats,
+                                 pass.dbias);
+        }
+        Winners<kKernel>::add(problem, rows * problem.tile_columns(), layout.out_stride, planes,
+                              workspace.gradients, workspace.begins, workspace.sums);
+      }
+    }
+    Winners<kKernel>::unpack(problem, workspace.sums, pass.dweight);
+  }
+
+  static void backward(const Problem& problem, const Layout& layout, const Backward& pass) {
+    if (problem.pool)
+      backward_winners(problem, layout, pass);
+    else
+      backward_dense(problem, layout, pass);
   }
 
   static constexpr Method method() { return {layout, pack, forward, backward}; }
