@@ -27,7 +27,7 @@ namespace fused = device::cpu::fused;
 struct Layer {
   const char* name;
   fused::Problem problem;
-  bool direct, lowest;
+  bool lowest;  ///< no data gradient, and the direct kernels can do it too
 };
 
 fused::Problem convolution(std::int64_t in, std::int64_t size, std::int64_t out, std::int64_t kernel,
@@ -48,13 +48,18 @@ fused::Problem convolution(std::int64_t in, std::int64_t size, std::int64_t out,
 }
 
 std::vector<Layer> layers() {
-  return {{"mnist1_24@5x5_1x28x28", convolution(1, 28, 24, 5, 0, true), true, true},
-          {"mnist2_48@5x5_24x12x12", convolution(24, 12, 48, 5, 0, true), false, false},
-          {"cifar1_64@3x3_3x32x32", convolution(3, 32, 64, 3, 1, false), true, true},
-          {"cifar2_64@3x3_64x32x32_pool", convolution(64, 32, 64, 3, 1, true), false, false},
-          {"cifar3_128@3x3_64x16x16", convolution(64, 16, 128, 3, 1, false), false, false},
-          {"cifar4_128@3x3_128x16x16_pool", convolution(128, 16, 128, 3, 1, true), false, false},
-          {"cifar5_256@3x3_128x8x8", convolution(128, 8, 256, 3, 1, false), false, false}};
+  return {{"mnist1_24@5x5_1x28x28_pool", convolution(1, 28, 24, 5, 0, true), true},
+          {"mnist2_48@5x5_24x12x12_pool", convolution(24, 12, 48, 5, 0, true), false},
+          {"gray_32@3x3_1x28x28", convolution(1, 28, 32, 3, 1, false), true},
+          {"rgb_64@3x3_3x32x32", convolution(3, 32, 64, 3, 1, false), true},
+          {"rgb_64@3x3_3x32x32_pool", convolution(3, 32, 64, 3, 1, true), true},
+          {"rgb_32@5x5_3x32x32_pool", convolution(3, 32, 32, 5, 2, true), true},
+          {"64@3x3_64x32x32_pool", convolution(64, 32, 64, 3, 1, true), false},
+          {"128@3x3_64x16x16", convolution(64, 16, 128, 3, 1, false), false},
+          {"128@3x3_128x16x16_pool", convolution(128, 16, 128, 3, 1, true), false},
+          {"256@3x3_128x8x8", convolution(128, 8, 256, 3, 1, false), false},
+          {"16@3x3_16x32x32", convolution(16, 32, 16, 3, 1, false), false},
+          {"8@5x5_8x14x14", convolution(8, 14, 8, 5, 2, false), false}};
 }
 
 AlignedBuffer<float> random_floats(std::int64_t count) {
@@ -68,10 +73,10 @@ AlignedBuffer<float> random_floats(std::int64_t count) {
 /// One layer with its memory.
 class Fused {
  public:
-  Fused(const Layer& layer, const fused::Kernels& kernels)
+  Fused(const Layer& layer, const fused::Kernels& kernels, bool direct)
       : problem_(layer.problem),
-        method_(layer.direct ? (problem_.kernel == 3 ? kernels.direct3 : kernels.direct5)
-                             : (problem_.kernel == 3 ? kernels.winograd3 : kernels.winograd5)),
+        method_(direct ? (problem_.kernel == 3 ? kernels.direct3 : kernels.direct5)
+                       : (problem_.kernel == 3 ? kernels.winograd3 : kernels.winograd5)),
         layout_(method_.layout(problem_, !layer.lowest)),
         x_(random_floats(problem_.samples * problem_.in_height * problem_.in_width * problem_.in_channels)),
         weights_(
@@ -124,8 +129,8 @@ double useful_operations(const fused::Problem& p) {
 }
 
 /// Products that the Winograd kernels do, for each of the definition.
-double done(const Layer& layer) {
-  if (layer.direct) return 1;
+double done(const Layer& layer, bool direct) {
+  if (direct) return 1;
   const auto taps = static_cast<double>(layer.problem.kernel);
   return (taps + 1) * (taps + 1) / (4 * taps * taps);
 }
@@ -146,20 +151,26 @@ void add(const std::string& name, double passes, double done_share, const Layer&
   })->Unit(benchmark::kMicrosecond);
 }
 
+void register_own(const Layer& layer, const fused::Kernels& kernels, bool direct) {
+  const auto own = std::make_shared<Fused>(layer, kernels, direct);
+  const auto add_pass = [&](const char* pass, double passes, std::function<void()> run) {
+    add(fmt::format("{}/{}/{}_{}", layer.name, pass, direct ? "direct" : "winograd", kernels.instruction_set),
+        passes, done(layer, direct), layer, std::move(run));
+  };
+  add_pass("forward", 1, [own] { own->forward(); });
+  add_pass("backward", layer.lowest ? 1 : 2, [own, data = !layer.lowest] { own->backward(data); });
+}
+
 void register_all() {
   for (const Layer& layer : layers()) {
-    const double passes = layer.lowest ? 1 : 2;
     for (const fused::Kernels& kernels : fused::all_kernels()) {
-      if (kernels.lanes < 8) continue;  // without fused multiply-adds, only right
-      const auto own = std::make_shared<Fused>(layer, kernels);
-      const std::string name = fmt::format("{}/{{}}/lockstep_{}", layer.name, kernels.instruction_set);
-      add(fmt::format(fmt::runtime(name), "forward"), 1, done(layer), layer, [own] { own->forward(); });
-      add(fmt::format(fmt::runtime(name), "backward"), passes, done(layer), layer,
-          [own, data = !layer.lowest] { own->backward(data); });
+      if (kernels.lanes < 8) continue;  // the least target is there to be right
+      register_own(layer, kernels, false);
+      if (layer.lowest) register_own(layer, kernels, true);
     }
     const auto primitives = std::make_shared<OnednnBlock>(layer.problem, !layer.lowest);
     add(fmt::format("{}/forward/onednn", layer.name), 1, 1, layer, [primitives] { primitives->forward(); });
-    add(fmt::format("{}/backward/onednn", layer.name), passes, 1, layer,
+    add(fmt::format("{}/backward/onednn", layer.name), layer.lowest ? 1 : 2, 1, layer,
         [primitives] { primitives->backward(); });
   }
 }

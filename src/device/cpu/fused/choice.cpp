@@ -56,11 +56,14 @@ ConvolutionMethod choose(const Conv2dOp& op, const Site& site) {
   if (site.convolutions == ConvolutionMethod::winograd) return ConvolutionMethod::winograd;
   if (site.convolutions == ConvolutionMethod::direct)
     return can_be_direct ? ConvolutionMethod::direct : ConvolutionMethod::onednn;
-  constexpr std::int64_t few_inputs = 4;
-  constexpr std::int64_t few_outputs = 8;  // less than a vector
-  if (!processor_suits() || op.out_channels < few_outputs) return ConvolutionMethod::onednn;
-  return can_be_direct && op.in_channels <= few_inputs ? ConvolutionMethod::direct
-                                                       : ConvolutionMethod::winograd;
+  // Below this there are too few products for each number that is transformed, or lanes without a channel.
+  constexpr std::int64_t enough_channels = 8;
+  if (!processor_suits() || op.out_channels < enough_channels) return ConvolutionMethod::onednn;
+  if (op.in_channels >= enough_channels) return ConvolutionMethod::winograd;
+  // The pool is what makes the direct kernels faster than oneDNN's, if there are taps to make up for the
+  // rest.
+  const bool direct = can_be_direct && match(site).pool && op.kernel_height == 5;
+  return direct ? ConvolutionMethod::direct : ConvolutionMethod::onednn;
 }
 
 }  // namespace lockstep::device::cpu::fused
