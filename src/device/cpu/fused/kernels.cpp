@@ -10,8 +10,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "device/cpu/fused/kernels.cpp"  // NOLINT
 // clang-format off: the order matters
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
 // clang-format on
 #include "device/cpu/fused/direct-inl.h"
 #include "device/cpu/fused/winograd-inl.h"

@@ -9,11 +9,10 @@
 #define LOCKSTEP_FUSED_VECTORS_INL_H_
 #endif
 
+#include <hwy/highway.h>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-
-#include "hwy/highway.h"
 
 // Loops over registers must vanish, or the registers become memory.
 #define LOCKSTEP_UNROLL _Pragma("GCC unroll 16")
