@@ -33,10 +33,11 @@ inline std::int64_t staging_of(const Problem& problem) {
   return problem.plain_dst ? round_up(2 * problem.dst_width() * problem.out_channels, 16) : 0;
 }
 
-inline std::uint8_t* record_of(const Problem& problem, std::int64_t index, std::int64_t stride,
-                               std::uint8_t* record) {
-  return record == nullptr || !problem.keeps_record() ? nullptr
-                                                      : record + index * problem.tile_columns() * stride;
+/// The record of row `index`, null where there is none.
+template <class Byte>
+HWY_INLINE Byte* record_of(const Problem& problem, std::int64_t index, std::int64_t stride, Byte* record) {
+  if (record == nullptr || !problem.keeps_record()) return nullptr;
+  return record + index * problem.tile_columns() * stride;
 }
 
 /// Where the outputs of row `index` go: y itself, or the buffer.
@@ -69,7 +70,7 @@ inline TileRow<const float, const std::uint8_t> source(const Problem& problem, s
   const std::int64_t channels = problem.out_channels;
   const std::int64_t plane = problem.dst_height() * problem.dst_width();
   const std::int64_t first = place.dst_row * problem.dst_width();
-  const std::uint8_t* record = record_of(problem, index, stride, const_cast<std::uint8_t*>(pass.record));
+  const std::uint8_t* record = record_of(problem, index, stride, pass.record);
   if (!problem.plain_dst) return {pass.dy + (place.sample * plane + first) * channels, record, place.height};
   const float* from = pass.dy + place.sample * channels * plane + first;
   const std::int64_t cells = place.height * problem.dst_width();

@@ -25,17 +25,15 @@ struct TileRow {
 };
 
 template <class D>
-HWY_INLINE void store_record(D d, hn::Vec<hn::RebindToSigned<D>> numbers, std::uint8_t* record) {
+HWY_INLINE void store_record(D /*d*/, hn::Vec<hn::RebindToSigned<D>> numbers, std::uint8_t* record) {
   const hn::Rebind<std::uint8_t, D> bytes;
-  (void)d;
   hn::StoreU(hn::DemoteTo(bytes, numbers), bytes, record);
 }
 
 template <class D>
-HWY_INLINE hn::Vec<hn::RebindToSigned<D>> load_record(D d, const std::uint8_t* record) {
+HWY_INLINE hn::Vec<hn::RebindToSigned<D>> load_record(D /*d*/, const std::uint8_t* record) {
   const hn::Rebind<std::uint8_t, D> bytes;
   return hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(bytes, record));
-  (void)d;
 }
 
 /// Takes the four outputs of tile `column`, bias included, to y and the record, for channels

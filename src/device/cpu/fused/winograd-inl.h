@@ -37,25 +37,30 @@ struct Winograd {
   using Output = WinogradOutput<kKernel>;
   static constexpr int points = (kKernel + 1) * (kKernel + 1);
 
+  /// Rounded up to an odd number of cache lines.
   static std::int64_t odd_lines(std::int64_t floats) {
-    return round_up(floats, 16) + (round_up(floats, 16) % 32 == 0 ? 16 : 0);
+    const std::int64_t lines = round_up(floats, 16);
+    return lines % 32 == 0 ? lines + 16 : lines;
+  }
+
+  /// Tile rows whose v and m fit into a part of L2, and if a few fewer suffice, so many that the products
+  /// have whole blocks of rows.
+  static std::int64_t strip_rows_of(const Problem& problem, std::int64_t channels) {
+    constexpr std::int64_t strip_floats = std::int64_t{96} * 1024;
+    constexpr std::int64_t block = 8;
+    const std::int64_t most = strip_floats / (points * problem.tile_columns() * channels);
+    if (most >= problem.all_tile_rows()) return problem.all_tile_rows();
+    if (most < 1) return 1;
+    for (std::int64_t rows = most; rows > 0 && rows > most - block; --rows)
+      if (rows * problem.tile_columns() % block == 0) return rows;
+    return most;
   }
 
   static Layout layout(const Problem& problem, bool data_gradient) {
-    constexpr std::int64_t strip_floats = std::int64_t{96} * 1024;
     Layout layout;
     layout.in_stride = round_up(problem.in_channels, half_lanes);
     layout.out_stride = round_up(problem.out_channels, half_lanes);
-    const std::int64_t row = points * problem.tile_columns() * (layout.in_stride + layout.out_stride);
-    layout.strip_rows = strip_floats / row;
-    // Whole blocks of rows in the products, where that takes no more than a few tile rows.
-    for (std::int64_t rows = layout.strip_rows; rows > 0 && rows > layout.strip_rows - 8; --rows) {
-      if (rows * problem.tile_columns() % 8 != 0) continue;
-      layout.strip_rows = rows;
-      break;
-    }
-    if (layout.strip_rows < 1) layout.strip_rows = 1;
-    if (layout.strip_rows > problem.all_tile_rows()) layout.strip_rows = problem.all_tile_rows();
+    layout.strip_rows = strip_rows_of(problem, layout.in_stride + layout.out_stride);
     const std::int64_t tiles = layout.strip_rows * problem.tile_columns();
     layout.in_point = odd_lines(tiles * layout.in_stride);
     layout.out_point = odd_lines(tiles * layout.out_stride);
