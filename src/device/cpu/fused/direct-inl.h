@@ -28,8 +28,11 @@ struct Direct {
   static std::int64_t plane_height(const Problem& problem) { return 2 * problem.tile_rows() + kKernel - 1; }
   static std::int64_t plane_width(const Problem& problem) { return 2 * problem.tile_columns() + kKernel - 1; }
   static std::int64_t planes_floats(const Problem& problem) {
-    return round_up(
-        problem.in_channels * plane_height(problem) * plane_width(problem) + Winners<kKernel>::overhang, 16);
+    return problem.in_channels * plane_height(problem) * plane_width(problem);
+  }
+  /// With what vectors of taps may read behind them.
+  static std::int64_t planes_memory(const Problem& problem) {
+    return round_up(planes_floats(problem) + Winners<kKernel>::overhang, 16);
   }
   /// Gradients of a row of tiles' two rows of outputs; behind a pool, those of a strip's winners.
   static std::int64_t gradients_floats(const Problem& problem, const Layout& layout) {
@@ -47,7 +50,7 @@ struct Direct {
     constexpr std::int64_t strip_floats = 2 * 1024;  // gradients and places of winners stay in L1
     layout.strip_rows = strip_floats / (problem.tile_columns() * layout.out_stride);
     if (layout.strip_rows < 1) layout.strip_rows = 1;
-    layout.workspace = planes_floats(problem) + staging_of(problem) + 2 * gradients_floats(problem, layout) +
+    layout.workspace = planes_memory(problem) + staging_of(problem) + 2 * gradients_floats(problem, layout) +
                        sums_floats(problem, layout);
     layout.record = problem.all_tile_rows() * problem.tile_columns() * layout.out_stride;
     return layout;
@@ -58,7 +61,7 @@ struct Direct {
     std::int32_t* begins;
     Workspace(const Problem& problem, const Layout& layout, float* memory)
         : planes(memory),
-          staging(planes + planes_floats(problem)),
+          staging(planes + planes_memory(problem)),
           gradients(staging + staging_of(problem)),
           sums(gradients + gradients_floats(problem, layout)),
           begins(reinterpret_cast<std::int32_t*>(sums + sums_floats(problem, layout))) {}
@@ -92,7 +95,7 @@ struct Direct {
 
   /// The sample's channels as planes with zeros around them.
   static void copy_planes(const Problem& problem, const float* x, float* planes) {
-    clear(planes + planes_floats(problem) - Winners<kKernel>::overhang, Winners<kKernel>::overhang);
+    clear(planes + planes_floats(problem), Winners<kKernel>::overhang);
     const std::int64_t height = plane_height(problem);
     const std::int64_t width = plane_width(problem);
     const std::int64_t channels = problem.in_channels;
