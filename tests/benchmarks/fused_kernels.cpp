@@ -136,7 +136,7 @@ double done(const Layer& layer, bool direct) {
 }
 
 void add(const std::string& name, double passes, double done_share, const Layer& layer,
-         std::function<void()> run) {
+         const std::function<void()>& run) {
   static const double peak = fma_peak();
   const double operations = passes * useful_operations(layer.problem);
   benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
@@ -153,9 +153,9 @@ void add(const std::string& name, double passes, double done_share, const Layer&
 
 void register_own(const Layer& layer, const fused::Kernels& kernels, bool direct) {
   const auto own = std::make_shared<Fused>(layer, kernels, direct);
-  const auto add_pass = [&](const char* pass, double passes, std::function<void()> run) {
+  const auto add_pass = [&](const char* pass, double passes, const std::function<void()>& run) {
     add(fmt::format("{}/{}/{}_{}", layer.name, pass, direct ? "direct" : "winograd", kernels.instruction_set),
-        passes, done(layer, direct), layer, std::move(run));
+        passes, done(layer, direct), layer, run);
   };
   add_pass("forward", 1, [own] { own->forward(); });
   add_pass("backward", layer.lowest ? 1 : 2, [own, data = !layer.lowest] { own->backward(data); });

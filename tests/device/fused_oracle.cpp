@@ -82,6 +82,10 @@ std::int64_t z_count(const Problem& p) {
   return p.samples * p.out_height * p.out_width * p.out_channels;
 }
 
+std::int64_t outputs_of_a_channel(const Problem& p) {
+  return p.samples * p.out_height * p.out_width;
+}
+
 /// From channels-last to C, H, W and back.
 std::vector<float> reordered(const std::vector<float>& from, std::int64_t samples, std::int64_t outer,
                              std::int64_t inner) {
@@ -121,7 +125,7 @@ FusedBounds bound_direct(const FusedCase& one, const FusedInputs& in, const std:
   });
   const auto taps = static_cast<double>(p.kernel * p.kernel);
   for (double& bound : bounds.z) bound *= taps * static_cast<double>(p.in_channels) + 1;
-  for (double& bound : bounds.dweights) bound *= static_cast<double>(z_count(p) / p.out_channels);
+  for (double& bound : bounds.dweights) bound *= static_cast<double>(outputs_of_a_channel(p));
   for (double& bound : bounds.dx) bound *= taps * static_cast<double>(p.out_channels);
   return bounds;
 }
@@ -208,7 +212,8 @@ FusedBounds bound_winograd(const FusedCase& one, const FusedInputs& in, const st
 
   // Two transforms of inputs, one of them the filter's, and one of outputs, each in two directions.
   constexpr double transforms = 3 * 2 * n + 2;
-  constexpr double neighbours = n / 2 * (n / 2);  // tiles whose patches meet in a cell
+  constexpr int across = n / 2;
+  constexpr double neighbours = across * across;  // tiles whose patches meet in a cell
   for (double& bound : bounds.z) bound *= static_cast<double>(p.in_channels) + transforms;
   for (double& bound : bounds.dweights)
     bound *= static_cast<double>(p.all_tile_rows() * p.tile_columns()) + transforms;
@@ -373,7 +378,7 @@ FusedBounds bound_fused(const FusedCase& one, const FusedInputs& in,
   bounds.dbias.resize(in.bias.size());
   if (one.bias) {
     for (std::size_t i = 0; i < dz.size(); ++i) bounds.dbias[i % at(p.out_channels)] += magnitude(dz[i]);
-    for (double& bound : bounds.dbias) bound *= static_cast<double>(z_count(p) / p.out_channels);
+    for (double& bound : bounds.dbias) bound *= static_cast<double>(outputs_of_a_channel(p));
     // The bias is one more term of z.
     for (std::size_t i = 0; i < bounds.z.size(); ++i)
       bounds.z[i] += 2 * magnitude(in.bias[i % at(p.out_channels)]);

@@ -46,7 +46,10 @@ struct CookToom {
     static_assert(kTaps % 2 == 1 && kTaps >= 3);
     constexpr int finite = points - 1;
     double at[finite] = {};
-    for (int i = 1; i < finite; ++i) at[i] = (i % 2 == 1 ? 1 : -1) * ((i + 1) / 2);
+    for (int pair = 1; 2 * pair < finite; ++pair) {
+      at[2 * pair - 1] = pair;
+      at[2 * pair] = -pair;
+    }
 
     Matrices made;
     for (int p = 0; p <= finite; ++p) {

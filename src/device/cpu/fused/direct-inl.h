@@ -46,8 +46,8 @@ struct Direct {
     Layout layout;
     layout.in_stride = problem.in_channels;
     layout.out_stride = round_up(problem.out_channels, half_lanes);
-    layout.packed = kKernel * kKernel * problem.in_channels * layout.out_stride;
-    constexpr std::int64_t strip_floats = 2 * 1024;  // gradients and places of winners stay in L1
+    layout.packed = std::int64_t{kKernel} * kKernel * problem.in_channels * layout.out_stride;
+    constexpr std::int64_t strip_floats = 2048;  // gradients and places of winners stay in L1
     layout.strip_rows = strip_floats / (problem.tile_columns() * layout.out_stride);
     if (layout.strip_rows < 1) layout.strip_rows = 1;
     layout.workspace = planes_memory(problem) + staging_of(problem) + 2 * gradients_floats(problem, layout) +
@@ -142,7 +142,12 @@ struct Direct {
         const float* lower = upper + width;
         LOCKSTEP_UNROLL
         for (int j = 0; j < kKernel; ++j, b += layout.out_stride)
-          block.add([&](int r) { return (r % 4 < 2 ? upper : lower)[j + r / 4 * 2 + r % 2]; }, b);
+          block.add(
+              [&](int r) {
+                const float* line = r % 4 < 2 ? upper : lower;
+                return line[j + r / 4 * 2 + r % 2];
+              },
+              b);
       }
     }
     LOCKSTEP_UNROLL

@@ -49,17 +49,16 @@ struct Accumulators {
   template <class A>
   HWY_INLINE void add(const A& a, const float* HWY_RESTRICT b) {
     Vector<Full> row[kVectors > 0 ? kVectors : 1];
-    Vector<Half> row_half;
     LOCKSTEP_UNROLL
     for (int n = 0; n < kVectors; ++n) row[n] = hn::LoadU(Full(), b + n * lanes);
-    if constexpr (kHalf) row_half = hn::LoadU(Half(), b + kVectors * lanes);
     LOCKSTEP_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const float factor = a(r);
       LOCKSTEP_UNROLL
       for (int n = 0; n < kVectors; ++n)
         full[r][n] = fma(Full(), hn::Set(Full(), factor), row[n], full[r][n]);
-      if constexpr (kHalf) half[r] = fma(Half(), hn::Set(Half(), factor), row_half, half[r]);
+      if constexpr (kHalf)
+        half[r] = fma(Half(), hn::Set(Half(), factor), hn::LoadU(Half(), b + kVectors * lanes), half[r]);
     }
   }
 };

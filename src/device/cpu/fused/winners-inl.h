@@ -26,9 +26,9 @@ template <int kKernel>
 struct Winners {
   /// A row of taps, in one vector or, where these are short, in some.
   using Taps = hn::CappedTag<float, kKernel == 5 ? 8 : 4>;
-  static constexpr int width = hn::MaxLanes(Taps());
-  static constexpr int parts = (kKernel + width - 1) / width;
-  static constexpr int filter = kKernel * parts * width;  ///< floats of a filter's sums
+  static constexpr std::int64_t width = hn::MaxLanes(Taps());
+  static constexpr std::int64_t parts = (kKernel + width - 1) / width;
+  static constexpr std::int64_t filter = kKernel * parts * width;  ///< floats of a filter's sums
   /// Floats past the end of the planes that a row of taps may reach.
   static constexpr std::int64_t overhang = 16;
 

@@ -41,7 +41,7 @@ struct WinogradOutput {
         if (bias != nullptr) {
           const V b = load(d, bias + c, count);
           LOCKSTEP_UNROLL
-          for (int k = 0; k < 4; ++k) z[k] = hn::Add(z[k], b);
+          for (V& output : z) output = hn::Add(output, b);
         }
         finish_tile(d, problem, row, tile, c, count, layout.out_stride, z);
       });

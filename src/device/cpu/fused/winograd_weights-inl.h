@@ -20,7 +20,7 @@ struct WinogradWeights {
 
   /// Floats of u.
   static std::int64_t floats(const Problem& problem, const Layout& layout) {
-    return round_up(n * n * problem.in_channels * layout.out_stride, 16);
+    return round_up(std::int64_t{n} * n * problem.in_channels * layout.out_stride, 16);
   }
 
   /// u[p][row][column], channels of one kind in rows and of the other in lanes. A row's filter is
@@ -52,7 +52,7 @@ struct WinogradWeights {
 
   static void pack(const Problem& problem, const Layout& layout, bool data_gradient, const float* weights,
                    float* packed) {
-    constexpr std::int64_t taps = kKernel * kKernel;
+    constexpr std::int64_t taps = std::int64_t{kKernel} * kKernel;
     const std::int64_t out_filter = problem.in_channels * taps;
     pack_one(problem.in_channels, problem.out_channels, weights, taps, out_filter, layout.out_stride, packed);
     if (data_gradient)
