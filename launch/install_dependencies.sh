@@ -17,9 +17,10 @@ packages=(
   g++ cmake ninja-build
   libopenmpi-dev openmpi-bin
   libdnnl-dev ocl-icd-opencl-dev # the CMake package of Debian's oneDNN asks for OpenCL
+  libhwy-dev
   libhdf5-dev libyaml-cpp-dev libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev zlib1g-dev
 )
-test_packages=(libgtest-dev libgmock-dev iproute2 procps tmux)
+test_packages=(libgtest-dev libgmock-dev iproute2 procps tmux libbenchmark-dev)
 # One version for everybody: formats and findings change between versions.
 lint_packages=(git clang-format-19 clang-tidy-19 libomp-19-dev) # the last for <omp.h>
 
@@ -108,8 +109,8 @@ look_on_other_system() {
 
 explain_other_system() {
   die 69 "$1. This system has no apt-get, so install these with its own package manager, then run this again:" \
-    "a C++20 compiler, CMake 3.25 or newer, Ninja, Open MPI, HDF5 (C library), oneDNN, yaml-cpp, CLI11, fmt, spdlog," \
-    "nlohmann-json, xxHash, zlib; for the tests GoogleTest and GoogleMock, iproute2, procps and tmux." \
+    "a C++20 compiler, CMake 3.25 or newer, Ninja, Open MPI, HDF5 (C library), oneDNN, Highway, yaml-cpp, CLI11, fmt, spdlog," \
+    "nlohmann-json, xxHash, zlib; for the tests GoogleTest and GoogleMock, Google Benchmark, iproute2, procps and tmux." \
     $'\n'"Debian calls them: ${wanted[*]}"
 }
 

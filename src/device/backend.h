@@ -102,9 +102,22 @@ class Backend {
                             std::span<float> moment2) = 0;
 };
 
-/// The CPU backend: oneDNN for convolutions, pooling and matrix products, own loops for the rest. It, its
+/// How the CPU computes convolutions; another way is another order of additions, so other bits. What a
+/// method cannot do is left to oneDNN (see cpu/fused/README.md).
+enum class ConvolutionMethod : std::uint8_t {
+  automatic,  ///< chosen for each layer by a rule on its extents
+  winograd,
+  direct,  ///< own kernels
+  onednn
+};
+struct CpuOptions {
+  ConvolutionMethod convolutions = ConvolutionMethod::automatic;
+};
+
+/// The CPU backend: own kernels and oneDNN's for convolutions, oneDNN's for pooling and matrix products, own
+/// loops for the rest. It, its
 /// plans and its runners set OpenMP to one thread for whichever thread calls them.
-std::unique_ptr<Backend> make_cpu_backend();
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
 /// Sets OpenMP to one thread for the calling thread: libraries under a shard must not start threads.
 void prepare_cpu_thread();
 /// Name of the instruction set that oneDNN dispatches to, and its version.

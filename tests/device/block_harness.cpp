@@ -76,6 +76,9 @@ Site make_site(const dnnl::engine& engine, const Network& network, std::int64_t 
             .offered = {},
             .backward = options.mode == Mode::training,
             .data_gradient = options.mode == Mode::training && options.data_gradient,
+            .following = std::span(network.nodes).subspan(1),
+            .parameters_below = options.data_gradient,
+            .convolutions = options.convolutions,
             .relu_follows = options.relu_follows,
             .pool_masks_relu = options.pool_masks_relu,
             .masks_relu = options.masks_relu};

@@ -80,6 +80,21 @@ std::vector<NamedNetwork> chains() {
                       .dense(4)
                       .build()},
       {"overlapping", from({1, 12, 12}).conv(16, 3).relu().pool(Pool::max, 3, 1).flatten().dense(3).build()},
+      {"fused", from({3, 13, 11})
+                    .conv(20, 3, 1, 1, 1)
+                    .relu()
+                    .max_pool(2)
+                    .conv(9, 5, 1, 2, 2, false)
+                    .max_pool(2)
+                    .conv(33, 3, 1, 1, 1)
+                    .conv(8, 3, 1, 2, 1)
+                    .relu()
+                    .pool(Pool::max, 3, 2)
+                    .conv(10, 3, 1, 1, 1)
+                    .activation(Kind::tanh)
+                    .flatten()
+                    .dense(6)
+                    .build()},
       {"low_layers", from({3, 8, 8})
                          .relu()
                          .max_pool(2)

@@ -9,7 +9,12 @@ namespace {
 
 using device::Network;
 
-const RunLayer run = [](const auto&... arguments) { return run_block(arguments...); };
+/// By oneDNN: fused_kernels_test.cpp is about the others.
+const RunLayer run = [](const Network& network, std::int64_t samples, const std::vector<float>& x,
+                        const std::vector<float>& dy, const std::vector<float>& slab, BlockOptions options) {
+  options.convolutions = device::ConvolutionMethod::onednn;
+  return run_block(network, samples, x, dy, slab, options);
+};
 
 TEST(Convolution, agrees_with_loops_for_any_geometry) {
   for (std::uint32_t seed = 0; seed < 120; ++seed)

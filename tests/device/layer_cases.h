@@ -14,6 +14,7 @@ namespace lockstep::testing {
 struct BlockOptions {
   device::Mode mode = device::Mode::training;
   bool data_gradient = true;
+  device::ConvolutionMethod convolutions = device::ConvolutionMethod::automatic;  ///< on the CPU
   bool relu_follows = false, pool_masks_relu = false, masks_relu = false;
   bool offer_blocked = false;  ///< the CPU's block before leaves channels in groups of eight
 };

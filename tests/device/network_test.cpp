@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "device/backend.h"
 #include "device/chains.h"
 #include "device/network_builder.h"
@@ -38,6 +42,28 @@ TEST_P(NetworkTest, the_gradient_is_the_slope_of_the_loss) {
 INSTANTIATE_TEST_SUITE_P(Chains, NetworkTest, ::testing::ValuesIn(chains()),
                          [](const auto& chain) { return chain.param.name; });
 
+/// With every way to compute convolutions the gradient is the same, but for rounding.
+TEST_P(NetworkTest, agrees_with_itself_whatever_computes_the_convolutions) {
+  const Network& network = GetParam().network;
+  const auto slab = weights_of(network);
+  const Shard shard(network, 5, 3);
+  const auto run = [&](ConvolutionMethod method) {
+    const auto plan = make_cpu_backend({.convolutions = method})->plan(network, 5, Mode::training);
+    plan->load_weights(slab);
+    std::vector<float> gradient(slab.size(), std::numeric_limits<float>::quiet_NaN());
+    plan->make_runner()->train(shard.input(), gradient);
+    return gradient;
+  };
+  const auto expected = run(ConvolutionMethod::onednn);
+  double greatest = 0;
+  for (const float value : expected) greatest = std::max<double>(greatest, std::abs(value));
+  for (const auto method :
+       {ConvolutionMethod::automatic, ConvolutionMethod::winograd, ConvolutionMethod::direct}) {
+    const auto actual = run(method);
+    for (std::size_t i = 0; i < slab.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 1e-5 * greatest) << i;
+  }
+}
+
 TEST(Network, without_parameters_has_a_zero_gradient) {
   const Network network = NetworkBuilder({2, 4, 4}).relu().max_pool(2).flatten().build();
   const auto plan = make_cpu_backend()->plan(network, 2, Mode::training);
@@ -57,6 +83,39 @@ TEST(Network, says_how_it_runs) {
   EXPECT_GT(plan->runner_bytes(), 16 * 24 * 12 * 12 * 4);
   const auto evaluation = make_cpu_backend()->plan(network, 16, Mode::evaluation);
   EXPECT_LT(evaluation->runner_bytes(), plan->runner_bytes());
+}
+
+TEST(Network, chooses_how_to_compute_convolutions_by_their_extents_or_as_told) {
+  const Network network = NetworkBuilder({1, 20, 20})
+                              .conv(24, 5)
+                              .relu()
+                              .max_pool(2)
+                              .conv(48, 3)
+                              .relu()
+                              .conv(16, 2)
+                              .flatten()
+                              .dense(10)
+                              .build();
+  const auto names = [&](ConvolutionMethod method, Mode mode) {
+    return make_cpu_backend({.convolutions = method})->plan(network, 16, mode)->implementations();
+  };
+  for (const Mode mode : {Mode::training, Mode::evaluation}) {
+    const auto automatic = names(ConvolutionMethod::automatic, mode);
+    if (cpu_instruction_set() != "sse41" && cpu_instruction_set() != "avx") {
+      EXPECT_EQ(automatic[0], "lockstep:direct_5x5");
+      EXPECT_EQ(automatic[1], "fused");
+      EXPECT_EQ(automatic[2], "fused");
+      EXPECT_EQ(automatic[3], "lockstep:winograd_2x2_3x3");
+      EXPECT_EQ(automatic[4], "fused");
+    }
+    EXPECT_EQ(automatic[5].find("lockstep"), std::string::npos) << automatic[5];
+    EXPECT_EQ(names(ConvolutionMethod::winograd, mode)[0], "lockstep:winograd_2x2_5x5");
+    const auto direct = names(ConvolutionMethod::direct, mode);
+    EXPECT_EQ(direct[0], "lockstep:direct_5x5");
+    EXPECT_EQ(direct[3].find("lockstep"), std::string::npos) << direct[3];
+    for (const auto& name : names(ConvolutionMethod::onednn, mode))
+      EXPECT_EQ(name.find("lockstep"), std::string::npos) << name;
+  }
 }
 
 TEST(Network, reads_large_dense_weights_from_the_slab) {

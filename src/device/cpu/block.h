@@ -9,8 +9,9 @@
 #include "device/backend.h"
 #include "device/cpu/onednn.h"
 
-/// A block is what runs one node of a network on the CPU, or a node and the ReLU behind it. `Block` is the
-/// plan, shared by all workers; `BlockRunner` is one worker's, bound to that worker's memory.
+/// A block is what runs one node of a network on the CPU, or a node and those behind it that it computes
+/// along the way. `Block` is the plan, shared by all workers; `BlockRunner` is one worker's, bound to that
+/// worker's memory.
 namespace lockstep::device::cpu {
 
 /// Where a block stands, and what is asked of it.
@@ -20,9 +21,12 @@ struct Site {
   const Node& node;
   std::int64_t samples = 0;
   Mode mode = Mode::evaluation;
-  Desc offered;                ///< what the block before leaves: a hint for the choice of layouts
-  bool backward = false;       ///< training, and this or an earlier node has parameters
-  bool data_gradient = false;  ///< training, and an earlier node has parameters
+  Desc offered;                     ///< what the block before leaves: a hint for the choice of layouts
+  bool backward = false;            ///< training, and this or an earlier node has parameters
+  bool data_gradient = false;       ///< training, and an earlier node has parameters
+  std::span<const Node> following;  ///< the nodes behind this one
+  bool parameters_below = false;    ///< an earlier node has some, whatever the mode
+  ConvolutionMethod convolutions = ConvolutionMethod::automatic;
   /// The next node is a ReLU: a block that can compute it along the way does so, and covers both nodes.
   bool relu_follows = false;
   /// Behind that ReLU comes a max-pool, whose block takes over the ReLU's backward pass: a maximum that is

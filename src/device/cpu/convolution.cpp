@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "device/cpu/fused/fused_convolution.h"
 #include "device/cpu/relu_mask.h"
 #include "device/cpu/slab.h"
 #include "device/cpu/weighted.h"
@@ -202,6 +203,7 @@ class Convolution final : public Block {
 }  // namespace
 
 std::unique_ptr<Block> make_block(const Conv2dOp& op, const Site& site) {
+  if (auto fused = fused::make_fused_convolution(op, site)) return fused;
   return std::make_unique<Convolution>(op, site);
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend() : engine_(dnnl::engine::kind::cpu, 0) {}
+  explicit CpuBackend(const CpuOptions& options) : engine_(dnnl::engine::kind::cpu, 0), options_(options) {}
 
   [[nodiscard]] std::string describe() const override {
     return fmt::format("cpu ({})", cpu_instruction_set());
@@ -19,7 +19,7 @@ class CpuBackend final : public Backend {
 
   [[nodiscard]] std::unique_ptr<Plan> plan(const Network& network, std::int64_t samples, Mode mode) override {
     prepare_cpu_thread();
-    return std::make_unique<cpu::NetworkPlan>(engine_, network, samples, mode);
+    return std::make_unique<cpu::NetworkPlan>(engine_, network, samples, mode, options_);
   }
 
   bool sgd_update(const SgdArguments& arguments, std::span<float> weights, std::span<const float> gradient,
@@ -42,13 +42,14 @@ class CpuBackend final : public Backend {
 
  private:
   dnnl::engine engine_;
+  CpuOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend() {
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
   prepare_cpu_thread();
-  return std::make_unique<CpuBackend>();
+  return std::make_unique<CpuBackend>(options);
 }
 
 void prepare_cpu_thread() {

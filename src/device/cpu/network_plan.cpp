@@ -19,8 +19,9 @@ std::unique_ptr<Block> make_block_for(const Site& site) {
 
 }  // namespace
 
-NetworkPlan::NetworkPlan(const dnnl::engine& engine, const Network& network, std::int64_t samples, Mode mode)
-    : engine_(engine), network_(network), samples_(samples), mode_(mode) {
+NetworkPlan::NetworkPlan(const dnnl::engine& engine, const Network& network, std::int64_t samples, Mode mode,
+                         const CpuOptions& options)
+    : engine_(engine), network_(network), samples_(samples), mode_(mode), options_(options) {
   check(samples >= 1, "a shard has samples");
   check_chain(network);
   add_nodes();
@@ -47,6 +48,9 @@ void NetworkPlan::add_nodes() {
         .offered = offered(),
         .backward = mode_ == Mode::training && (below || has_parameters(node.op)),
         .data_gradient = mode_ == Mode::training && below,
+        .following = std::span(nodes).subspan(index + 1),
+        .parameters_below = below,
+        .convolutions = options_.convolutions,
         .relu_follows = relu_follows,
         .pool_masks_relu = relu_follows && index + 2 < nodes.size() && is_max_pool(nodes[index + 2].op),
         .masks_relu = relu_handed_on};

@@ -16,7 +16,8 @@ namespace lockstep::device::cpu {
 /// images, which belong to the caller; the last edge is the outputs, plain, which the loss reads.
 class NetworkPlan final : public Plan {
  public:
-  NetworkPlan(const dnnl::engine& engine, const Network& network, std::int64_t samples, Mode mode);
+  NetworkPlan(const dnnl::engine& engine, const Network& network, std::int64_t samples, Mode mode,
+              const CpuOptions& options = {});
 
   void load_weights(std::span<const float> weights) override;
   [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() override;
@@ -67,6 +68,7 @@ class NetworkPlan final : public Plan {
   const Network& network_;
   std::int64_t samples_;
   Mode mode_;
+  CpuOptions options_;
   std::vector<Stage> stages_;
   std::vector<Tensor> activations_, gradients_;
   std::size_t backward_end_ = 0;

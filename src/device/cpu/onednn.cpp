@@ -74,6 +74,10 @@ Desc plain(const Dims& dims) {
   return {dims, dnnl::memory::data_type::f32, strides};
 }
 
+Desc channels_last(const Dims& dims) {
+  return with_tag(dims, Tag::nhwc);
+}
+
 Desc any_layout(const Dims& dims) {
   return with_tag(dims, Tag::any);
 }

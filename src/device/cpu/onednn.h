@@ -19,6 +19,8 @@ using Dims = dnnl::memory::dims;
 Dims dims_of(const Desc& desc);
 /// Rows first, no padding: the layout of images, slabs and flattened activations.
 Desc plain(const Dims& dims);
+/// Images' channels innermost: N, H, W, C in memory, with the extents of N, C, H, W.
+Desc channels_last(const Dims& dims);
 /// "Whatever suits the primitive best."
 Desc any_layout(const Dims& dims);
 Desc bytes(std::int64_t count);

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+
+#include "device/cpu/block.h"
+
+/// Which nodes a fused block covers, and with which kernels it computes them.
+namespace lockstep::device::cpu::fused {
+
+/// What the nodes behind a convolution allow.
+struct Pattern {
+  bool relu = false, pool = false;
+  bool plain_dst = false;  ///< the layers behind want C, H, W
+};
+Pattern match(const Site& site);
+
+/// winograd, direct or onednn. By extents alone, not by timing: all ranks must choose the same, and training
+/// the same as evaluation.
+ConvolutionMethod choose(const Conv2dOp& op, const Site& site);
+
+}  // namespace lockstep::device::cpu::fused

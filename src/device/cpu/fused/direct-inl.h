@@ -1,0 +1,331 @@
+// The block for few input channels, by the definition of a convolution: a Winograd transform would cost more
+// than it saves there, having too few products per transformed number.
+//
+// Forward: a tile or two of 2×2 outputs lie in registers, for a few vectors of output channels; each tap is
+// one load of its weights and one broadcast input per output. Bias, ReLU and pool happen in these registers.
+// Weight gradient: a row of taps lies in registers, and each output of a row of tiles is one load of its
+// gradients and one broadcast input per tap; behind a pool, winners-inl.h does better.
+//
+// Inputs come from a copy of the sample in planes with the padding around them, small enough for L1 or L2.
+#if defined(LOCKSTEP_FUSED_DIRECT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCKSTEP_FUSED_DIRECT_INL_H_
+#undef LOCKSTEP_FUSED_DIRECT_INL_H_
+#else
+#define LOCKSTEP_FUSED_DIRECT_INL_H_
+#endif
+
+#include "device/cpu/fused/filters-inl.h"
+#include "device/cpu/fused/product-inl.h"
+#include "device/cpu/fused/rows-inl.h"
+#include "device/cpu/fused/winners-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
+
+template <int kKernel>
+struct Direct {
+  /// Extents of the padded planes: all that the tiles read.
+  static std::int64_t plane_height(const Problem& problem) { return 2 * problem.tile_rows() + kKernel - 1; }
+  static std::int64_t plane_width(const Problem& problem) { return 2 * problem.tile_columns() + kKernel - 1; }
+  static std::int64_t planes_floats(const Problem& problem) {
+    return problem.in_channels * plane_height(problem) * plane_width(problem);
+  }
+  /// With what vectors of taps may read behind them.
+  static std::int64_t planes_memory(const Problem& problem) {
+    return round_up(planes_floats(problem) + Winners<kKernel>::overhang, 16);
+  }
+  /// Gradients of a row of tiles' two rows of outputs; behind a pool, those of a strip's winners.
+  static std::int64_t gradients_floats(const Problem& problem, const Layout& layout) {
+    return round_up((problem.pool ? layout.strip_rows : 4) * problem.tile_columns() * layout.out_stride, 16);
+  }
+  static std::int64_t sums_floats(const Problem& problem, const Layout& layout) {
+    return problem.pool ? Winners<kKernel>::sums_floats(problem) : round_up(layout.packed, 16);
+  }
+
+  static Layout layout(const Problem& problem, bool /*data_gradient*/) {
+    Layout layout;
+    layout.in_stride = problem.in_channels;
+    layout.out_stride = round_up(problem.out_channels, half_lanes);
+    layout.packed = std::int64_t{kKernel} * kKernel * problem.in_channels * layout.out_stride;
+    constexpr std::int64_t strip_floats = 2048;  // gradients and places of winners stay in L1
+    layout.strip_rows = strip_floats / (problem.tile_columns() * layout.out_stride);
+    if (layout.strip_rows < 1) layout.strip_rows = 1;
+    layout.workspace = planes_memory(problem) + staging_of(problem) + 2 * gradients_floats(problem, layout) +
+                       sums_floats(problem, layout);
+    layout.record = problem.all_tile_rows() * problem.tile_columns() * layout.out_stride;
+    return layout;
+  }
+
+  struct Workspace {
+    float *planes, *staging, *gradients, *sums;
+    std::int32_t* begins;
+    Workspace(const Problem& problem, const Layout& layout, float* memory)
+        : planes(memory),
+          staging(planes + planes_memory(problem)),
+          gradients(staging + staging_of(problem)),
+          sums(gradients + gradients_floats(problem, layout)),
+          begins(reinterpret_cast<std::int32_t*>(sums + sums_floats(problem, layout))) {}
+  };
+
+  /// Weights as [in][tap][out].
+  static void pack(const Problem& problem, const Layout& layout, bool /*data_gradient*/, const float* weights,
+                   float* packed) {
+    constexpr int taps = kKernel * kKernel;
+    for (std::int64_t in = 0; in < problem.in_channels; ++in) {
+      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+        Vector<decltype(d)> g[taps];
+        load_filters<taps>(d, weights + (c * problem.in_channels + in) * taps, problem.in_channels * taps,
+                           count, g);
+        for (int t = 0; t < taps; ++t) hn::StoreU(g[t], d, packed + (in * taps + t) * layout.out_stride + c);
+      });
+    }
+  }
+
+  static void unpack(const Problem& problem, const Layout& layout, const float* packed, float* dweight) {
+    constexpr int taps = kKernel * kKernel;
+    for (std::int64_t in = 0; in < problem.in_channels; ++in) {
+      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+        Vector<decltype(d)> g[taps];
+        for (int t = 0; t < taps; ++t) g[t] = hn::LoadU(d, packed + (in * taps + t) * layout.out_stride + c);
+        store_filters<taps>(d, g, problem.in_channels * taps, count,
+                            dweight + (c * problem.in_channels + in) * taps);
+      });
+    }
+  }
+
+  /// The sample's channels as planes with zeros around them.
+  static void copy_planes(const Problem& problem, const float* x, float* planes) {
+    clear(planes + planes_floats(problem), Winners<kKernel>::overhang);
+    const std::int64_t height = plane_height(problem);
+    const std::int64_t width = plane_width(problem);
+    const std::int64_t channels = problem.in_channels;
+    // From one column of the sample to the next, and from one channel to the next.
+    const std::int64_t step = problem.plain_src ? 1 : channels;
+    const std::int64_t next = problem.plain_src ? problem.in_height * problem.in_width : 1;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      for (std::int64_t row = 0; row < height; ++row) {
+        const std::int64_t r = row - problem.pad_top;
+        float* to = planes + (c * height + row) * width;
+        const float* from = x + r * problem.in_width * step + c * next;
+        if (r < 0 || r >= problem.in_height) {
+          for (std::int64_t j = 0; j < width; ++j) to[j] = 0;
+          continue;
+        }
+        // Columns [begin, end) of the plane are within the sample.
+        const std::int64_t begin = problem.pad_left < width ? problem.pad_left : width;
+        std::int64_t end = problem.pad_left + problem.in_width;
+        if (end > width) end = width;
+        for (std::int64_t j = 0; j < begin; ++j) to[j] = 0;
+        if (step == 1)
+          std::memcpy(to + begin, from, static_cast<std::size_t>(end - begin) * sizeof(float));
+        else
+          for (std::int64_t j = begin; j < end; ++j) to[j] = from[(j - begin) * step];
+        for (std::int64_t j = end; j < width; ++j) to[j] = 0;
+      }
+    }
+  }
+
+  /// kTiles tiles from tile `first` on, for a block of output channels from `channel` on. `x` is the planes
+  /// at the upper left of the row's patches.
+  template <int kTiles, int kVectors, bool kHalf>
+  static void convolve_tiles(const Problem& problem, const Layout& layout, const float* x,
+                             const Forward& pass, const TileRow<float, std::uint8_t>& row, std::int64_t first,
+                             std::int64_t channel) {
+    Accumulators<4 * kTiles, kVectors, kHalf> block;
+    block.clear();
+    const std::int64_t width = plane_width(problem);
+    const std::int64_t plane = plane_height(problem) * width;
+    const float* b = pass.packed + channel;
+    for (std::int64_t in = 0; in < problem.in_channels; ++in) {
+      const float* upper = x + in * plane + 2 * first;
+      for (int i = 0; i < kKernel; ++i, upper += width) {
+        const float* lower = upper + width;
+        LOCKSTEP_UNROLL
+        for (int j = 0; j < kKernel; ++j, b += layout.out_stride)
+          block.add(
+              [&](int r) {
+                const float* line = r % 4 < 2 ? upper : lower;
+                return line[j + r / 4 * 2 + r % 2];
+              },
+              b);
+      }
+    }
+    LOCKSTEP_UNROLL
+    for (int tile = 0; tile < kTiles; ++tile) {
+      LOCKSTEP_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        Vector<Full> z[4];
+        LOCKSTEP_UNROLL
+        for (int k = 0; k < 4; ++k) z[k] = block.full[4 * tile + k][v];
+        finish(Full(), problem, layout, pass, row, first + tile, channel + v * lanes, z);
+      }
+      if constexpr (kHalf) {
+        Vector<Half> z[4];
+        LOCKSTEP_UNROLL
+        for (int k = 0; k < 4; ++k) z[k] = block.half[4 * tile + k];
+        finish(Half(), problem, layout, pass, row, first + tile, channel + kVectors * lanes, z);
+      }
+    }
+  }
+
+  template <class D>
+  HWY_INLINE static void finish(D d, const Problem& problem, const Layout& layout, const Forward& pass,
+                                const TileRow<float, std::uint8_t>& row, std::int64_t tile, std::int64_t c,
+                                Vector<D>* HWY_RESTRICT z) {
+    const std::int64_t count = problem.out_channels - c;
+    if (pass.bias != nullptr) {
+      const auto bias = load(d, pass.bias + c, count);
+      LOCKSTEP_UNROLL
+      for (int k = 0; k < 4; ++k) z[k] = hn::Add(z[k], bias);
+    }
+    finish_tile(d, problem, row, tile, c, count, layout.out_stride, z);
+  }
+
+  template <int kVectors, bool kHalf>
+  static void convolve_row(const Problem& problem, const Layout& layout, const float* x, const Forward& pass,
+                           const TileRow<float, std::uint8_t>& row, std::int64_t channel) {
+    constexpr int together = rows_of(kVectors + (kHalf ? 1 : 0)) / 4;
+    std::int64_t tile = 0;
+    for (; tile + together <= problem.tile_columns(); tile += together)
+      convolve_tiles<together, kVectors, kHalf>(problem, layout, x, pass, row, tile, channel);
+    for (; tile < problem.tile_columns(); ++tile)
+      convolve_tiles<1, kVectors, kHalf>(problem, layout, x, pass, row, tile, channel);
+  }
+
+  static void forward(const Problem& problem, const Layout& layout, const Forward& pass) {
+    const Workspace workspace(problem, layout, pass.workspace);
+    const std::int64_t sample = problem.in_channels * problem.in_height * problem.in_width;
+    for (std::int64_t index = 0; index < problem.all_tile_rows(); ++index) {
+      const RowPlace place(problem, index);
+      if (place.tile_row == 0) copy_planes(problem, pass.x + place.sample * sample, workspace.planes);
+      const float* x = workspace.planes + 2 * place.tile_row * plane_width(problem);
+      const auto row = destination(problem, index, layout.out_stride, pass, workspace.staging);
+      for_each_panel(layout.out_stride, [&](std::int64_t channel, int width, bool half) {
+        if (half) {
+          if (width == 1) convolve_row<0, true>(problem, layout, x, pass, row, channel);
+          if (width == 2) convolve_row<1, true>(problem, layout, x, pass, row, channel);
+          if (width == 3) convolve_row<2, true>(problem, layout, x, pass, row, channel);
+        } else {
+          if (width == 1) convolve_row<1, false>(problem, layout, x, pass, row, channel);
+          if (width == 2) convolve_row<2, false>(problem, layout, x, pass, row, channel);
+          if (width == 3) convolve_row<3, false>(problem, layout, x, pass, row, channel);
+        }
+      });
+      unstage(problem, index, workspace.staging, pass.y);
+    }
+  }
+
+  /// The gradients of a row of tiles as two rows of outputs, each [column][channel]; adds to the bias's.
+  static void spread_gradients(const Problem& problem, const Layout& layout,
+                               const TileRow<const float, const std::uint8_t>& row, float* gradients,
+                               float* dbias) {
+    const std::int64_t lower = 2 * problem.tile_columns() * layout.out_stride;
+    for (std::int64_t tile = 0; tile < problem.tile_columns(); ++tile) {
+      float* cell = gradients + 2 * tile * layout.out_stride;
+      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+        Vector<decltype(d)> z[4];
+        start_tile(d, problem, row, tile, c, count, layout.out_stride, z);
+        hn::StoreU(z[0], d, cell + c);
+        hn::StoreU(z[1], d, cell + layout.out_stride + c);
+        hn::StoreU(z[2], d, cell + lower + c);
+        hn::StoreU(z[3], d, cell + lower + layout.out_stride + c);
+        if (dbias == nullptr) return;
+        const auto sum = hn::Add(hn::Add(z[0], z[1]), hn::Add(z[2], z[3]));
+        store(d, hn::Add(load(d, dbias + c, count), sum), dbias + c, count);
+      });
+    }
+  }
+
+  /// Adds a row of tiles to the gradients of one row of taps, for a block of output channels.
+  template <int kVectors, bool kHalf>
+  static void add_taps(std::int64_t columns, std::int64_t stride, const float* x, std::int64_t width,
+                       const float* gradients, float* dweight) {
+    Accumulators<kKernel, kVectors, kHalf> block;
+    block.load(dweight, stride);
+    for (int r = 0; r < 2; ++r, x += width) {
+      const float* a = x;
+      for (std::int64_t k = 0; k < columns; ++k, ++a, gradients += stride)
+        block.add([&](int tap) { return a[tap]; }, gradients);
+    }
+    block.store(dweight, stride);
+  }
+
+  static void backward_dense(const Problem& problem, const Layout& layout, const Backward& pass) {
+    const Workspace workspace(problem, layout, pass.workspace);
+    const std::int64_t sample = problem.in_channels * problem.in_height * problem.in_width;
+    const std::int64_t width = plane_width(problem);
+    const std::int64_t columns = 2 * problem.tile_columns();
+    const std::int64_t stride = layout.out_stride;
+    clear(workspace.sums, layout.packed);
+    if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
+    for (std::int64_t index = 0; index < problem.all_tile_rows(); ++index) {
+      const RowPlace place(problem, index);
+      if (place.tile_row == 0) copy_planes(problem, pass.x + place.sample * sample, workspace.planes);
+      const auto row = source(problem, index, stride, pass, workspace.staging);
+      spread_gradients(problem, layout, row, workspace.gradients, pass.dbias);
+      for (std::int64_t in = 0; in < problem.in_channels; ++in) {
+        for (int i = 0; i < kKernel; ++i) {
+          const float* x = workspace.planes + (in * plane_height(problem) + 2 * place.tile_row + i) * width;
+          for_each_panel(stride, [&](std::int64_t channel, int vectors, bool half) {
+            const float* g = workspace.gradients + channel;
+            float* dw = workspace.sums + (in * kKernel + i) * kKernel * stride + channel;
+            if (half) {
+              if (vectors == 1) add_taps<0, true>(columns, stride, x, width, g, dw);
+              if (vectors == 2) add_taps<1, true>(columns, stride, x, width, g, dw);
+              if (vectors == 3) add_taps<2, true>(columns, stride, x, width, g, dw);
+            } else {
+              if (vectors == 1) add_taps<1, false>(columns, stride, x, width, g, dw);
+              if (vectors == 2) add_taps<2, false>(columns, stride, x, width, g, dw);
+              if (vectors == 3) add_taps<3, false>(columns, stride, x, width, g, dw);
+            }
+          });
+        }
+      }
+    }
+    unpack(problem, layout, workspace.sums, pass.dweight);
+  }
+
+  /// Strip by strip of one sample's tile rows.
+  static void backward_winners(const Problem& problem, const Layout& layout, const Backward& pass) {
+    const Workspace workspace(problem, layout, pass.workspace);
+    const Planes planes{workspace.planes, plane_height(problem), plane_width(problem)};
+    const std::int64_t floats = problem.in_channels * problem.in_height * problem.in_width;
+    const std::int64_t row_floats = problem.tile_columns() * layout.out_stride;
+    clear(workspace.sums, sums_floats(problem, layout));
+    if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
+    for (std::int64_t sample = 0; sample < problem.samples; ++sample) {
+      copy_planes(problem, pass.x + sample * floats, workspace.planes);
+      if (!Winners<kKernel>::all_finite(problem, planes))
+        Winners<kKernel>::add_zeros(problem, planes, workspace.sums);
+      for (std::int64_t begin = 0; begin < problem.tile_rows(); begin += layout.strip_rows) {
+        const std::int64_t left = problem.tile_rows() - begin;
+        const std::int64_t rows = left < layout.strip_rows ? left : layout.strip_rows;
+        for (std::int64_t row = 0; row < rows; ++row) {
+          const std::int64_t index = sample * problem.tile_rows() + begin + row;
+          Winners<kKernel>::find(problem, layout.out_stride, begin + row, planes.width,
+                                 source(problem, index, layout.out_stride, pass, workspace.staging),
+                                 workspace.gradients + row * row_floats, workspace.begins + row * row_floats,
+                                 pass.dbias);
+        }
+        Winners<kKernel>::add(problem, rows * problem.tile_columns(), layout.out_stride, planes,
+                              workspace.gradients, workspace.begins, workspace.sums);
+      }
+    }
+    Winners<kKernel>::unpack(problem, workspace.sums, pass.dweight);
+  }
+
+  static void backward(const Problem& problem, const Layout& layout, const Backward& pass) {
+    if (problem.pool)
+      backward_winners(problem, layout, pass);
+    else
+      backward_dense(problem, layout, pass);
+  }
+
+  static constexpr Method method() { return {layout, pack, forward, backward}; }
+};
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::device::cpu::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,61 @@
+// One source for all instruction sets: Highway includes this file again for each, and picks one at run time.
+//
+// Targets with vectors but without fused multiply-adds (SSSE3, SSE4) are left out: they would have to compute
+// them one by one, as the least target does. So are those whose vectors have no size at compile time (SVE,
+// RISC-V): blocks of registers are arrays here.
+#include "device/cpu/fused/kernels.h"
+
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "device/cpu/fused/kernels.cpp"  // NOLINT
+// clang-format off: the order matters
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+// clang-format on
+#include "device/cpu/fused/direct-inl.h"
+#include "device/cpu/fused/winograd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
+
+const Kernels* target_kernels() {
+  static const Kernels table{.instruction_set = hwy::TargetName(HWY_TARGET),
+                             .lanes = lanes,
+                             .winograd3 = Winograd<3>::method(),
+                             .winograd5 = Winograd<5>::method(),
+                             .direct3 = Direct<3>::method(),
+                             .direct5 = Direct<5>::method()};
+  return &table;
+}
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::device::cpu::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lockstep::device::cpu::fused {
+
+HWY_EXPORT(target_kernels);
+
+const Kernels& kernels() {
+  return *HWY_DYNAMIC_DISPATCH(target_kernels)();
+}
+
+std::vector<Kernels> all_kernels() {
+  std::vector<Kernels> all;
+  const auto choose = [](std::int64_t targets) {
+    hwy::SetSupportedTargetsForTest(targets);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  };
+  std::int64_t left = hwy::SupportedTargets() & HWY_TARGETS;
+  for (; left != 0; left &= left - 1) {
+    choose(left & -left);
+    all.push_back(kernels());
+  }
+  choose(0);
+  return all;
+}
+
+}  // namespace lockstep::device::cpu::fused
+#endif

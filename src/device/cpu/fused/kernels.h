@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "device/cpu/fused/problem.h"
+
+namespace lockstep::device::cpu::fused {
+
+/// What a forward pass reads and writes.
+struct Forward {
+  const float* x = nullptr;
+  const float* packed = nullptr;  ///< weights, from Method::pack
+  const float* bias = nullptr;    ///< null for none
+  float* y = nullptr;
+  std::uint8_t* record = nullptr;  ///< null where no backward pass follows
+  float* workspace = nullptr;      ///< aligned to 64 bytes, as are packed weights and record
+};
+
+struct Backward {
+  const float* x = nullptr;
+  const float* dy = nullptr;
+  const std::uint8_t* record = nullptr;  ///< what forward left
+  const float* packed = nullptr;
+  float* dweight = nullptr;  ///< OIHW, overwritten
+  float* dbias = nullptr;    ///< null for none
+  float* dx = nullptr;       ///< null where it is not asked for
+  float* workspace = nullptr;
+};
+
+/// One way to compute the block.
+struct Method {
+  Layout (*layout)(const Problem& problem, bool data_gradient);
+  /// Weights from OIHW.
+  void (*pack)(const Problem& problem, const Layout& layout, bool data_gradient, const float* weights,
+               float* packed);
+  void (*forward)(const Problem& problem, const Layout& layout, const Forward& pass);
+  void (*backward)(const Problem& problem, const Layout& layout, const Backward& pass);
+};
+
+/// The kernels, compiled for one instruction set. All instruction sets give the same bits.
+struct Kernels {
+  const char* instruction_set;
+  std::int64_t lanes;  ///< floats in a vector
+  Method winograd3, winograd5;
+  /// For few input channels; without a data gradient.
+  Method direct3, direct5;
+};
+
+/// Those for the best instruction set that this processor has.
+const Kernels& kernels();
+/// Those for each instruction set that this processor has, for tests; the last is the one without vectors
+/// (or with the least), where fused multiply-adds are computed one by one.
+std::vector<Kernels> all_kernels();
+
+}  // namespace lockstep::device::cpu::fused

@@ -1,0 +1,103 @@
+// Vectors of floats for the target that is being compiled; included once for each (see kernels.cpp).
+//
+// Channels lie in lanes. What is left behind the last full vector is a half vector where that suffices: 24
+// channels are one and a half AVX-512 registers, not two.
+#if defined(LOCKSTEP_FUSED_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCKSTEP_FUSED_VECTORS_INL_H_
+#undef LOCKSTEP_FUSED_VECTORS_INL_H_
+#else
+#define LOCKSTEP_FUSED_VECTORS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+// Loops over registers must vanish, or the registers become memory.
+#define LOCKSTEP_UNROLL _Pragma("GCC unroll 16")
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Full = hn::ScalableTag<float>;
+constexpr std::int64_t lanes = hn::MaxLanes(Full());
+constexpr std::int64_t half_lanes = lanes > 1 ? lanes / 2 : 1;
+using Half = hn::CappedTag<float, half_lanes>;
+
+constexpr int registers = lanes == 16 || HWY_ARCH_ARM_A64 ? 32 : 16;
+
+template <class D>
+using Vector = hn::Vec<D>;
+
+/// a · b + c, rounded once. Where the target has no such instruction, lane by lane: slow, and the same bits.
+template <class D>
+HWY_INLINE Vector<D> fma(D d, Vector<D> a, Vector<D> b, Vector<D> c) {
+#if HWY_NATIVE_FMA
+  (void)d;
+  return hn::MulAdd(a, b, c);
+#else
+  constexpr std::int64_t n = hn::MaxLanes(D());
+  HWY_ALIGN float x[n], y[n], z[n];
+  hn::Store(a, d, x);
+  hn::Store(b, d, y);
+  hn::Store(c, d, z);
+  for (std::int64_t i = 0; i < n; ++i) z[i] = __builtin_fmaf(x[i], y[i], z[i]);
+  return hn::Load(d, z);
+#endif
+}
+
+/// The first `count` floats at p, then zeros; touches no more than these.
+template <class D>
+HWY_INLINE Vector<D> load(D d, const float* HWY_RESTRICT p, std::int64_t count) {
+  constexpr std::int64_t n = hn::MaxLanes(D());
+  if (count >= n) return hn::LoadU(d, p);
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN float some[n] = {};
+  for (std::int64_t i = 0; i < count; ++i) some[i] = p[i];
+  return hn::Load(d, some);
+#else
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, p);
+#endif
+}
+
+/// Writes the first `count` lanes.
+template <class D>
+HWY_INLINE void store(D d, Vector<D> v, float* HWY_RESTRICT p, std::int64_t count) {
+  constexpr std::int64_t n = hn::MaxLanes(D());
+  if (count >= n) {
+    hn::StoreU(v, d, p);
+    return;
+  }
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN float some[n];
+  hn::Store(v, d, some);
+  for (std::int64_t i = 0; i < count; ++i) p[i] = some[i];
+#else
+  hn::BlendedStore(v, hn::FirstN(d, static_cast<std::size_t>(count)), d, p);
+#endif
+}
+
+inline void clear(float* p, std::int64_t count) {
+  std::memset(p, 0, static_cast<std::size_t>(count) * sizeof(float));
+}
+
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+/// Calls f(tag, first, count) for each vector of channels: `count` of its lanes are channels.
+template <class F>
+HWY_INLINE void for_each_vector(std::int64_t channels, F f) {
+  std::int64_t c = 0;
+  for (; channels - c > half_lanes; c += lanes) f(Full(), c, channels - c < lanes ? channels - c : lanes);
+  if (c < channels) f(Half(), c, channels - c);
+}
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::device::cpu::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,145 @@
+// The block in the Winograd domain, F(2×2, r×r): the transform's output tile is the pooling window.
+//
+// A tile of 2×2 outputs comes from a patch of n×n inputs, n = r + 1. Transformed, patch and filter meet in n²
+// multiplications instead of 4 r² (36 instead of 100; 16 instead of 36). For all tiles and channels these
+// are n² matrix products, one for each point p of the transform domain:
+//
+//   forward           m[p] = v[p] u[p]      (tiles × out) = (tiles × in) (in × out)
+//   weight gradient  du[p] = v[p]ᵀ dm[p]
+//   data gradient    dv[p] = dm[p] u[p]ᵀ
+//
+// v: transformed input, u: transformed weights, m: transformed output. Backward is the transpose of forward,
+// step by step, so it uses the same matrices transposed. Bias, ReLU and pool happen in the registers that the
+// output transform ends in; backward starts there from a tile with one non-zero.
+//
+// Work goes by strips of tile rows, few enough that v and m stay in L2. The distance from point to point is
+// an odd number of cache lines: a transform touches all points of a tile, and powers of two would put them
+// into a few sets of the cache.
+#if defined(LOCKSTEP_FUSED_WINOGRAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCKSTEP_FUSED_WINOGRAD_INL_H_
+#undef LOCKSTEP_FUSED_WINOGRAD_INL_H_
+#else
+#define LOCKSTEP_FUSED_WINOGRAD_INL_H_
+#endif
+
+#include "device/cpu/fused/product-inl.h"
+#include "device/cpu/fused/winograd_input-inl.h"
+#include "device/cpu/fused/winograd_output-inl.h"
+#include "device/cpu/fused/winograd_weights-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
+
+template <int kKernel>
+struct Winograd {
+  using Weights = WinogradWeights<kKernel>;
+  using Input = WinogradInput<kKernel>;
+  using Output = WinogradOutput<kKernel>;
+  static constexpr int points = (kKernel + 1) * (kKernel + 1);
+
+  /// Rounded up to an odd number of cache lines.
+  static std::int64_t odd_lines(std::int64_t floats) {
+    const std::int64_t lines = round_up(floats, 16);
+    return lines % 32 == 0 ? lines + 16 : lines;
+  }
+
+  /// Tile rows whose v and m fit into a part of L2, and if a few fewer suffice, so many that the products
+  /// have whole blocks of rows.
+  static std::int64_t strip_rows_of(const Problem& problem, std::int64_t channels) {
+    constexpr std::int64_t strip_floats = std::int64_t{96} * 1024;
+    constexpr std::int64_t block = 8;
+    const std::int64_t most = strip_floats / (points * problem.tile_columns() * channels);
+    if (most >= problem.all_tile_rows()) return problem.all_tile_rows();
+    if (most < 1) return 1;
+    for (std::int64_t rows = most; rows > 0 && rows > most - block; --rows)
+      if (rows * problem.tile_columns() % block == 0) return rows;
+    return most;
+  }
+
+  static Layout layout(const Problem& problem, bool data_gradient) {
+    Layout layout;
+    layout.in_stride = round_up(problem.in_channels, half_lanes);
+    layout.out_stride = round_up(problem.out_channels, half_lanes);
+    layout.strip_rows = strip_rows_of(problem, layout.in_stride + layout.out_stride);
+    const std::int64_t tiles = layout.strip_rows * problem.tile_columns();
+    layout.in_point = odd_lines(tiles * layout.in_stride);
+    layout.out_point = odd_lines(tiles * layout.out_stride);
+    layout.packed = Weights::floats(problem, layout) +
+                    (data_gradient ? points * problem.out_channels * layout.in_stride : 0);
+    layout.workspace = points * (layout.in_point + layout.out_point) + staging_of(problem) +
+                       Weights::floats(problem, layout);
+    layout.record = problem.all_tile_rows() * problem.tile_columns() * layout.out_stride;
+    return layout;
+  }
+
+  /// The parts of the workspace.
+  struct Workspace {
+    float *v, *m, *staging, *du;
+    Workspace(const Problem& problem, const Layout& layout, float* memory)
+        : v(memory),
+          m(v + points * layout.in_point),
+          staging(m + points * layout.out_point),
+          du(staging + staging_of(problem)) {}
+  };
+
+  static void forward(const Problem& problem, const Layout& layout, const Forward& pass) {
+    const Workspace workspace(problem, layout, pass.workspace);
+    const std::int64_t filter = problem.in_channels * layout.out_stride;
+    const std::int64_t all = problem.all_tile_rows();
+    for (std::int64_t begin = 0; begin < all; begin += layout.strip_rows) {
+      const std::int64_t end = begin + layout.strip_rows < all ? begin + layout.strip_rows : all;
+      const std::int64_t tiles = (end - begin) * problem.tile_columns();
+      Input::transform(problem, layout, begin, end, pass.x, workspace.v);
+      for (int p = 0; p < points; ++p)
+        multiply(tiles, layout.out_stride, problem.in_channels,
+                 {workspace.v + p * layout.in_point, layout.in_stride, 1},
+                 {pass.packed + p * filter, layout.out_stride},
+                 {workspace.m + p * layout.out_point, layout.out_stride, false});
+      for (std::int64_t index = begin; index < end; ++index) {
+        const auto row = destination(problem, index, layout.out_stride, pass, workspace.staging);
+        const float* m = workspace.m + (index - begin) * problem.tile_columns() * layout.out_stride;
+        Output::finish(problem, layout, m, pass.bias, row);
+        unstage(problem, index, workspace.staging, pass.y);
+      }
+    }
+  }
+
+  static void backward(const Problem& problem, const Layout& layout, const Backward& pass) {
+    const Workspace workspace(problem, layout, pass.workspace);
+    const std::int64_t filter = problem.in_channels * layout.out_stride;
+    const std::int64_t data_filter = problem.out_channels * layout.in_stride;
+    const float* data_weights = pass.packed + Weights::floats(problem, layout);
+    if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
+    const std::int64_t all = problem.all_tile_rows();
+    for (std::int64_t begin = 0; begin < all; begin += layout.strip_rows) {
+      const std::int64_t end = begin + layout.strip_rows < all ? begin + layout.strip_rows : all;
+      const std::int64_t tiles = (end - begin) * problem.tile_columns();
+      Input::transform(problem, layout, begin, end, pass.x, workspace.v);
+      for (std::int64_t index = begin; index < end; ++index) {
+        const auto row = source(problem, index, layout.out_stride, pass, workspace.staging);
+        float* dm = workspace.m + (index - begin) * problem.tile_columns() * layout.out_stride;
+        Output::start(problem, layout, row, dm, pass.dbias);
+      }
+      for (int p = 0; p < points; ++p) {
+        float* v = workspace.v + p * layout.in_point;
+        const float* dm = workspace.m + p * layout.out_point;
+        multiply(problem.in_channels, layout.out_stride, tiles, {v, 1, layout.in_stride},
+                 {dm, layout.out_stride}, {workspace.du + p * filter, layout.out_stride, begin > 0});
+        // v has served, so dv takes its place.
+        if (pass.dx != nullptr)
+          multiply(tiles, layout.in_stride, problem.out_channels, {dm, layout.out_stride, 1},
+                   {data_weights + p * data_filter, layout.in_stride}, {v, layout.in_stride, false});
+      }
+      if (pass.dx != nullptr) Input::collect(problem, layout, begin, end, workspace.v, pass.dx);
+    }
+    Weights::unpack(problem, layout, workspace.du, pass.dweight);
+  }
+
+  static constexpr Method method() { return {layout, Weights::pack, forward, backward}; }
+};
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::device::cpu::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,95 @@
+// Winograd's transform of the filters, u = G g Gᵀ, and its transpose for their gradient.
+#if defined(LOCKSTEP_FUSED_WINOGRAD_WEIGHTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCKSTEP_FUSED_WINOGRAD_WEIGHTS_INL_H_
+#undef LOCKSTEP_FUSED_WINOGRAD_WEIGHTS_INL_H_
+#else
+#define LOCKSTEP_FUSED_WINOGRAD_WEIGHTS_INL_H_
+#endif
+
+#include "device/cpu/fused/filters-inl.h"
+#include "device/cpu/fused/problem.h"
+#include "device/cpu/fused/transform-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
+
+template <int kKernel>
+struct WinogradWeights {
+  static constexpr int n = CookToom<kKernel>::points;  // extent of a patch
+  static constexpr auto& matrices = CookToom<kKernel>::matrices;
+
+  /// Floats of u.
+  static std::int64_t floats(const Problem& problem, const Layout& layout) {
+    return round_up(std::int64_t{n} * n * problem.in_channels * layout.out_stride, 16);
+  }
+
+  /// u[p][row][column], channels of one kind in rows and of the other in lanes. A row's filter is
+  /// `row_stride` from the next, a column's `column_stride`.
+  static void pack_one(std::int64_t rows, std::int64_t columns, const float* weights, std::int64_t row_stride,
+                       std::int64_t column_stride, std::int64_t stride, float* u) {
+    constexpr int taps = kKernel * kKernel;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for_each_vector(columns, [&](auto d, std::int64_t c, std::int64_t count) {
+        using V = Vector<decltype(d)>;
+        V g[taps];
+        load_filters<taps>(d, weights + row * row_stride + c * column_stride, column_stride, count, g);
+        V half_done[kKernel][n];  // by column of the filter
+        for (int j = 0; j < kKernel; ++j) {
+          V column[kKernel];
+          for (int i = 0; i < kKernel; ++i) column[i] = g[i * kKernel + j];
+          to_points(d, matrices.filter, column, half_done[j]);
+        }
+        for (int i = 0; i < n; ++i) {
+          V line[kKernel];
+          V out[n];
+          for (int j = 0; j < kKernel; ++j) line[j] = half_done[j][i];
+          to_points(d, matrices.filter, line, out);
+          for (int j = 0; j < n; ++j) hn::StoreU(out[j], d, u + ((i * n + j) * rows + row) * stride + c);
+        }
+      });
+    }
+  }
+
+  static void pack(const Problem& problem, const Layout& layout, bool data_gradient, const float* weights,
+                   float* packed) {
+    constexpr std::int64_t taps = std::int64_t{kKernel} * kKernel;
+    const std::int64_t out_filter = problem.in_channels * taps;
+    pack_one(problem.in_channels, problem.out_channels, weights, taps, out_filter, layout.out_stride, packed);
+    if (data_gradient)
+      pack_one(problem.out_channels, problem.in_channels, weights, out_filter, taps, layout.in_stride,
+               packed + floats(problem, layout));
+  }
+
+  /// The weights' gradient from du.
+  static void unpack(const Problem& problem, const Layout& layout, const float* du, float* dweight) {
+    constexpr int taps = kKernel * kKernel;
+    const std::int64_t filter = problem.in_channels * taps;
+    for (std::int64_t row = 0; row < problem.in_channels; ++row) {
+      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+        using V = Vector<decltype(d)>;
+        V half_done[n][kKernel];
+        for (int i = 0; i < n; ++i) {
+          V line[n];
+          for (int j = 0; j < n; ++j)
+            line[j] = hn::LoadU(d, du + ((i * n + j) * problem.in_channels + row) * layout.out_stride + c);
+          from_points(d, matrices.filter, line, half_done[i]);
+        }
+        V g[taps];
+        for (int j = 0; j < kKernel; ++j) {
+          V column[n];
+          V out[kKernel];
+          for (int i = 0; i < n; ++i) column[i] = half_done[i][j];
+          from_points(d, matrices.filter, column, out);
+          for (int i = 0; i < kKernel; ++i) g[i * kKernel + j] = out[i];
+        }
+        store_filters<taps>(d, g, filter, count, dweight + c * filter + row * taps);
+      });
+    }
+  }
+};
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::device::cpu::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

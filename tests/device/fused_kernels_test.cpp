@@ -1,0 +1,180 @@
+// The fused kernels against loops in double precision, and against each other's bits.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+
+#include "device/cpu/fused/cook_toom.h"
+#include "device/fused_oracle.h"
+
+namespace lockstep::testing {
+namespace {
+
+void expect_near(const std::vector<float>& actual, const std::vector<double>& expected,
+                 const std::vector<double>& bounds, const char* what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  for (std::size_t i = 0; i < actual.size(); ++i)
+    ASSERT_TRUE(std::abs(actual[i] - expected[i]) <= bounds[i])  // so that a NaN fails
+        << what << "[" << i << "] is " << actual[i] << ", expected " << expected[i] << " within "
+        << bounds[i];
+}
+
+/// A maximum and a ReLU move a result by no more than the greatest of their arguments moves. The winner that
+/// was recorded must be a greatest output, as far as rounding can tell.
+void expect_outputs(const FusedCase& one, const FusedOutputs& actual, const FusedExpected& expected,
+                    const FusedBounds& bounds) {
+  const fused::Problem& p = one.problem;
+  const std::int64_t c = p.out_channels;
+  for (std::size_t i = 0; i < actual.y.size(); ++i) {
+    const auto channel = static_cast<std::int64_t>(i) % c;
+    const auto cell = static_cast<std::int64_t>(i) / c;
+    if (!p.pool) {
+      ASSERT_TRUE(std::abs(actual.y[i] - expected.y[i]) <= bounds.z[i])
+          << "y[" << i << "] is " << actual.y[i] << ", expected " << expected.y[i] << " within "
+          << bounds.z[i];
+      continue;
+    }
+    const std::int64_t column = cell % p.dst_width();
+    const std::int64_t row = cell / p.dst_width() % p.dst_height();
+    const std::int64_t sample = cell / p.dst_width() / p.dst_height();
+    const auto z = [&](int k) {
+      return static_cast<std::size_t>(
+          ((sample * p.out_height + 2 * row + k / 2) * p.out_width + 2 * column + k % 2) * c + channel);
+    };
+    double bound = 0;
+    for (int k = 0; k < 4; ++k) bound = std::max(bound, bounds.z[z(k)]);
+    ASSERT_TRUE(std::abs(actual.y[i] - expected.y[i]) <= bound)
+        << "y[" << i << "] is " << actual.y[i] << ", expected " << expected.y[i] << " within " << bound;
+    const int winner = actual.record[i];
+    if (winner == 4) {
+      ASSERT_TRUE(p.relu && expected.y[i] <= bound) << i;
+    } else {
+      ASSERT_LT(winner, 4);
+      ASSERT_GE(expected.z[z(winner)] + 2 * bound, expected.y[i]) << "winner of " << i << " is " << winner;
+    }
+  }
+}
+
+void check_fused(const fused::Kernels& kernels, const FusedCase& one, std::uint32_t seed) {
+  SCOPED_TRACE(one.text());
+  const FusedInputs inputs = draw_inputs(one, seed);
+  const FusedOutputs actual = run_fused(kernels, one, inputs);
+  const FusedExpected expected = expect_fused(one, inputs, actual.record);
+  const FusedBounds bounds = bound_fused(one, inputs, actual.record);
+  expect_outputs(one, actual, expected, bounds);
+  expect_near(actual.dweights, expected.dweights, bounds.dweights, "weight gradient");
+  expect_near(actual.dbias, expected.dbias, bounds.dbias, "bias gradient");
+  if (one.data_gradient) expect_near(actual.dx, expected.dx, bounds.dx, "dx");
+}
+
+TEST(FusedKernels, agree_with_loops_for_any_geometry) {
+  const fused::Kernels& kernels = fused::kernels();
+  for (std::uint32_t seed = 0; seed < 300 && !HasFatalFailure(); ++seed)
+    check_fused(kernels, draw_fused(seed), seed);
+}
+
+TEST(FusedKernels, agree_with_loops_without_vectors_too) {
+  const fused::Kernels kernels = fused::all_kernels().back();
+  for (std::uint32_t seed = 1000; seed < 1020 && !HasFatalFailure(); ++seed)
+    check_fused(kernels, draw_fused(seed), seed);
+}
+
+TEST(FusedKernels, compute_the_layers_of_the_mnist_network) {
+  FusedCase first{.way = Way::direct, .problem = {}, .data_gradient = false};
+  first.problem = {.samples = 3,
+                   .in_channels = 1,
+                   .in_height = 28,
+                   .in_width = 28,
+                   .out_channels = 24,
+                   .out_height = 24,
+                   .out_width = 24,
+                   .kernel = 5,
+                   .relu = true,
+                   .pool = true};
+  FusedCase second{.way = Way::winograd, .problem = first.problem};
+  second.problem.in_channels = 24;
+  second.problem.in_height = second.problem.in_width = 12;
+  second.problem.out_channels = 48;
+  second.problem.out_height = second.problem.out_width = 8;
+  second.problem.plain_dst = true;
+  for (const FusedCase& one : {first, second}) check_fused(fused::kernels(), one, 1);
+}
+
+void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected,
+                      const char* what) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i)
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(actual[i]), std::bit_cast<std::uint32_t>(expected[i]))
+        << what << "[" << i << "] is " << actual[i] << " and " << expected[i];
+}
+
+TEST(FusedKernels, give_the_same_bits_on_every_instruction_set) {
+  const auto all = fused::all_kernels();
+  ASSERT_FALSE(all.empty());
+  if (all.size() == 1)
+    GTEST_SKIP() << "not run: this processor has " << all.front().instruction_set << " only";
+  for (std::uint32_t seed = 0; seed < 120; ++seed) {
+    const FusedCase one = draw_fused(seed);
+    const FusedInputs inputs = draw_inputs(one, seed);
+    const FusedOutputs first = run_fused(all.front(), one, inputs);
+    for (const fused::Kernels& other : all) {
+      SCOPED_TRACE(one.text() + ", " + all.front().instruction_set + " and " + other.instruction_set);
+      const FusedOutputs second = run_fused(other, one, inputs);
+      expect_same_bits(second.y, first.y, "y");
+      EXPECT_EQ(second.record, first.record);
+      expect_same_bits(second.dweights, first.dweights, "weight gradient");
+      expect_same_bits(second.dbias, first.dbias, "bias gradient");
+      expect_same_bits(second.dx, first.dx, "dx");
+      if (HasFailure()) return;
+    }
+  }
+}
+
+/// Bits of a sample's outputs do not depend on the other samples, nor on the strips that they fall into.
+TEST(FusedKernels, compute_each_sample_as_if_it_were_alone) {
+  for (std::uint32_t seed = 2000; seed < 2040; ++seed) {
+    FusedCase one = draw_fused(seed);
+    SCOPED_TRACE(one.text());
+    one.problem.samples = 5;
+    const FusedInputs inputs = draw_inputs(one, seed);
+    const FusedOutputs together = run_fused(fused::kernels(), one, inputs);
+    one.problem.samples = 1;
+    const auto part = [](const std::vector<float>& all, std::size_t n) {
+      const auto size = static_cast<std::ptrdiff_t>(all.size() / 5);
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(n) * size;
+      return std::vector<float>(begin, begin + size);
+    };
+    for (std::size_t n = 0; n < 5; ++n) {
+      FusedInputs own = inputs;
+      own.x = part(inputs.x, n);
+      own.dy = part(inputs.dy, n);
+      const FusedOutputs alone = run_fused(fused::kernels(), one, own);
+      expect_same_bits(alone.y, part(together.y, n), "y");
+      expect_same_bits(alone.dx, part(together.dx, n), "dx");
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+/// y = Aᵀ [(G g) ⊙ (Bᵀ d)] in doubles is the filter, but for the rounding of G to floats.
+template <int kTaps>
+void check_matrices() {
+  using Transform = fused::CookToom<kTaps>;
+  constexpr auto& m = Transform::matrices;
+  for (int tap = 0; tap < kTaps; ++tap)
+    for (int cell = 0; cell < Transform::points; ++cell)
+      for (int output = 0; output < 2; ++output) {
+        double y = 0;
+        for (int p = 0; p < Transform::points; ++p)
+          y += double{m.output.row[p][output]} * m.filter.row[p][tap] * m.input.row[p][cell];
+        EXPECT_NEAR(y, cell == output + tap ? 1 : 0, 1e-6) << tap << " " << cell << " " << output;
+      }
+}
+
+TEST(CookToom, matrices_are_those_of_a_filter) {
+  check_matrices<3>();
+  check_matrices<5>();
+}
+
+}  // namespace
+}  // namespace lockstep::testing

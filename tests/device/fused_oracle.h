@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "device/cpu/fused/kernels.h"
+
+/// Runs the fused kernels, and computes what they should give in double precision.
+namespace lockstep::testing {
+
+namespace fused = device::cpu::fused;
+
+enum class Way : std::uint8_t { winograd, direct };
+const fused::Method& method_of(const fused::Kernels& kernels, Way way, std::int64_t kernel);
+
+struct FusedCase {
+  Way way = Way::winograd;
+  fused::Problem problem;
+  bool bias = true, data_gradient = true;
+  [[nodiscard]] std::string text() const;
+};
+/// A geometry drawn from all that the kernels may be asked for: one channel and a hundred, one image, odd
+/// extents, any padding.
+FusedCase draw_fused(std::uint32_t seed);
+
+/// Everything channels-last but weights, whatever the problem's own layouts.
+struct FusedInputs {
+  std::vector<float> x, weights, bias, dy;
+};
+FusedInputs draw_inputs(const FusedCase& one, std::uint32_t seed);
+
+struct FusedOutputs {
+  std::vector<float> y, dweights, dbias, dx;
+  std::vector<std::uint8_t> record;  ///< for each tile row, tile, channel; no padding
+};
+/// Runs forward and backward in memory filled with NaN beforehand; nothing may be read that was not written.
+FusedOutputs run_fused(const fused::Kernels& kernels, const FusedCase& one, const FusedInputs& inputs);
+
+/// Doubles, by the definition of each operation. The gradient takes the path that `record` names.
+struct FusedExpected {
+  std::vector<double> z;  ///< convolution and bias, [sample][row][column][channel]
+  std::vector<double> y, dweights, dbias, dx;
+};
+FusedExpected expect_fused(const FusedCase& one, const FusedInputs& inputs,
+                           const std::vector<std::uint8_t>& record);
+
+/// How far floats may be off, element by element.
+///
+/// Each result is a sum of products that are rounded k times at most on their way, in whatever order: then it
+/// is off by at most k u / (1 - k u) times the sum of their magnitudes, u = 2⁻²⁴ (Higham, "Accuracy and
+/// Stability of Numerical Algorithms", 3.1). For the direct kernels k is the number of products and the
+/// magnitude their sum with absolute values. Winograd's sums run through the transform domain: the magnitude
+/// is what the same algorithm gives when each matrix and each number is replaced by its absolute value, and k
+/// is the length of the sum there, and 2 n for each of the transforms of n points (one more for the rounded
+/// matrix of the filters).
+struct FusedBounds {
+  std::vector<double> z, dweights, dbias, dx;
+};
+FusedBounds bound_fused(const FusedCase& one, const FusedInputs& inputs,
+                        const std::vector<std::uint8_t>& record);
+
+}  // namespace lockstep::testing

@@ -1,0 +1,173 @@
+// The fused kernels where numbers are special: equal outputs, zeros, NaN and infinity.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "device/fused_oracle.h"
+
+namespace lockstep::testing {
+namespace {
+
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+FusedCase small_case(Way way, std::int64_t kernel, bool relu, bool pool) {
+  FusedCase one{.way = way, .problem = {}, .bias = true, .data_gradient = way == Way::winograd};
+  one.problem = {.samples = 2,
+                 .in_channels = 3,
+                 .in_height = 8,
+                 .in_width = 7,
+                 .out_channels = 18,
+                 .out_height = 8,
+                 .out_width = 7,
+                 .kernel = kernel,
+                 .pad_top = kernel / 2,
+                 .pad_left = kernel / 2,
+                 .relu = relu,
+                 .pool = pool};
+  return one;
+}
+
+std::vector<FusedCase> small_cases() {
+  std::vector<FusedCase> cases;
+  for (const Way way : {Way::winograd, Way::direct})
+    for (const std::int64_t kernel : {3, 5})
+      for (const bool relu : {false, true})
+        for (const bool pool : {false, true}) cases.push_back(small_case(way, kernel, relu, pool));
+  return cases;
+}
+
+/// Small integers make every sum exact, so equal outputs are equal in floats too. (Not so with the filters of
+/// Winograd's F(2, 5), which have thirds.)
+TEST(FusedTies, the_first_of_equal_outputs_wins) {
+  std::int64_t ties = 0;
+  for (FusedCase one : small_cases()) {
+    if (!one.problem.pool || (one.way == Way::winograd && one.problem.kernel == 5)) continue;
+    SCOPED_TRACE(one.text());
+    FusedInputs inputs = draw_inputs(one, 3);
+    for (auto* values : {&inputs.x, &inputs.weights, &inputs.bias})
+      for (float& value : *values) value = std::round(value);
+    for (const fused::Kernels& kernels : fused::all_kernels()) {
+      const FusedOutputs actual = run_fused(kernels, one, inputs);
+      const FusedExpected expected = expect_fused(one, inputs, actual.record);
+      const fused::Problem& p = one.problem;
+      for (std::size_t i = 0; i < actual.y.size(); ++i) {
+        ASSERT_EQ(actual.y[i], expected.y[i]) << i;
+        const auto channel = static_cast<std::int64_t>(i) % p.out_channels;
+        const auto cell = static_cast<std::int64_t>(i) / p.out_channels;
+        const std::int64_t row = cell / p.dst_width() % p.dst_height();
+        const std::int64_t sample = cell / p.dst_width() / p.dst_height();
+        const auto z = [&](int k) {
+          return expected.z[static_cast<std::size_t>(
+              ((sample * p.out_height + 2 * row + k / 2) * p.out_width + 2 * (cell % p.dst_width()) + k % 2) *
+                  p.out_channels +
+              channel)];
+        };
+        int first = 0;
+        for (int k = 1; k < 4; ++k) {
+          if (z(k) > z(first)) first = k;
+          if (z(k) == z(0)) ++ties;
+        }
+        if (p.relu && z(first) <= 0) first = 4;
+        ASSERT_EQ(int{actual.record[i]}, first) << i;
+      }
+    }
+  }
+  EXPECT_GT(ties, 1000);
+}
+
+TEST(FusedTies, outputs_that_are_all_zero_are_dead_behind_a_relu_and_equal_without) {
+  for (const FusedCase& one : small_cases()) {
+    SCOPED_TRACE(one.text());
+    FusedInputs inputs = draw_inputs(one, 3);
+    inputs.weights.assign(inputs.weights.size(), 0);
+    inputs.bias.assign(inputs.bias.size(), 0);
+    const FusedOutputs actual = run_fused(fused::kernels(), one, inputs);
+    for (const float y : actual.y) ASSERT_EQ(y, 0);
+    for (const std::uint8_t record : actual.record)
+      ASSERT_EQ(record, one.problem.pool && one.problem.relu ? 4 : 0);
+    double sum = 0;
+    for (const float gradient : actual.dbias) sum += std::abs(gradient);
+    EXPECT_EQ(sum == 0, one.problem.relu);
+  }
+}
+
+void expect_not_finite_where(const std::vector<float>& actual, const std::vector<double>& expected,
+                             const char* what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    if (!std::isfinite(expected[i])) {
+      ASSERT_FALSE(std::isfinite(actual[i]))
+          << what << "[" << i << "] is " << actual[i] << ", expected " << expected[i];
+    }
+  }
+}
+
+/// Puts one number that is not finite into one of the inputs, at a random place.
+void poison(FusedInputs& inputs, std::mt19937& generator, float value) {
+  std::vector<float>* lists[] = {&inputs.x, &inputs.weights, &inputs.bias, &inputs.dy};
+  auto& list = *lists[generator() % 4];
+  list[generator() % list.size()] = value;
+}
+
+TEST(FusedNonFinite, reaches_every_output_that_loops_give_it_to) {
+  std::mt19937 generator(5);
+  for (const FusedCase& one : small_cases()) {
+    for (const float value : {nan, infinity, -infinity}) {
+      for (int repetition = 0; repetition < 6; ++repetition) {
+        FusedInputs inputs = draw_inputs(one, 7);
+        poison(inputs, generator, value);
+        for (const fused::Kernels& kernels : fused::all_kernels()) {
+          SCOPED_TRACE(one.text() + ", " + kernels.instruction_set);
+          const FusedOutputs actual = run_fused(kernels, one, inputs);
+          const FusedExpected expected = expect_fused(one, inputs, actual.record);
+          expect_not_finite_where(actual.y, expected.y, "y");
+          expect_not_finite_where(actual.dweights, expected.dweights, "weight gradient");
+          expect_not_finite_where(actual.dbias, expected.dbias, "bias gradient");
+          if (one.data_gradient) expect_not_finite_where(actual.dx, expected.dx, "dx");
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(FusedNonFinite, stays_a_nan_through_relu_and_pool) {
+  for (const FusedCase& one : small_cases()) {
+    SCOPED_TRACE(one.text());
+    FusedInputs inputs = draw_inputs(one, 7);
+    inputs.bias[5] = nan;
+    const FusedOutputs actual = run_fused(fused::kernels(), one, inputs);
+    for (std::size_t i = 0; i < actual.y.size(); ++i)
+      ASSERT_EQ(std::isnan(actual.y[i]), i % inputs.bias.size() == 5) << i;
+    // Nor does such an output stop the gradient.
+    EXPECT_NE(actual.dbias[5], 0);
+  }
+}
+
+/// A corner of a patch touches one of the tile's four outputs.
+TEST(FusedNonFinite, wins_from_any_place_in_the_window) {
+  for (const Way way : {Way::winograd, Way::direct})
+    for (int place = 0; place < 4; ++place) {
+      FusedCase one = small_case(way, 3, true, true);
+      one.problem.pad_top = one.problem.pad_left = 0;
+      one.problem.out_height = 6;
+      one.problem.out_width = 5;
+      SCOPED_TRACE(one.text());
+      FusedInputs inputs = draw_inputs(one, 7);
+      const std::int64_t cell = place / 2 * 3 * one.problem.in_width + place % 2 * 3;
+      inputs.x[static_cast<std::size_t>(cell * one.problem.in_channels)] = nan;
+      const FusedOutputs actual = run_fused(fused::kernels(), one, inputs);
+      for (std::size_t c = 0; c < inputs.bias.size(); ++c) {
+        ASSERT_TRUE(std::isnan(actual.y[c])) << place << " " << c;
+        const int winner = actual.record[c];
+        // Winograd's transforms may spread it over the tile.
+        ASSERT_TRUE(winner == place || (way == Way::winograd && winner < 4)) << winner << " " << c;
+      }
+    }
+}
+
+}  // namespace
+}  // namespace lockstep::testing
