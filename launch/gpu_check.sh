@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# For a machine with NVIDIA GPUs: builds Lockstep for them and lets `lockstep doctor` examine them: each kernel and layer
-# and both MNIST experiments against the CPU, copies, the exchange among GPUs, and how long the two published trainings
+# For a machine with NVIDIA GPUs: builds Lockstep for them and lets `lockstep doctor` examine them: kernels, layers and
+# both MNIST experiments against the CPU, copies, the exchange among GPUs, and how long the two published trainings
 # take.
 #
 #   launch/gpu_check.sh [--ranks N]
@@ -49,12 +49,12 @@ examine() {
   shift 2
   say ''
   say "== $name"
-  mpirun_ranks "$ranks" "$lockstep" doctor --gpu "$@" --json >"$found/$name.json" || status=$?
-  mpirun_ranks "$ranks" "$lockstep" doctor --gpu "$@" | tee "$found/$name.txt" || status=$?
+  mpirun_ranks "$ranks" "$lockstep" doctor --gpu --json "$found/$name.json" "$@" | tee "$found/$name.txt" || status=$?
 }
 
 examine one_gpu 1 --published "${experiments[@]}"
 if [[ -z $ranks ]]; then ranks=$(grep -c '"unique_id"' "$found/one_gpu.json" || true); fi
+if ((ranks > 8)); then ranks=8; fi # the experiments have 8 shards
 if ((ranks > 1)); then examine "${ranks}_gpus" "$ranks" --published "${experiments[@]}"; fi
 
 say ''

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Checks the format of all sources with clang-format, and the ones that changed with clang-tidy.
 #
-#   launch/lint.sh [--all | --since REVISION] [FILE…]
+#   launch/lint.sh [--all | --since REVISION] [--seconds N] [FILE…]
 #
 #   --all             clang-tidy over everything
 #   --since REVISION  over what changed since then, uncommitted and untracked files included. Unless said otherwise:
 #                     since the last commit made 6 hours before the newest one, or over everything if there is none.
+#   --seconds N       clang-tidy starts on no more files after so long, in a random order, and says how many it left out
 #   FILE…             over these only
 #
 # A changed header is checked through a source file that includes it. Without the linters (LOCKSTEP_INSTALL=0, or a
@@ -16,6 +17,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 since=
 all=
+seconds=
 files=()
 while (($# > 0)); do
   case $1 in
@@ -24,6 +26,11 @@ while (($# > 0)); do
     --since)
       if (($# < 2)); then die 64 "--since needs a revision"; fi
       since=$2
+      shift
+      ;;
+    --seconds)
+      if [[ ! ${2:-} =~ ^[1-9][0-9]*$ ]]; then die 64 "--seconds needs a number from 1"; fi
+      seconds=$2
       shift
       ;;
     -*) die 64 "unknown option '$1'; see --help" ;;
@@ -108,6 +115,10 @@ say "clang-tidy over ${#checked[@]} files"
 # Prints only findings: clang-tidy counts what it suppressed on the standard error, which is shown when it fails.
 check_file() {
   local log
+  if [[ -n $deadline ]] && (($(date +%s) >= deadline)); then
+    echo "$2" >>"$left_out"
+    return
+  fi
   log=$(mktemp)
   if "$1" -p build/release --quiet "$2" >"$log" 2>&1; then
     rm -f "$log"
@@ -118,10 +129,17 @@ check_file() {
   fi
 }
 export -f check_file
+left_out=$(mktemp)
+trap 'rm -f "$left_out"' EXIT
+deadline=${seconds:+$(($(date +%s) + seconds))}
+export left_out deadline
 if ((${#checked[@]} > 0)); then
   # shellcheck disable=SC2016 # the shells that xargs starts expand these
-  printf '%s\0' "${checked[@]}" |
+  printf '%s\n' "${checked[@]}" | if [[ -n $seconds ]]; then shuf; else cat; fi | tr '\n' '\0' |
     xargs -0 -n 1 -P "$(build_jobs)" bash -c 'check_file "$0" "$1"' "$tidy" || status=1
+fi
+if [[ -s $left_out ]]; then
+  say "Not run: clang-tidy over $(wc -l <"$left_out") of these files, as $seconds s were over; without --seconds it looks at all"
 fi
 if ((status != 0)); then
   say "Lint found something; '$format -i FILE' mends formats"

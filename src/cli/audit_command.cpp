@@ -46,8 +46,7 @@ config::Experiment share_audited(comm::World& world, const Options& options, boo
     if (!options.overrides.empty())
       fail(ExitCode::usage,
            "'{}': the settings of a run cannot be changed; give its experiment.yaml instead to see what "
-           "another "
-           "setting would do",
+           "another setting would do",
            options.overrides.front());
   });
   return train::share_recorded_experiment(world, train::RunFolder(options.path));

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,7 @@ struct Options {
   std::vector<std::string> files;
   bool gpu = false;
   bool published = false;
-  bool json = false;
+  std::optional<std::string> json;
 };
 
 /// The experiments as they were published, on GPUs. Collective.
@@ -38,13 +39,14 @@ void add_doctor_command(CLI::App& app, Action& action) {
                       "Experiment files (YAML) to train for some steps, on GPUs and on CPUs");
   command->add_flag("--published", options->published,
                     "Train the experiments in full too, and tell how long it took");
-  command->add_flag("--json", options->json, "Print JSON");
+  command->add_option("--json", options->json, "Write the same to this file, as JSON");
   command->footer(
       "The exit status is 0 when all checks passed, 70 when one failed, and 69 when there is no GPU to use.\n"
       "\n"
       "Examples:\n"
       "  lockstep doctor --gpu\n"
-      "  mpirun -n 2 lockstep doctor --gpu configs/mnist_cnn.yaml configs/mnist_softmax.yaml --json");
+      "  mpirun -n 2 lockstep doctor --gpu configs/mnist_cnn.yaml configs/mnist_softmax.yaml --json "
+      "gpu.json");
   command->callback([options, &action] {
     action = [options] {
       return on_ranks(

@@ -41,8 +41,7 @@ std::string wanted_kind() {
   if (!kind.empty() && kind != messages_only && !ranks_of_pretended_host(kind))
     fail(ExitCode::usage,
          "{}={}: the values are mpi, for messages only, and for tests hosts:N, for N ranks to a host; unset "
-         "it "
-         "for the fastest collective",
+         "it for the fastest collective",
          variable, kind);
   return kind;
 }

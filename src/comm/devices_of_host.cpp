@@ -38,8 +38,7 @@ int listed_device(std::size_t rank, const VisibleDevices& visible, std::span<con
   if (before >= gpus.size())
     fail(ExitCode::no_device,
          "{} is number {} of the ranks there, but device.gpus lists {}: list a GPU for each rank of a host, "
-         "or "
-         "start fewer on it",
+         "or start fewer on it",
          name, before + 1, gpus.size());
   if (gpus[before] >= std::ssize(visible.ids))
     fail(ExitCode::no_device,
@@ -115,8 +114,7 @@ std::vector<int> choose_devices(std::span<const VisibleDevices> ranks, std::span
   if (const auto shared = first_shared(ranks, devices))
     fail(ExitCode::no_device,
          "{}: start one rank for each GPU of a host, list others in device.gpus, or choose "
-         "device.exchange=mpi, "
-         "with which ranks may share",
+         "device.exchange=mpi, with which ranks may share",
          text_of(*shared, ranks, devices, "would both compute on"));
   return devices;
 }

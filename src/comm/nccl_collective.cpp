@@ -52,16 +52,11 @@ class NcclCollective final : public DeviceCollective {
   void warm_up();
   void ask_for_first(int message, device::Stream& stream, device::DeviceSpan<float> slab,
                      device::DeviceSpan<float> from_each);
-  /// A rank that fails does not leave the others waiting.
+  /// A failure leaves the connections as they are, which a capture may be using: give_up() drops them.
   template <class Calls>
   void queue(std::string_view operation, const Calls& calls) {
-    try {
-      communicator_.group(operation, calls);
-      while (!communicator_.is_settled()) std::this_thread::yield();
-    } catch (...) {
-      communicator_.abort();
-      throw;
-    }
+    communicator_.group(operation, calls);
+    while (!communicator_.is_settled()) std::this_thread::yield();
   }
   /// Calls f(rank) for every other rank, from the right neighbour on.
   template <class F>

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <future>
 #include <span>
 #include <thread>
 #include <utility>
@@ -73,7 +74,8 @@ NcclCommunicator::NcclCommunicator(World& world, int device)
   try {
     connect(world);
   } catch (...) {
-    abort();
+    abort();  // there are no graphs yet
+    if (aborted_.valid()) aborted_.wait_for(parting_limit);
     throw;
   }
   rank_ = fmt::format("rank {} on {}: ", world.rank(), world.hosts()[static_cast<std::size_t>(world.rank())]);
@@ -89,6 +91,9 @@ NcclCommunicator::~NcclCommunicator() {
     log::write_warning(error.what());
     abort();
   }
+  if (aborted_.valid() && aborted_.wait_for(parting_limit) != std::future_status::ready)
+    log::write_warning(
+        fmt::format("{}NCCL: ncclCommAbort is not done after {} s", rank_, parting_limit.count()));
 }
 
 /// The id says where rank 0 listens; MPI takes it to the others. From then on a rank that fails would leave
@@ -131,14 +136,33 @@ void NcclCommunicator::part() {
 
 void NcclCommunicator::abort() noexcept {
   if (communicator_ == nullptr) return;
-  ncclComm_t communicator = std::exchange(communicator_, nullptr);
-  const ncclResult_t result = ncclCommAbort(communicator);
-  if (result != ncclSuccess && result != ncclInProgress)
-    device::cuda::note_failure("NCCL", "ncclCommAbort", ncclGetErrorString(result));
+  const auto drop = [communicator = std::exchange(communicator_, nullptr), device = device_] {
+    try {
+      device::cuda::use_device(device);
+      const ncclResult_t result = ncclCommAbort(communicator);
+      if (result != ncclSuccess && result != ncclInProgress)
+        device::cuda::note_failure("NCCL", "ncclCommAbort", ncclGetErrorString(result));
+    } catch (const Error& error) {
+      log::write_warning(error.what());
+    }
+  };
+  try {
+    // ncclCommAbort tells what runs to stop, and then waits for the last graph to go, which is this thread's.
+    std::promise<void> done;
+    std::future<void> aborted = done.get_future();
+    std::thread([drop, done = std::move(done)]() mutable {
+      drop();
+      done.set_value();
+    }).detach();
+    aborted_ = std::move(aborted);
+  } catch (const std::system_error&) {
+    drop();
+  }
 }
 
 void NcclCommunicator::require(ncclResult_t result, std::string_view function, std::source_location where) {
   if (result == ncclSuccess || result == ncclInProgress) return;
+  if (result == ncclRemoteError) std::this_thread::sleep_for(others_first);
   fail(ExitCode::internal, "{}NCCL: {} in {} failed: {} ({}) at {}:{}", rank_, function, operation_,
        description_of(result, communicator_), name_of(result), file_of(where), where.line());
 }

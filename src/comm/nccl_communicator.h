@@ -3,6 +3,7 @@
 #include <nccl.h>
 
 #include <cstdint>
+#include <future>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -45,7 +46,9 @@ class NcclCommunicator {
   bool is_settled(std::source_location where = std::source_location::current());
   /// The same where all is settled, and `operation` goes on in what was queued.
   void look(std::string_view operation);
-  /// Drops all connections and what is queued on them. Nothing but the destructor may follow.
+  /// Drops all connections, so that what is queued on them comes to its end. Not while a capture goes on.
+  /// Nothing but the destructor may follow. Returns at once: NCCL is done with it only when graphs that have
+  /// its operations are gone, for which the destructor waits.
   void abort() noexcept;
 
  private:
@@ -63,6 +66,7 @@ class NcclCommunicator {
   std::string_view operation_ = "connecting the ranks";
   bool in_group_ = false;
   ncclComm_t communicator_ = nullptr;  ///< null once it was given up
+  std::future<void> aborted_;          ///< set when it is
 };
 
 }  // namespace lockstep::comm

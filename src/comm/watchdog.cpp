@@ -141,8 +141,7 @@ class Watchdog::Impl {
     const auto rank = static_cast<std::size_t>(found - all.begin());
     log::warning(
         "the watchdog of rank {} on {} hears nothing from {} of the ranks, and so does not watch them: is "
-        "UDP "
-        "refused between the hosts?",
+        "UDP refused between the hosts?",
         rank, hosts_[rank], *found);
   }
 

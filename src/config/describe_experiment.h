@@ -240,6 +240,16 @@ struct Description<Device> {
                       "greatest that the processors of all ranks have"},
         device.instruction_set, Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
     visit(
+        Key{.name = "convolutions",
+            .effect = "how CPUs compute convolutions. `auto`: Lockstep's own kernels where they are faster, "
+                      "by a rule on the layer's extents; `winograd` or `direct`: these own kernels wherever "
+                      "they can; `onednn`. Another way gives other bits"},
+        device.convolutions,
+        choices<ConvolutionMethod>({{ConvolutionMethod::automatic, "auto"},
+                                    {ConvolutionMethod::winograd, "winograd"},
+                                    {ConvolutionMethod::direct, "direct"},
+                                    {ConvolutionMethod::onednn, "onednn"}}));
+    visit(
         Key{.name = "precision",
             .effect = "of the products in convolutions and dense layers; sums are in fp32. `tf32` and `bf16` "
                       "round what is multiplied to 10 and 7 bits behind the point, and need GPUs"},
@@ -249,7 +259,7 @@ struct Description<Device> {
     visit(
         Key{.name = "gpus",
             .effect = "the GPUs of a host, one for each of its ranks in order, as CUDA numbers those that it "
-                      "sees. `auto`: 0, 1, and so on"},
+                      "sees. `auto`: each rank takes the first that it sees and no rank before it has"},
         device.gpus, IndicesOrAuto{1023});
     visit(Key{.name = "exchange",
               .effect = "how gradients and weights get from GPU to GPU. `mpi`: by way of the hosts' memory; "
@@ -285,8 +295,7 @@ struct Description<Checks> {
             .effect =
                 "before each update every rank looks whether its weights and optimizer state still are what "
                 "was written. If not, `stop` ends the job; `repair` fetches weights from a rank that has "
-                "them "
-                "whole and computes the step again; `off` does not look"},
+                "them whole and computes the step again; `off` does not look"},
         checks.memory,
         choices<MemoryChecks>(
             {{MemoryChecks::stop, "stop"}, {MemoryChecks::repair, "repair"}, {MemoryChecks::off, "off"}}));

@@ -187,10 +187,20 @@ enum class Exchange : std::uint8_t { automatic, nccl, mpi, cuda_aware_mpi };
 /// Where a rank's samples wait. automatic: on the device if they take at most half of what is free there.
 enum class DataPlace : std::uint8_t { automatic, device, host };
 
+/// How the CPU computes convolutions; another way is another order of additions, so other bits. What a
+/// method cannot do is left to oneDNN.
+enum class ConvolutionMethod : std::uint8_t {
+  automatic,  ///< chosen for each layer by a rule on its extents
+  winograd,
+  direct,  ///< own kernels
+  onednn
+};
+
 struct Device {
   DeviceKind kind = DeviceKind::cpu;
   std::int64_t threads = 0;  ///< of one rank; 0: auto, the rank's share of the cores, at most its shards
   InstructionSet instruction_set = InstructionSet::automatic;
+  ConvolutionMethod convolutions = ConvolutionMethod::automatic;
   // Of kind cuda only.
   Precision precision = Precision::fp32;
   std::vector<std::int64_t> gpus;  ///< of the first rank of a host, the second, …; empty: auto, 0, 1, …

@@ -44,10 +44,12 @@ struct DeviceSpan {
   [[nodiscard]] std::int64_t bytes() const { return count * static_cast<std::int64_t>(sizeof(T)); }
 };
 
-/// Owned memory, of the device or page-locked memory of the host; aligned to 256 bytes, contents unspecified.
-/// Destroy it when no queued work uses it any more.
+/// Owned memory, of the device or page-locked memory of the host; aligned to 256 bytes at least, contents
+/// unspecified. Destroy it when no queued work uses it any more.
 class Memory {
  public:
+  static constexpr std::size_t alignment = 256;
+
   virtual ~Memory() = default;
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -150,7 +152,8 @@ void copy(Stream& stream, DeviceSpan<T> to, DeviceSpan<const std::type_identity_
 
 /// One shard's samples in device memory.
 struct DeviceShard {
-  DeviceSpan<const float> images;         ///< samples × input, C, H, W
+  /// samples × input, C, H, W, at an address that Memory::alignment divides.
+  DeviceSpan<const float> images;
   DeviceSpan<const std::int32_t> labels;  ///< samples, each in [0, classes)
   DeviceSpan<const std::int64_t> rows;    ///< samples: their identities, for dropout
   DeviceSpan<const std::int64_t> epoch;   ///< one, read when the work is done: a graph is used in many

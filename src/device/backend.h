@@ -102,14 +102,8 @@ class Backend {
                             std::span<float> moment2) = 0;
 };
 
-/// How the CPU computes convolutions; another way is another order of additions, so other bits. What a
-/// method cannot do is left to oneDNN (see cpu/fused/README.md).
-enum class ConvolutionMethod : std::uint8_t {
-  automatic,  ///< chosen for each layer by a rule on its extents
-  winograd,
-  direct,  ///< own kernels
-  onednn
-};
+using config::ConvolutionMethod;
+
 struct CpuOptions {
   ConvolutionMethod convolutions = ConvolutionMethod::automatic;
 };

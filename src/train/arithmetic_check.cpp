@@ -72,8 +72,7 @@ std::string verdict(const CheckedShard& checked, std::span<const RankHashes> by_
   if (!wavering.empty()) return fmt::format("{} computed shard {} twice and got other bits", wavering, shard);
   return fmt::format(
       "{} and {} each got the same bits for shard {} when they computed it again, but not those of the "
-      "other: "
-      "the hosts compute differently, or one of them is always wrong",
+      "other: the hosts compute differently, or one of them is always wrong",
       name(owner), name(checker), shard);
 }
 

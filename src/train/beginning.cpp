@@ -59,6 +59,10 @@ std::vector<std::string> changed_settings(const config::Experiment& recorded, co
   for (const SetupDifference& difference : compare_settings(settings(recorded), settings(now))) {
     if (!changes_results(difference.key)) continue;
     if (difference.key == "training.epochs" && !depends_on_epochs(now.schedule)) continue;
+    // With the one tree it does not matter what carries gradients.
+    if (difference.key == "device.exchange" &&
+        now.training.reproducibility == config::Reproducibility::lockstep)
+      continue;
     if (device == DeviceMay::change &&
         (difference.key == "device.kind" || difference.key == "device.precision"))
       continue;
@@ -76,8 +80,8 @@ void check_same_experiment(const config::Experiment& recorded, const config::Exp
   if (changed.empty()) return;
   fail(ExitCode::bad_config,
        "{} cannot go on with other settings that change its results:\n  {}\nSet them as they were, or start "
-       "a new "
-       "run. What may change: {}, device.kind, device.precision, training.epochs unless the schedule depends "
+       "a new run. What may change: {}, device.kind, device.precision, device.exchange with reproducibility "
+       "lockstep, training.epochs unless the schedule depends "
        "on it (cosine, linear), and device.instruction_set if it was auto.",
        where, fmt::join(changed, "\n  "), fmt::join(settings_without_influence, ", "));
 }
@@ -145,8 +149,7 @@ void check_fits(const Snapshot& snapshot, const config::Experiment& experiment, 
   if (snapshot.data != data)
     fail(ExitCode::bad_data,
          "{} was trained on other data than {} now holds: there {}; now {}. Bring the same data back, or "
-         "start a "
-         "new run.",
+         "start a new run.",
          where, experiment.data.train.file, snapshot.data, data);
 }
 

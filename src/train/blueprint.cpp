@@ -81,8 +81,7 @@ void check_ranks(const config::Experiment& experiment, int ranks) {
   while (enough < ranks) enough *= 2;
   fail(ExitCode::bad_config,
        "{} ranks cannot share {} shards: start at most {} ranks, or set training.shards={} (which changes "
-       "the order of "
-       "additions, and so the bits of the result)",
+       "the order of additions, and so the bits of the result)",
        ranks, shards, shards, enough);
 }
 

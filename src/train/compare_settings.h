@@ -26,14 +26,13 @@ config::Node parse_experiment(const std::string& yaml, const std::string& path);
 std::vector<SetupDifference> compare_settings(const config::Node& a, const config::Node& b);
 
 /// Settings, and sections of them, that change no bit of a training.
-inline constexpr std::array<std::string_view, 14> settings_without_influence{"name",
+inline constexpr std::array<std::string_view, 13> settings_without_influence{"name",
                                                                              "output",
                                                                              "digests",
                                                                              "checkpoint",
                                                                              "checks",
                                                                              "device.threads",
                                                                              "device.gpus",
-                                                                             "device.exchange",
                                                                              "device.branches",
                                                                              "device.data",
                                                                              "faults",

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numeric>
 
 #include "base/philox.h"
@@ -98,23 +100,58 @@ Check check_mean(Bench& bench) {
   return compare_bits("sum over a tree", bench.download(mean.span()), expected);
 }
 
-Check check_sgd(Bench& bench, device::Backend& cpu) {
+Check check_add(Bench& bench) {
+  const std::vector<float> a = numbers(0);
+  const std::vector<float> b = numbers(1);
+  const auto device_a = bench.upload(a);
+  const auto device_b = bench.upload(b);
+  bench.accelerator().add(bench.stream(), device_a.span(), device_b.span(), device_a.span());
+  std::vector<float> expected(a.size());
+  std::ranges::transform(a, b, expected.begin(), std::plus<>());
+  return compare_bits("sum of two", bench.download(device_a.span()), expected);
+}
+
+Check check_sgd(Bench& bench, device::Backend& cpu, bool momentum) {
+  const std::string name = momentum ? "SGD" : "SGD without momentum";
   std::vector<float> weights = numbers(0);
   const std::vector<float> gradient = numbers(1);
   std::vector<float> velocity = numbers(2);
+  if (!momentum) velocity.clear();
   device::UpdateArguments arguments;
-  arguments.sgd = {.learning_rate = 0.05F, .momentum = 0.9F, .weight_decay = 0.01F, .nesterov = true};
+  arguments.sgd = {.learning_rate = 0.05F,
+                   .momentum = momentum ? 0.9F : 0.0F,
+                   .weight_decay = 0.01F,
+                   .nesterov = momentum};
   const auto device_weights = bench.upload(weights);
   const auto device_gradient = bench.upload(gradient);
-  const auto device_velocity = bench.upload(velocity);
+  const auto device_velocity = momentum ? bench.upload(velocity) : DeviceArray<float>();
   const auto device_arguments = bench.upload(std::span<const device::UpdateArguments>(&arguments, 1));
   const auto flags = bench.upload(std::span<const std::uint32_t>(std::vector<std::uint32_t>(blocks)));
   bench.accelerator().sgd_update(bench.stream(), device_arguments.span(), device_weights.span(),
-                                 device_gradient.span(), device_velocity.span(), true, flags.span());
+                                 device_gradient.span(), device_velocity.span(), momentum, flags.span());
   cpu.sgd_update(arguments.sgd, weights, gradient, velocity);
-  Check check = compare_bits("SGD", bench.download(device_weights.span()), weights);
-  if (check.passed) check = compare_bits("SGD", bench.download(device_velocity.span()), velocity);
+  Check check = compare_bits(name, bench.download(device_weights.span()), weights);
+  if (check.passed && momentum) check = compare_bits(name, bench.download(device_velocity.span()), velocity);
   return check;
+}
+
+/// A NaN in one gradient, and nothing else, raises one flag.
+Check check_flags(Bench& bench) {
+  constexpr std::int64_t bad_block = 5;
+  std::vector<float> gradient = numbers(1);
+  gradient[bad_block * Parameters::block + 17] = std::numeric_limits<float>::quiet_NaN();
+  const auto weights = bench.upload(numbers(0));
+  const auto device_gradient = bench.upload(gradient);
+  const device::UpdateArguments arguments;
+  const auto device_arguments = bench.upload(std::span<const device::UpdateArguments>(&arguments, 1));
+  const auto flags = bench.upload(std::span<const std::uint32_t>(std::vector<std::uint32_t>(blocks)));
+  bench.accelerator().sgd_update(bench.stream(), device_arguments.span(), weights.span(),
+                                 device_gradient.span(), {}, false, flags.span());
+  const std::vector<std::uint32_t> found = bench.download(flags.span());
+  for (std::int64_t block = 0; block < blocks; ++block)
+    if ((found[static_cast<std::size_t>(block)] != 0) != (block == bad_block))
+      return {"flags of what is not finite", false, fmt::format("wrong in block {}", block)};
+  return {"flags of what is not finite", true, "as they should be"};
 }
 
 Check check_adamw(Bench& bench, device::Backend& cpu) {
@@ -142,6 +179,7 @@ Check check_adamw(Bench& bench, device::Backend& cpu) {
                                    flags.span());
   cpu.adamw_update(arguments.adamw, weights, gradient, moment1, moment2);
   Check check = compare_bits("AdamW", bench.download(device_weights.span()), weights);
+  if (check.passed) check = compare_bits("AdamW", bench.download(device_moment1.span()), moment1);
   if (check.passed) check = compare_bits("AdamW", bench.download(device_moment2.span()), moment2);
   return check;
 }
@@ -153,9 +191,13 @@ Check check_hashes(Bench& bench) {
   bench.accelerator().hash_blocks(bench.stream(), device_values.span(), block_seed(SlabKind::weights, 0),
                                   hashes.span());
   const std::vector<std::uint64_t> found = bench.download(hashes.span());
-  const bool passed = std::accumulate(found.begin(), found.end(), std::uint64_t{0}) ==
-                      slab_hash(SlabKind::weights, 0, values);
-  return {"hashes", passed, passed ? "equal" : "not those of the CPU"};
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const std::int64_t first = block * Parameters::block;
+    const auto part = std::span(values).subspan(static_cast<std::size_t>(first), Parameters::block);
+    if (found[static_cast<std::size_t>(block)] != slab_hash(SlabKind::weights, first, part))
+      return {"hashes", false, fmt::format("that of block {} is not the CPU's", block)};
+  }
+  return {"hashes", true, "equal"};
 }
 
 Check check_gather(Bench& bench) {
@@ -190,11 +232,31 @@ Check check_gather(Bench& bench) {
 
 }  // namespace
 
+Check attempt(const std::string& name, const std::function<Check()>& check) {
+  try {
+    return check();
+  } catch (const std::exception& error) {
+    return {name, false, error.what()};
+  }
+}
+
 std::vector<Check> check_operations(Accelerator& accelerator) {
-  Bench bench(accelerator);
   const auto cpu = device::make_cpu_backend();
-  return {check_copies(bench),    check_gather(bench),      check_mean(bench),
-          check_sgd(bench, *cpu), check_adamw(bench, *cpu), check_hashes(bench)};
+  const auto with_bench = [&](const std::string& name, const std::function<Check(Bench&)>& check) {
+    return attempt(name, [&] {
+      Bench bench(accelerator);
+      return check(bench);
+    });
+  };
+  return {with_bench("copies", check_copies),
+          with_bench("gathering of samples", check_gather),
+          with_bench("sum of two", check_add),
+          with_bench("sum over a tree", check_mean),
+          with_bench("SGD", [&](Bench& bench) { return check_sgd(bench, *cpu, true); }),
+          with_bench("SGD without momentum", [&](Bench& bench) { return check_sgd(bench, *cpu, false); }),
+          with_bench("AdamW", [&](Bench& bench) { return check_adamw(bench, *cpu); }),
+          with_bench("flags of what is not finite", check_flags),
+          with_bench("hashes", check_hashes)};
 }
 
 }  // namespace lockstep::train

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ struct Check {
   bool passed = false;
   std::string detail;  ///< how close, or what was wrong
 };
+
+/// What `check` finds; an Error that it throws is a check that failed.
+Check attempt(const std::string& name, const std::function<Check()>& check);
 
 /// Copies, and each operation of Accelerator against the CPU's, which must have equal bits.
 std::vector<Check> check_operations(device::Accelerator& accelerator);
@@ -36,7 +40,7 @@ struct Speed {
 
 /// Of copies between host and device and within the device.
 std::vector<Speed> measure_copies(device::Accelerator& accelerator);
-/// Of a step's exchange of so many floats. Collective.
+/// Of a step's exchange of 64 MiB. Collective.
 Speed measure_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange);
 
 }  // namespace lockstep::train

@@ -144,7 +144,8 @@ std::vector<Check> check_networks(device::Accelerator& accelerator) {
   device::AcceleratedBackend accelerated(accelerator, {});
   const auto cpu = device::make_cpu_backend();
   std::vector<Check> checks;
-  for (const Model& model : models()) checks.push_back(check_network(model, accelerated, *cpu));
+  for (const Model& model : models())
+    checks.push_back(attempt(model.name, [&] { return check_network(model, accelerated, *cpu); }));
   return checks;
 }
 

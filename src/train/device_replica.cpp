@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
 #include "base/fault.h"
 #include "comm/collective.h"
 #include "train/faults.h"
+#include "train/slab_hash.h"
 
 namespace lockstep::train {
 namespace {
@@ -78,7 +80,7 @@ DeviceReplica::~DeviceReplica() {
     if (std::uncaught_exceptions() > exceptions_) collective_->give_up(*stream_);
     for (const Branch& branch : branches_) branch.stream->synchronize();
     stream_->synchronize();
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     return;  // it has failed, and so does nothing any more
   }
 }
@@ -115,15 +117,24 @@ void DeviceReplica::make_plans(const Resources& resources, const data::Stripes& 
     plans_[samples] = accelerator_.plan(blueprint_.network, samples, device::Mode::training,
                                         chosen == resources.choices.end() ? "" : chosen->second);
   }
-  const std::int64_t wanted = blueprint_.experiment.device.branches;
-  const std::int64_t branches = std::min(wanted == 0 ? shards_.size() : wanted, shards_.size());
-  for (std::int64_t i = 0; i < branches; ++i) {
+  for (std::int64_t i = 0; i < branch_count(); ++i) {
     Branch branch{accelerator_.make_stream(), {}};
     for (const auto& [samples, plan] : plans_) branch.runners[samples] = plan->make_runner();
     branches_.push_back(std::move(branch));
   }
   for (const std::int64_t step : {std::int64_t{0}, stripes.steps() - 1})  // all but the last step are alike
     computations_.try_emplace(counts_of(stripes, shards_, step));
+}
+
+/// As many as there are shards, if they fit into what was free before there was anything else.
+std::int64_t DeviceReplica::branch_count() const {
+  const std::int64_t wanted = blueprint_.experiment.device.branches;
+  if (wanted > 0) return std::min(wanted, shards_.size());
+  std::int64_t of_one = 0;
+  for (const auto& [samples, plan] : plans_) of_one += plan->runner_bytes();
+  const std::int64_t slabs = (shards_.size() + 2) * slab_size_ * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t room = (accelerator_.facts().free_bytes - slabs) / 2;
+  return std::clamp<std::int64_t>(room / std::max<std::int64_t>(of_one, 1), 1, shards_.size());
 }
 
 void DeviceReplica::hash_plans(device::Backend& backend, const data::Stripes& stripes) {
@@ -163,11 +174,13 @@ void DeviceReplica::wait() {
   collective_->wait(*stream_);
 }
 
-void DeviceReplica::finish_update() noexcept {
+/// Whether what the other ranks wait for is done.
+bool DeviceReplica::finish_update() noexcept {
   try {
     if (update_pending_) wait();
-  } catch (const Error&) {
-    return;  // of the same failure, or of another rank's: what is being reported was first
+    return true;
+  } catch (const std::exception&) {
+    return false;  // of what is being reported
   }
 }
 
@@ -181,12 +194,28 @@ void DeviceReplica::settle() {
 
 std::span<const float> DeviceReplica::weights() {
   settle();
-  if (!host_is_current_) {
-    device::copy_out<float>(*stream_, host_weights_.span(), weights_.span());
-    wait();
-    host_is_current_ = true;
-  }
+  if (host_is_current_) return host_weights_.span();
+  device::copy_out<float>(*stream_, host_weights_.span(), weights_.span());
+  if (looks_at_memory()) hashes_->queue_now(*stream_, weights_.span(), device_states());
+  wait();
+  if (looks_at_memory()) check_copy();
+  host_is_current_ = true;
   return host_weights_.span();
+}
+
+/// What is evaluated and saved is the copy, which no other check sees.
+void DeviceReplica::check_copy() const {
+  const std::span<const std::uint64_t> hashes = hashes_->now().weights;
+  const std::uint64_t sum = std::accumulate(hashes.begin(), hashes.end(), std::uint64_t{0});
+  if (slab_hash(SlabKind::weights, 0, host_weights_.span()) != sum)
+    fail(ExitCode::internal,
+         "rank {} on {}: bits of the weights changed on their way from the device to the host: suspect the "
+         "memory of either",
+         world_.rank(), world_.hosts()[static_cast<std::size_t>(world_.rank())]);
+}
+
+bool DeviceReplica::looks_at_memory() const {
+  return blueprint_.experiment.checks.memory != config::MemoryChecks::off;
 }
 
 void DeviceReplica::set_weights(std::span<const float> weights) {
@@ -232,7 +261,6 @@ void DeviceReplica::fetch() {
 
 // ---- A step.
 
-/// Where this rank fails, the others still wait for its part of the last update.
 std::span<const device::Totals> DeviceReplica::compute(const data::Batch& batch, ShardWatch* watch) try {
   fault::stall(fault::Place::compute);
   Counts counts;
@@ -255,9 +283,11 @@ std::span<const device::Totals> DeviceReplica::compute(const data::Batch& batch,
   settle();
   hashes_are_current_ = true;
   return host_totals_.span();
-} catch (...) {
-  finish_update();
-  throw;
+} catch (const std::exception& failure) {
+  // The others still wait for this rank's part of the last update.
+  if (finish_update()) throw;
+  const auto* error = dynamic_cast<const Error*>(&failure);
+  throw DeviceLost(error != nullptr ? error->code() : ExitCode::internal, failure.what());
 }
 
 void DeviceReplica::queue_shards(const Counts& counts) {
@@ -289,22 +319,22 @@ void DeviceReplica::queue_sums() {
         accelerator_.add(*stream_, gradients_[left].span(), gradients_[left + width].span(),
                          gradients_[left].span());
   }
-  if (blueprint_.experiment.checks.memory != config::MemoryChecks::off)
-    hashes_->queue_now(*stream_, weights_.span(), device_states());
+  if (looks_at_memory()) hashes_->queue_now(*stream_, weights_.span(), device_states());
 }
 
 /// Between the shards and their sums: faults on purpose, and what is watched.
 void DeviceReplica::inspect_gradients(ShardWatch* watch) {
-  const auto copy = accelerator_.make_pinned<float>(slab_size_);
+  if (gradient_copy_.span().empty()) gradient_copy_ = accelerator_.make_pinned<float>(slab_size_);
+  const std::span<float> copy = gradient_copy_.span();
   for (std::size_t i = 0; i < gradients_.size(); ++i) {
     const std::int64_t shard = shards_.begin + static_cast<std::int64_t>(i);
     const bool is_watched = watch != nullptr && watch->shard == shard;
     if (!is_watched && !fault::any()) continue;
-    device::copy_out<float>(*stream_, copy.span(), gradients_[i].span());
+    device::copy_out<float>(*stream_, copy, gradients_[i].span());
     wait();
-    fault::damage_gradient(shards_, shard, copy.span());
-    if (is_watched) watch->hash = result_hash(copy.span(), host_totals_.span()[i]);
-    device::copy_in<float>(*stream_, gradients_[i].span(), copy.span());
+    fault::damage_gradient(shards_, shard, copy);
+    if (is_watched) watch->hash = result_hash(copy, host_totals_.span()[i]);
+    device::copy_in<float>(*stream_, gradients_[i].span(), copy);
     wait();
   }
 }
@@ -383,14 +413,15 @@ NotFinite DeviceReplica::locate(std::int64_t block) {
   using Where = NotFinite::Where;
   const std::int64_t in_slice = block * Parameters::block;
   const std::int64_t first = owned_.begin + in_slice;
-  const auto mean = accelerator_.make_pinned<float>(Parameters::block);
-  device::copy_out<float>(*stream_, mean.span(), mean_.span().subspan(in_slice, Parameters::block));
+  if (gradient_copy_.span().empty()) gradient_copy_ = accelerator_.make_pinned<float>(slab_size_);
+  const std::span<float> mean = gradient_copy_.span().first(Parameters::block);
+  device::copy_out<float>(*stream_, mean, mean_.span().subspan(in_slice, Parameters::block));
   wait();
   fetch();
   const auto part = [](std::span<const float> values, std::int64_t from) {
     return values.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(Parameters::block));
   };
-  if (const auto at = first_not_finite(mean.span())) return {first + *at, Where::gradient};
+  if (const auto at = first_not_finite(mean)) return {first + *at, Where::gradient};
   if (const auto at = first_not_finite(part(host_weights_.span(), first)))
     return {first + *at, Where::weight};
   std::optional<std::int64_t> lowest;
@@ -403,10 +434,10 @@ NotFinite DeviceReplica::locate(std::int64_t block) {
 
 MemoryHashes DeviceReplica::look() {
   settle();
-  if (!hashes_are_current_ && blueprint_.experiment.checks.memory != config::MemoryChecks::off) {
+  // Those of the step are good for one look: the next is to see what happened meanwhile.
+  if (!std::exchange(hashes_are_current_, false) && looks_at_memory()) {
     hashes_->queue_now(*stream_, weights_.span(), device_states());
     wait();
-    hashes_are_current_ = true;
   }
   return memory_->look(hashes_->now());
 }

@@ -76,7 +76,10 @@ class DeviceReplica final : public Replica {
   void record();
   void fetch();
   void wait();
-  void finish_update() noexcept;
+  bool finish_update() noexcept;
+  void check_copy() const;
+  [[nodiscard]] bool looks_at_memory() const;
+  [[nodiscard]] std::int64_t branch_count() const;
   void settle();
   [[nodiscard]] NotFinite locate(std::int64_t block);
   [[nodiscard]] device::DeviceSpan<float> own_weights() const;
@@ -96,6 +99,7 @@ class DeviceReplica final : public Replica {
   std::vector<State> states_;
   std::vector<device::DeviceArray<float>> gradients_;  // one slab for each shard; sums end up in some of them
   std::vector<comm::DevicePartial> partials_;          // those
+  device::PinnedArray<float> gradient_copy_;           // for a look at one; made when it is needed
   device::DeviceArray<float> sum_;                     // of all ranks, unless each has a slice
   device::DeviceArray<float> mean_;                    // of the own part
   device::DeviceArray<device::Totals> totals_;

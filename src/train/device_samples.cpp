@@ -18,6 +18,18 @@ std::vector<std::int64_t> first_samples(const data::Stripes& stripes, Range shar
   return first;
 }
 
+/// Where the images of each shard begin, as aligned as memory of their own would be: libraries choose
+/// kernels, and so bits, by alignment.
+std::vector<std::int64_t> first_images(std::span<const std::int64_t> first_samples, std::int64_t image_size) {
+  constexpr std::int64_t alignment = device::Memory::alignment / sizeof(float);
+  std::vector<std::int64_t> first{0};
+  for (std::size_t i = 1; i < first_samples.size(); ++i) {
+    const std::int64_t floats = (first_samples[i] - first_samples[i - 1]) * image_size;
+    first.push_back(first.back() + (floats + alignment - 1) / alignment * alignment);
+  }
+  return first;
+}
+
 }  // namespace
 
 DeviceSamples::DeviceSamples(device::Accelerator& accelerator, device::Stream& stream,
@@ -28,11 +40,12 @@ DeviceSamples::DeviceSamples(device::Accelerator& accelerator, device::Stream& s
       scale_(scale),
       image_size_(dataset.info().image.count()),
       first_(first_samples(stripes, shards)),
+      first_image_(first_images(first_, image_size_)),
       on_device_(belongs_on_device(place)),
       epoch_(make_twin<std::int64_t>(1)),
       rows_(make_twin<std::int64_t>(first_.back())) {
   const std::int64_t samples = first_.back();
-  images_ = accelerator.make_array<float>(samples * image_size_);
+  images_ = accelerator.make_array<float>(first_image_.back());
   labels_ = accelerator.make_array<std::int32_t>(samples);
   // A step with fewer samples copies what is left of another one along: nobody reads it, but it is something.
   std::ranges::fill(rows_.host.span(), 0);
@@ -41,7 +54,7 @@ DeviceSamples::DeviceSamples(device::Accelerator& accelerator, device::Stream& s
     std::ranges::fill(places_.host.span(), 0);
     store(stream);
   } else {
-    host_images_ = accelerator.make_pinned<float>(samples * image_size_);
+    host_images_ = accelerator.make_pinned<float>(first_image_.back());
     host_labels_ = accelerator.make_pinned<std::int32_t>(samples);
     std::ranges::fill(host_images_.span(), 0.0F);
     std::ranges::fill(host_labels_.span(), 0);
@@ -49,8 +62,12 @@ DeviceSamples::DeviceSamples(device::Accelerator& accelerator, device::Stream& s
 }
 
 bool DeviceSamples::belongs_on_device(config::DataPlace place) const {
-  if (place == config::DataPlace::host || dataset_.stored_images().empty()) return false;
-  if (place == config::DataPlace::device) return true;
+  if (place == config::DataPlace::host) return false;
+  if (place == config::DataPlace::device) {
+    check(!dataset_.stored_images().empty(), "a data set that is to go to a device lies in memory");
+    return true;
+  }
+  if (dataset_.stored_images().empty()) return false;
   const auto bytes = static_cast<std::int64_t>(dataset_.stored_images().size());
   return bytes <= accelerator_.facts().free_bytes / 2;
 }
@@ -90,7 +107,7 @@ void DeviceSamples::stage(const data::Batch& batch) {
                              [&](std::int64_t row) { return dataset_.place_of(row); });
     } else {
       std::copy_n(shard.images, shard.count * image_size_,
-                  host_images_.span().subspan(first * static_cast<std::size_t>(image_size_)).begin());
+                  host_images_.span().subspan(static_cast<std::size_t>(first_image_[i])).begin());
       std::copy_n(shard.labels, shard.count, host_labels_.span().subspan(first).begin());
     }
   }
@@ -106,7 +123,7 @@ void DeviceSamples::queue_copies(device::Stream& stream) {
 
 device::DeviceShard DeviceSamples::queue_shard(device::Stream& stream, std::size_t i, std::int64_t count) {
   const std::int64_t first = first_[i];
-  const auto images = images_.span().subspan(first * image_size_, count * image_size_);
+  const auto images = images_.span().subspan(first_image_[i], count * image_size_);
   const auto labels = labels_.span().subspan(first, count);
   if (on_device_)
     accelerator_.gather(stream,

@@ -53,7 +53,8 @@ class DeviceSamples {
   const data::Dataset& dataset_;
   float scale_;
   std::int64_t image_size_;
-  std::vector<std::int64_t> first_;  // of each shard's samples in the arrays below; and their number
+  std::vector<std::int64_t> first_;        // of each shard's samples in the arrays below; and their number
+  std::vector<std::int64_t> first_image_;  // of each shard's images, in floats; and how many there are
   bool on_device_;
 
   device::DeviceArray<std::byte> stored_images_;  // the stripes, if they lie on the device

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <exception>
 #include <functional>
 
 #include "comm/collective.h"
@@ -61,6 +62,13 @@ class SampleExchange {
     });
   }
 
+  /// What is queued uses the slabs: after a failure it has to end first.
+  ~SampleExchange() {
+    if (std::uncaught_exceptions() > exceptions_) collective_->give_up(*stream_);
+  }
+  SampleExchange(const SampleExchange&) = delete;
+  SampleExchange& operator=(const SampleExchange&) = delete;
+
   /// Leaves the sums in the weights of all ranks.
   void run() {
     std::vector<comm::Subtree> trees;
@@ -89,6 +97,7 @@ class SampleExchange {
   [[nodiscard]] std::string name() const { return std::string(collective_->name()); }
 
  private:
+  int exceptions_ = std::uncaught_exceptions();  // under way when this was made
   device::Accelerator& accelerator_;
   std::int64_t shards_;
   std::unique_ptr<comm::DeviceCollective> collective_;
@@ -138,7 +147,7 @@ Speed measure_exchange(comm::World& world, device::Accelerator& accelerator, con
   constexpr std::int64_t slab_size = 16384 * Parameters::block;  // 64 MiB
   SampleExchange sample(world, accelerator, exchange, slab_size);
   const double seconds = shortest([&] { sample.run(); });
-  return {fmt::format("all-reduce of 67 MB among ranks: {}, by {}", world.size(), sample.name()),
+  return {fmt::format("exchange of 67 MB among ranks: {}, by {}", world.size(), sample.name()),
           static_cast<double>(slab_size * static_cast<std::int64_t>(sizeof(float))) / seconds / 1e9, "GB/s"};
 }
 

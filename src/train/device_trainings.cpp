@@ -20,7 +20,12 @@ struct Trained {
 
 /// Without a folder, checkpoints and output.
 Trained train(comm::World& world, const config::Experiment& experiment, std::optional<std::int64_t> until) {
-  const Blueprint blueprint = make_blueprint(experiment);
+  Blueprint blueprint;
+  world.agree([&] {
+    check_ranks(experiment, world.size());
+    blueprint = make_blueprint(experiment);
+  });
+  check_same_data(world, blueprint);
   const CoreUse cores = divide_cores(world, experiment);
   const RankDevice device = make_rank_device(world, blueprint);
   const auto workers = make_workers(world, cores.threads);

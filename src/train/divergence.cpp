@@ -44,8 +44,7 @@ void throw_divergence(comm::World& world, const Parameters& parameters, const Di
   world.agree([&] {
     fail(ExitCode::bad_data,
          "epoch {}, step {} of {}: {} is not finite; last good loss: {}. Lower the learning rate, or look "
-         "for values in "
-         "the data that are not numbers.",
+         "for values in the data that are not numbers.",
          where.epoch, where.step, where.steps, what, loss);
   });
   std::abort();  // agree() throws on every rank

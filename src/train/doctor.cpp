@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "comm/devices_of_host.h"
+#include "comm/nccl_version.h"
+#include "comm/watchdog.h"
 #include "device/accelerator.h"
+#include "io/atomic_file.h"
 #include "train/arithmetic.h"
 #include "train/build_info.h"
 #include "train/device_checks.h"
@@ -22,12 +26,13 @@ using Json = nlohmann::ordered_json;
 struct Diagnosis {
   std::vector<device::DeviceFacts> devices;  ///< of rank 0's host
   std::optional<std::string> no_device;      ///< why there is none to use
+  std::int64_t free_bytes = 0;               ///< of rank 0's device
   std::vector<Check> checks;
   std::vector<Speed> speeds;
   std::vector<TrainingTime> trainings;
 };
 
-/// What failed on some rank counts as failed: rank 0 prints.
+/// What failed on some rank counts as failed: rank 0 prints. Collective.
 void share(comm::World& world, std::vector<Check>& checks) {
   for (Check& check : checks) {
     std::string failures;
@@ -48,34 +53,61 @@ config::Device device_settings(const DoctorOptions& options) {
   return settings;
 }
 
-void examine(comm::World& world, const DoctorOptions& options, Diagnosis& diagnosis) {
-  const config::Device settings = device_settings(options);
-  std::vector<device::DeviceFacts> visible;
-  world.agree([&] { visible = device::visible_devices(); });
-  diagnosis.devices = visible;
-  const device::DeviceFacts own = comm::device_of_rank(world, visible, settings);
+/// The rank's device; none, with the reason, where some rank has none. Collective.
+std::unique_ptr<device::Accelerator> find_device(comm::World& world, const config::Device& settings,
+                                                 Diagnosis& diagnosis) {
   std::unique_ptr<device::Accelerator> accelerator;
-  world.agree([&] { accelerator = device::make_accelerator({.index = own.index, .precision = {}}); });
-  std::vector<Check> networks;
-  world.agree([&] {
-    diagnosis.checks = check_operations(*accelerator);
-    networks = check_networks(*accelerator);
-    diagnosis.speeds = measure_copies(*accelerator);
-  });
-  diagnosis.checks.insert(diagnosis.checks.end(), networks.begin(), networks.end());
-  share(world, diagnosis.checks);
-  diagnosis.checks.push_back(check_exchange(world, *accelerator, settings.exchange));
-  if (world.size() > 1) diagnosis.speeds.push_back(measure_exchange(world, *accelerator, settings.exchange));
+  try {
+    world.agree([&] { diagnosis.devices = device::visible_devices(); });
+    const device::DeviceFacts own = comm::device_of_rank(world, diagnosis.devices, settings);
+    world.agree([&] { accelerator = device::make_accelerator({.index = own.index, .precision = {}}); });
+    diagnosis.free_bytes = accelerator->facts().free_bytes;
+  } catch (const comm::AgreedError& error) {
+    if (error.code() != ExitCode::no_device) throw;
+    diagnosis.no_device = error.what();
+  }
+  return accelerator;
+}
+
+/// Of ranks together: what they agree on has failed on all of them. Anything else must end the job, as the
+/// others wait.
+Check attempt_together(const std::string& name, const std::function<Check()>& check) {
+  try {
+    return check();
+  } catch (const comm::AgreedError& error) {
+    return {name, false, error.what()};
+  }
+}
+
+void examine(comm::World& world, const config::Device& settings, device::Accelerator& accelerator,
+             Diagnosis& diagnosis) {
+  const auto add = [&](std::vector<Check> checks) {
+    world.activity().progress();
+    share(world, checks);
+    diagnosis.checks.insert(diagnosis.checks.end(), checks.begin(), checks.end());
+  };
+  add(check_operations(accelerator));
+  add(check_networks(accelerator));
+  add({attempt_together("exchange", [&] { return check_exchange(world, accelerator, settings.exchange); })});
+  add({attempt("speed", [&] {
+    diagnosis.speeds = measure_copies(accelerator);
+    return Check{"copies of many bytes", true, "done"};
+  })});
+  if (world.size() > 1) diagnosis.speeds.push_back(measure_exchange(world, accelerator, settings.exchange));
 }
 
 void train(comm::World& world, const DoctorOptions& options, Diagnosis& diagnosis) {
   for (const config::Experiment& experiment : options.experiments)
-    diagnosis.checks.push_back(compare_training(world, experiment));
+    diagnosis.checks.push_back(
+        attempt_together(experiment.name, [&] { return compare_training(world, experiment); }));
   if (!options.published) return;
   for (config::Experiment experiment : options.experiments)
     for (const auto reproducibility : {config::Reproducibility::run, config::Reproducibility::lockstep}) {
       experiment.training.reproducibility = reproducibility;
-      diagnosis.trainings.push_back(time_training(world, experiment));
+      diagnosis.checks.push_back(attempt_together(experiment.name, [&] {
+        diagnosis.trainings.push_back(time_training(world, experiment));
+        return Check{experiment.name + " in full", true, "done"};
+      }));
     }
 }
 
@@ -85,6 +117,7 @@ std::string text_of(const Diagnosis& diagnosis) {
     text += fmt::format("  {:<46} {}\n", name, value);
   };
   for (const auto& [name, version] : device::accelerator_libraries()) row(name, version);
+  if (const std::string nccl = comm::nccl_version(); !nccl.empty()) row("NCCL", nccl);
   const std::string driver = device::accelerator_driver();
   row("driver", driver.empty() ? "none" : "for CUDA " + driver);
   for (const device::DeviceFacts& device : diagnosis.devices)
@@ -93,6 +126,8 @@ std::string text_of(const Diagnosis& diagnosis) {
             "{}, {}, {:.1f} GB, {}{}", device.name, device.architecture,
             static_cast<double>(device.memory_bytes) / 1e9, device.unique_id,
             device.peers.empty() ? "" : fmt::format(", reaches GPUs {}", fmt::join(device.peers, ", "))));
+  if (diagnosis.free_bytes > 0)
+    row("free on rank 0's GPU", fmt::format("{:.1f} GB", static_cast<double>(diagnosis.free_bytes) / 1e9));
   if (diagnosis.no_device) row("no GPU can be used", *diagnosis.no_device);
   if (!diagnosis.checks.empty()) text += "checks against the CPU\n";
   for (const Check& check : diagnosis.checks)
@@ -114,6 +149,8 @@ std::string json_of(const Diagnosis& diagnosis) {
   Json json{{"version", build_info().version}, {"revision", build_info().revision}};
   json["libraries"] = Json::object();
   for (const auto& [name, version] : device::accelerator_libraries()) json["libraries"][name] = version;
+  json["libraries"]["NCCL"] = comm::nccl_version();
+  json["free_bytes"] = diagnosis.free_bytes;
   json["driver"] = device::accelerator_driver();
   json["no_device"] = diagnosis.no_device ? Json(*diagnosis.no_device) : Json();
   for (const char* key : {"devices", "checks", "speeds", "trainings"}) json[key] = Json::array();
@@ -143,16 +180,24 @@ std::string json_of(const Diagnosis& diagnosis) {
 
 ExitCode run_doctor(comm::World& world, const DoctorOptions& options) {
   device::prepare_cpu_thread();
-  pin_instruction_set(world, device_settings(options));
+  const config::Device settings = device_settings(options);
+  pin_instruction_set(world, settings);
   Diagnosis diagnosis;
-  try {
-    examine(world, options, diagnosis);
+  if (auto accelerator = find_device(world, settings, diagnosis)) {
+    constexpr std::int64_t patience = 120;  // seconds
+    const comm::Watchdog watchdog(world, patience);
+    examine(world, settings, *accelerator, diagnosis);
+    accelerator.reset();
     train(world, options, diagnosis);
-  } catch (const comm::AgreedError& error) {
-    if (error.code() != ExitCode::no_device) throw;
-    diagnosis.no_device = error.what();
   }
-  if (world.is_root()) fmt::print("{}", options.json ? json_of(diagnosis) : text_of(diagnosis));
+  if (world.is_root()) {
+    if (options.json) {
+      io::AtomicFile file(*options.json);
+      file.write(json_of(diagnosis));
+      file.commit();
+    }
+    fmt::print("{}", text_of(diagnosis));
+  }
   if (diagnosis.no_device) return ExitCode::no_device;
   const bool passed = std::ranges::all_of(diagnosis.checks, &Check::passed);
   return passed ? ExitCode::success : ExitCode::internal;

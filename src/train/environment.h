@@ -18,7 +18,7 @@ struct Environment {
   std::vector<std::int64_t> threads;  ///< of each rank, by rank
   std::string device;                 ///< with the instruction set in use
   std::string instruction_set;        ///< that alone
-  std::string algorithms;             ///< choices_text() of an accelerator
+  std::string algorithms = {};        ///< choices_text() of an accelerator
   std::uint64_t arithmetic = 0;       ///< check_same_plans()
   std::string data;                   ///< fingerprint()
   std::string exchange;               ///< how gradients travel: Collective::name()

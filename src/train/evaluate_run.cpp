@@ -55,9 +55,18 @@ void check_finite(const Parameters& parameters, std::span<const float> weights, 
 
 }  // namespace
 
-ExitCode evaluate_run(comm::World& world, const std::string& folder) {
+ExitCode evaluate_run(comm::World& world, const std::string& folder,
+                      const std::vector<std::string>& overrides) {
   const RunFolder run{std::filesystem::path(folder)};
-  const config::Experiment experiment = share_recorded_experiment(world, run);
+  world.agree([&] {
+    for (const std::string& text : overrides)
+      if (!text.starts_with("device.") && !text.starts_with("data.validation."))
+        fail(ExitCode::usage,
+             "override '{}': only device and data.validation may be others than the run's when it is "
+             "evaluated",
+             text);
+  });
+  const config::Experiment experiment = share_recorded_experiment(world, run, overrides);
   Blueprint blueprint;
   world.agree([&] {
     if (!experiment.data.validation)
@@ -81,7 +90,8 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder) {
   const config::InstructionSet set = pin_recorded_instruction_set(world, recorded_set);
   check_same_build(world, build_facts());
   const auto workers = make_workers(world, divide_cores(world, experiment).threads);
-  const RankDevice device = make_rank_device(world, blueprint, share_recorded_choices(world, run));
+  const RankDevice device =
+      make_rank_device(world, blueprint, share_recorded_choices(world, run, experiment.device.precision));
   const Range shards = comm::shards_of_rank(experiment.training.shards, world.size(), world.rank());
   std::optional<Evaluator> evaluator;
   world.agree([&] { evaluator.emplace(blueprint, *device.backend, shards, *workers); });

@@ -24,8 +24,7 @@ void arm_faults(comm::World& world, const config::Experiment& experiment, bool a
     if (!experiment.faults.empty() && !allowed)
       fail(ExitCode::bad_config,
            "{}: the experiment lists faults, which spoil or end the training on purpose: take out `faults`, "
-           "or "
-           "say --allow-faults",
+           "or say --allow-faults",
            experiment.source);
     for (std::size_t i = 0; i < experiment.faults.size(); ++i)
       if (experiment.faults[i].rank >= world.size())

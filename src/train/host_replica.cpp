@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "train/faults.h"
 
 namespace lockstep::train {
@@ -97,7 +98,7 @@ void HostReplica::repair(std::int64_t step) {
 }
 
 void HostReplica::flip_memory() {
-  train::flip_memory(weights_, owned_, optimizer_->state());
+  if (fault::any()) train::flip_memory(weights_, owned_, optimizer_->state());
 }
 
 }  // namespace lockstep::train

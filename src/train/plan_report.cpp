@@ -112,14 +112,14 @@ std::string plan_report(const config::Experiment& experiment, int ranks) {
   const Blueprint blueprint = make_blueprint(experiment);
   device::prepare_cpu_thread();
   pin_instruction_set(experiment.device);
-  const auto backend = device::make_cpu_backend();
+  const auto backend = device::make_cpu_backend({.convolutions = experiment.device.convolutions});
   const data::Stripes stripes = blueprint.train_stripes();
   const auto plan = backend->plan(blueprint.network, shard_sizes(stripes, {0, stripes.shards()}).front(),
                                   device::Mode::training);
   const std::string device =
       experiment.device.kind == config::DeviceKind::cpu
           ? backend->describe()
-          : "cuda; no GPU was asked, so implementations and activations below are those of " +
+          : "cuda; no GPU was asked: implementations and memory below are about what they would be on " +
                 backend->describe();
   return fmt::format("experiment  {} ({})\ndevice      {}\n", experiment.name, experiment.source, device) +
          describe_data(blueprint) + "\n" + describe_layers(blueprint, *plan) + "\n" +

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "comm/devices_of_host.h"
@@ -12,11 +14,11 @@
 namespace lockstep::train {
 namespace {
 
-constexpr const char* training_key = "training ";
-constexpr const char* evaluation_key = "evaluation ";
-
-std::string key_of(device::Mode mode, std::int64_t samples) {
-  return fmt::format("{}{}", mode == device::Mode::training ? training_key : evaluation_key, samples);
+/// "fp32 training ", before the number of samples.
+std::string prefix_of(config::Precision precision, device::Mode mode) {
+  constexpr std::array names{"fp32", "tf32", "bf16"};
+  return fmt::format("{} {} ", names.at(static_cast<std::size_t>(precision)),
+                     mode == device::Mode::training ? "training" : "evaluation");
 }
 
 /// Rank 0 plans for every size of shard that any rank has, and tells the others what it chose.
@@ -57,7 +59,7 @@ RankDevice make_rank_device(comm::World& world, const Blueprint& blueprint,
   RankDevice rank;
   const config::Device& settings = blueprint.experiment.device;
   if (settings.kind == config::DeviceKind::cpu) {
-    rank.backend = device::make_cpu_backend();
+    rank.backend = device::make_cpu_backend({.convolutions = settings.convolutions});
     return rank;
   }
   std::vector<device::DeviceFacts> visible;
@@ -72,28 +74,27 @@ RankDevice make_rank_device(comm::World& world, const Blueprint& blueprint,
   return rank;
 }
 
-std::string choices_text(const device::PlanChoices& choices) {
+std::string choices_text(const device::PlanChoices& choices, config::Precision precision) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
-  for (const auto& [key, text] : choices) json[key_of(key.first, key.second)] = text;
+  for (const auto& [key, text] : choices)
+    json[fmt::format("{}{}", prefix_of(precision, key.first), key.second)] = text;
   return json.dump();
 }
 
-device::PlanChoices parse_choices(const std::string& text) {
+device::PlanChoices parse_choices(const std::string& text, config::Precision precision) {
   device::PlanChoices choices;
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return choices;
-  for (const auto& [key, value] : json.items()) {
-    if (!value.is_string()) continue;
-    for (const auto& [mode, name] : {std::pair{device::Mode::training, std::string(training_key)},
-                                     std::pair{device::Mode::evaluation, std::string(evaluation_key)}})
-      if (key.starts_with(name))
-        choices[{mode, std::strtoll(key.c_str() + name.size(), nullptr, 10)}] = value.get<std::string>();
-  }
+  for (const auto& [key, value] : json.items())
+    for (const device::Mode mode : {device::Mode::training, device::Mode::evaluation})
+      if (const std::string prefix = prefix_of(precision, mode); value.is_string() && key.starts_with(prefix))
+        choices[{mode, std::strtoll(key.c_str() + prefix.size(), nullptr, 10)}] = value.get<std::string>();
   return choices;
 }
 
-device::PlanChoices share_recorded_choices(comm::World& world, const RunFolder& run) {
-  return parse_choices(world.broadcast(world.is_root() ? recorded_text(run, "algorithms") : ""));
+device::PlanChoices share_recorded_choices(comm::World& world, const RunFolder& run,
+                                           config::Precision precision) {
+  return parse_choices(world.broadcast(world.is_root() ? recorded_text(run, "algorithms") : ""), precision);
 }
 
 }  // namespace lockstep::train

@@ -28,12 +28,13 @@ struct RankDevice {
 RankDevice make_rank_device(comm::World& world, const Blueprint& blueprint,
                             const device::PlanChoices& recorded = {});
 
-/// Choices as text for files, and back: a JSON object, by "training 16" and the like. `text` that is no such
-/// thing gives none.
-std::string choices_text(const device::PlanChoices& choices);
-device::PlanChoices parse_choices(const std::string& text);
+/// Choices as text for files, and back: a JSON object, by "fp32 training 16" and the like. What `text` says
+/// of another precision is left out; text that is no such thing gives none.
+std::string choices_text(const device::PlanChoices& choices, config::Precision precision);
+device::PlanChoices parse_choices(const std::string& text, config::Precision precision);
 
 /// Those that a run recorded when it last computed, as rank 0 reads them. Collective.
-device::PlanChoices share_recorded_choices(comm::World& world, const RunFolder& run);
+device::PlanChoices share_recorded_choices(comm::World& world, const RunFolder& run,
+                                           config::Precision precision);
 
 }  // namespace lockstep::train

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/partition.h"
 #include "comm/world.h"
 #include "data/loader.h"
@@ -29,6 +30,13 @@ struct Resources {
   std::int64_t max_threads = 1;                ///< workers of the rank that has most
   device::Accelerator* accelerator = nullptr;  ///< null: replicas live in the host's memory
   device::PlanChoices choices = {};            ///< for the accelerator's plans, the same on all ranks
+};
+
+/// A failure of this rank's device after which it cannot do its part of what the others wait for, so that
+/// nothing can be agreed on any more: it must be reported at once, and end the job.
+class DeviceLost : public Error {
+ public:
+  using Error::Error;
 };
 
 /// One rank's replica of the model, in the memory of the device that computes: weights, gradients, optimizer
@@ -63,7 +71,7 @@ class Replica {
   virtual void state_changed() = 0;
 
   /// Forward and backward of the rank's shards. Returns the totals of each, in order, valid until the next
-  /// call. `watch` may be null.
+  /// call. `watch` may be null. After any failure but DeviceLost the other ranks can be told.
   virtual std::span<const device::Totals> compute(const data::Batch& batch, ShardWatch* watch) = 0;
   /// Turns the sums of all ranks into new weights. Steps count from 1 over the whole training; `samples` are
   /// those of the step over all ranks. Collective.

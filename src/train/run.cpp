@@ -50,7 +50,8 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
                     : is_lockstep
                         ? fmt::format("{}, {:.1f} MB a step from each rank", trainer.replica().exchange(),
                                       static_cast<double>(trainer.replica().bytes_per_step()) / 1e6)
-                        : "MPI_Allreduce";
+                    : device.accelerator ? fmt::format("all-reduce by {}", trainer.replica().exchange())
+                                         : "MPI_Allreduce";
   header.train_samples = blueprint.train.samples;
   header.val_samples = blueprint.validation ? blueprint.validation->samples : 0;
   header.parameters = blueprint.network.parameters.count();
@@ -70,7 +71,8 @@ std::string arithmetic_of(const RankDevice& device, std::uint64_t plans) {
 
 /// Where and with what the run is made, from all ranks. Collective.
 Environment gather_environment(comm::World& world, std::int64_t threads, const RankDevice& device,
-                               const Replica& replica, std::uint64_t arithmetic, const std::string& data) {
+                               config::Precision precision, const Replica& replica, std::uint64_t arithmetic,
+                               const std::string& data) {
   Environment environment{.command_line = command_line(),
                           .working_directory = {},
                           .started = std::chrono::system_clock::now(),
@@ -78,7 +80,7 @@ Environment gather_environment(comm::World& world, std::int64_t threads, const R
                           .threads = std::vector<std::int64_t>(static_cast<std::size_t>(world.size()), 0),
                           .device = device.backend->describe(),
                           .instruction_set = device::cpu_instruction_set(),
-                          .algorithms = device.accelerator ? choices_text(device.choices) : "",
+                          .algorithms = device.accelerator ? choices_text(device.choices, precision) : "",
                           .arithmetic = arithmetic,
                           .data = data,
                           .exchange = replica.exchange()};
@@ -113,11 +115,13 @@ void pin_own_or_recorded(comm::World& world, const config::Device& device, const
 }
 
 /// The algorithms of a run that goes on; `claimed` is rank 0's. Collective.
-device::PlanChoices recorded_choices(comm::World& world, const std::optional<ClaimedRun>& claimed) {
+device::PlanChoices recorded_choices(comm::World& world, const std::optional<ClaimedRun>& claimed,
+                                     config::Precision precision) {
   std::int64_t goes_on = claimed && claimed->has_begun ? 1 : 0;
   world.max({&goes_on, 1});
   if (goes_on == 0) return {};
-  return share_recorded_choices(world, claimed ? claimed->folder : RunFolder(std::filesystem::path()));
+  return share_recorded_choices(world, claimed ? claimed->folder : RunFolder(std::filesystem::path()),
+                                precision);
 }
 
 /// Waiting for the last checkpoint counts as progress, but not for ever: a disk may be slow, or be gone.
@@ -231,7 +235,8 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   device::prepare_cpu_thread();
   pin_own_or_recorded(world, experiment.device, claimed ? &*claimed : nullptr);
   check_same_build(world, build_facts());
-  const RankDevice device = make_rank_device(world, blueprint, recorded_choices(world, claimed));
+  const RankDevice device =
+      make_rank_device(world, blueprint, recorded_choices(world, claimed, experiment.device.precision));
   const auto workers = make_workers(world, cores.threads);
   Trainer trainer(world, blueprint,
                   {.backend = *device.backend,
@@ -247,7 +252,8 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   const std::string arithmetic = arithmetic_of(device, plans);
   if (snapshot) warn_of_other_arithmetic(*snapshot, arithmetic);
   const Environment environment =
-      gather_environment(world, cores.threads, device, trainer.replica(), plans, fingerprint(blueprint));
+      gather_environment(world, cores.threads, device, experiment.device.precision, trainer.replica(), plans,
+                         fingerprint(blueprint));
   metrics::RunSummary summary;
   std::unique_ptr<Records> records;  // rank 0's; none on the others
   world.agree([&] {

@@ -85,8 +85,7 @@ RunFolder RunFolder::make(const config::Output& output, const std::string& exper
   if (!output.name.empty())
     fail(ExitCode::cannot_create,
          "the run folder '{}' exists already, and no run is ever overwritten: choose another output.name, or "
-         "leave it "
-         "out",
+         "leave it out",
          (parent / name).string());
   for (int number = 2;; ++number)
     if (const fs::path path = parent / fmt::format("{}-{}", name, number); make_folder(path))

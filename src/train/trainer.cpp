@@ -47,8 +47,8 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, const Resources
       stripes_(blueprint.train_stripes()),
       shards_(comm::shards_of_rank(stripes_.shards(), world.size(), world.rank())),
       dataset_(read_training_set(world, blueprint, stripes_, shards_)),
-      replica_(make_replica(world, blueprint, resources, *dataset_)),
-      meter_(shards_, stripes_.shards()) {
+      meter_(shards_, stripes_.shards()),
+      replica_(make_replica(world, blueprint, resources, *dataset_)) {
   AlignedBuffer<float> weights;
   world.agree([&] {
     const config::Data& data = blueprint.experiment.data;
@@ -201,6 +201,8 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
       totals = replica_->compute(*batch, arithmetic_->begin_step(step + 1));
       for (const device::Totals& shard : totals) step_totals += shard;
       replica_->flip_memory();
+    } catch (const DeviceLost&) {
+      throw;
     } catch (...) {
       failure = std::current_exception();
     }

@@ -97,12 +97,12 @@ class Trainer {
   data::Stripes stripes_;
   Range shards_;
   std::unique_ptr<data::Dataset> dataset_;
-  std::unique_ptr<Replica> replica_;
   std::optional<data::Loader> loader_;
   std::optional<ArithmeticCheck> arithmetic_;
   Meter meter_;
   std::optional<Evaluator> evaluator_;
   std::vector<PlanHash> plan_hashes_;
+  std::unique_ptr<Replica> replica_;  // goes first: after a failure it stops what others may be waiting for
 
   Options options_;
   Position position_;                  // between two steps; within one, before it

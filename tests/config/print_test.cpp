@@ -49,6 +49,7 @@ TEST(print, spells_out_every_default) {
             "  kind: cpu\n"
             "  threads: auto\n"
             "  instruction_set: auto\n"
+            "  convolutions: auto\n"
             "  precision: fp32\n"
             "  gpus: auto\n"
             "  exchange: auto\n"

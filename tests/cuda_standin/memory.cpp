@@ -152,6 +152,12 @@ void Memory::free(void* address) {
   target.used -= round_up(std::max<std::size_t>(block.bytes, 1), alignment);
   target.freed.emplace(found->first, block.bytes);
   target.live.erase(found);
+  if (target.live.empty() && device_memory_is_hidden() &&
+      !settings().guards) {  // begin anew: addresses recur
+    madvise(target.region, target.next, MADV_DONTNEED);
+    target.next = 0;
+    target.freed.clear();
+  }
   handle_destroyed("device memory");
 }
 

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <vector>
 
 #include "system/gpu.h"
 #include "system/run_files.h"
@@ -48,38 +51,49 @@ TEST_F(GpuFailures, LittleMemory) {
                  {"device 0 has no room for", "MiB"});
 }
 
-/// Each library call in turn, in set-up and, where it is called so often, later.
-class FailingCall : public GpuFailures, public ::testing::WithParamInterface<const char*> {};
+/// Each library call in turn: when it is first made, and later, up to what the steps of a training call.
+struct Call {
+  const char* name;
+  std::vector<int> numbers;
+};
+
+class FailingCall : public GpuFailures, public ::testing::WithParamInterface<Call> {};
 
 TEST_P(FailingCall, IsNamed) {
-  int met = 0;
-  for (const int k : {1, 7}) {
+  const auto& [name, numbers] = GetParam();
+  for (const int k : numbers) {
+    SCOPED_TRACE(k);
+    const std::string run = fmt::format("run{}", k);
+    const bool of_cudnn = std::string_view(name).starts_with("cudnn");
+    const Words words = of_cudnn ? train_on_gpus("mnist_cnn", run, {"--until", "2"}) : small(run);
     const ProcessResult result =
-        run_on_gpus(small(fmt::format("run{}", k)),
-                    {.ranks = 2, .settings = fmt::format("rank=1,fail={}:{}", GetParam(), k)});
+        run_on_gpus(words, {.ranks = 2, .settings = fmt::format("rank=1,fail={}:{}", name, k)});
     EXPECT_FALSE(result.timed_out);
-    if (result.status == 0) continue;  // it was not called so often
-    ++met;
+    EXPECT_NE(result.status, 0) << "it was not called so often, or nobody noticed";
     const std::vector<std::string> said = messages(result);
     ASSERT_EQ(said.size(), 1U) << result.err;
-    EXPECT_THAT(said.front(), HasSubstr(GetParam()));
+    EXPECT_THAT(said.front(), HasSubstr(name));
     EXPECT_THAT(said.front(), HasSubstr("rank 1"));
-    if (std::string_view(GetParam()) == "cudaMalloc")
+    if (std::string_view(name) == "cudaMalloc")
       EXPECT_THAT(said.front(), HasSubstr("has no room for"));
     else
       EXPECT_THAT(said.front(), ::testing::ContainsRegex("[a-z_]+\\.(cpp|cu|h):[0-9]+"));
   }
-  EXPECT_GE(met, 1) << "nobody calls it";
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, FailingCall,
-                         ::testing::Values("cudaSetDevice", "cudaMalloc", "cudaHostAlloc", "cudaMemcpyAsync",
-                                           "cudaMemsetAsync", "cudaStreamCreateWithFlags", "cudaStreamQuery",
-                                           "cudaEventRecord", "cudaStreamWaitEvent", "cudaStreamBeginCapture",
-                                           "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch",
-                                           "cublasCreate", "cublasSetWorkspace", "cublasGemmEx",
-                                           "ncclCommInitRankConfig", "ncclSend", "ncclRecv", "ncclGroupEnd"),
-                         [](const auto& call) { return std::string(call.param); });
+INSTANTIATE_TEST_SUITE_P(
+    Each, FailingCall,
+    ::testing::Values(Call{"cudaMalloc", {1, 30}}, Call{"cudaHostAlloc", {1, 12}},
+                      Call{"cudaMemcpyAsync", {1, 40}}, Call{"cudaStreamCreateWithFlags", {1, 5}},
+                      Call{"cudaStreamQuery", {1, 20}}, Call{"cudaEventRecord", {1, 8}},
+                      Call{"cudaStreamWaitEvent", {1, 8}}, Call{"cudaStreamBeginCapture", {1, 2}},
+                      Call{"cudaStreamEndCapture", {1, 2}}, Call{"cudaGraphInstantiate", {1, 2}},
+                      Call{"cudaGraphLaunch", {1, 3}}, Call{"cublasCreate", {1}},
+                      Call{"cublasSetWorkspace", {1}}, Call{"cublasGemmEx", {1, 12}},
+                      Call{"cudnnCreate", {1}}, Call{"cudnnConvolutionForward", {1}},
+                      Call{"cudnnConvolutionBackwardFilter", {1, 20}}, Call{"ncclCommInitRankConfig", {1}},
+                      Call{"ncclSend", {1, 3}}, Call{"ncclRecv", {2}}, Call{"ncclGroupEnd", {1, 5}}),
+    [](const auto& call) { return std::string(call.param.name); });
 
 /// Work of one rank that is never done.
 TEST_F(GpuFailures, AnExchangeThatStandsStillIsEnded) {
@@ -89,15 +103,35 @@ TEST_F(GpuFailures, AnExchangeThatStandsStillIsEnded) {
   EXPECT_THAT(result.err, HasSubstr("all ranks wait for each other for 5 s"));
 }
 
+/// With an experiment trained for some steps, and in full.
 TEST_F(GpuTest, DoctorFindsNothingWrong) {
+  expect_success(
+      run_on_gpus(train_on_gpus("mnist_softmax", "small", {"training.epochs=1", "training.batch=2000"})));
+  const std::string yaml = run_folder("small") + "/experiment.yaml";
   for (const int ranks : {1, 2}) {
-    const ProcessResult result = run_on_gpus({"doctor", "--gpu", "--json"}, {.ranks = ranks});
-    expect_success(result);
-    const nlohmann::json report = nlohmann::json::parse(result.out);
+    const std::string json = file(fmt::format("{}.json", ranks));
+    expect_success(run_on_gpus({"doctor", "--gpu", "--json", json, "--published", yaml}, {.ranks = ranks}));
+    const nlohmann::json report = json_of(json);
     EXPECT_EQ(report["devices"].size(), 4U);
-    EXPECT_GT(report["checks"].size(), 10U);
+    EXPECT_GT(report["checks"].size(), 15U);
     for (const nlohmann::json& check : report["checks"]) EXPECT_TRUE(check["passed"]) << check;
+    EXPECT_EQ(report["trainings"].size(), 2U) << "run and lockstep";
+    EXPECT_EQ(report["libraries"]["NCCL"], "2.28.9");
   }
+}
+
+TEST_F(GpuTest, DoctorGoesOnBehindACheckThatFails) {
+  const std::string json = file("found.json");
+  const ProcessResult result =
+      run_on_gpus({"doctor", "--gpu", "--json", json}, {.settings = "fail=cudnnConvolutionForward:1"});
+  EXPECT_EQ(result.status, static_cast<int>(ExitCode::internal));
+  EXPECT_THAT(result.out, HasSubstr("FAILED: "));
+  EXPECT_THAT(result.out, HasSubstr("cudnnConvolutionForward"));
+  const nlohmann::json report = json_of(json);
+  const auto failed = std::count_if(report["checks"].begin(), report["checks"].end(),
+                                    [](const nlohmann::json& check) { return !check["passed"].get<bool>(); });
+  EXPECT_EQ(failed, 1);
+  EXPECT_GT(report["checks"].size(), 15U);
 }
 
 TEST_F(GpuTest, DoctorSaysWhenThereIsNoGpu) {

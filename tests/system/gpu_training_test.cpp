@@ -97,6 +97,10 @@ TEST_F(GpuTest, ACheckpointMovesBetweenCpuAndGpu) {
   EXPECT_LT(difference("gpu", "cpu"), bound);
   const std::string back = run_folder("gpu") + "/checkpoints/step-000000000004.h5";
   moves(run_on_gpus(train_on_gpus("mnist_cnn", "back", {"device.kind=cpu", "--from", back, "--until", "5"})));
+  train(train_on_gpus("mnist_cnn", "on", {"device.kind=cpu", "--until", "5"}));
+  EXPECT_LT(difference("back", "on"), bound);
+  moves(run_on_gpus({"resume", run_folder("begun"), "device.kind=cuda", "--until", "4"}));
+  EXPECT_LT(difference("begun", "cpu"), bound);
 }
 
 TEST_F(GpuTest, ARunIsEvaluatedToTheBit) {
@@ -104,6 +108,17 @@ TEST_F(GpuTest, ARunIsEvaluatedToTheBit) {
   const ProcessResult result = run_on_gpus({"evaluate", run_folder("run")}, {.ranks = 3});
   expect_success(result);
   EXPECT_NE(result.out.find("the same as the run recorded, to the bit"), std::string::npos) << result.out;
+  const ProcessResult on_cpu = run_on_gpus({"evaluate", run_folder("run"), "device.kind=cpu"});
+  expect_success(on_cpu);
+  EXPECT_NE(on_cpu.out.find("validation loss"), std::string::npos) << on_cpu.out;
+}
+
+TEST_F(GpuTest, ARunGoesOnInAnotherPrecision) {
+  train(train_on_gpus("mnist_cnn", "run", {"--until", "2"}));
+  const ProcessResult result =
+      run_on_gpus({"resume", run_folder("run"), "device.precision=tf32", "--until", "3"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("the bits may not be those"), std::string::npos) << "it warns";
 }
 
 }  // namespace

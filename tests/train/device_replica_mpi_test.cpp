@@ -128,10 +128,13 @@ TEST_F(DeviceReplicaTest, InRunModeCloseToTheHost) {
 
 TEST_F(DeviceReplicaTest, DamagedWeightsAreRepairedAsOnTheHost) {
   if (world_.size() == 1) GTEST_SKIP() << "not run: a rank alone has nobody to fetch weights from";
-  const Overrides overrides{"checks.memory=repair"};
   const std::vector<fault::Fault> flips{
-      {.rank = 0, .step = 2, .spec = fault::Flip{.target = fault::Target::copied_weight}}};
-  EXPECT_EQ(train(true, overrides, flips), train(true, overrides));
+      {.rank = 0,
+       .step = 2,
+       .spec = fault::Flip{.target = fault::Target::owned_weight, .element = 5, .bit = 22}}};
+  const Outcome undisturbed = train(true, {"checks.memory=repair"});
+  EXPECT_EQ(train(true, {"checks.memory=repair"}, flips), undisturbed);
+  EXPECT_NE(train(true, {"checks.memory=off"}, flips), undisturbed) << "there is nothing to repair";
 }
 
 TEST_F(DeviceReplicaTest, DamagedOptimizerStateIsTheEnd) {

@@ -21,11 +21,12 @@ class GpuReplicaTest : public ::testing::Test {
  protected:
   static constexpr std::int64_t samples = 32 * 2 + 13;  // the third step of an epoch is smaller
 
-  /// Three epochs of a network with every kind of layer: each step is queued piece by piece, captured,
+  /// Two epochs of a network with every kind of layer: each step is queued piece by piece, captured,
   /// replayed.
   std::vector<float> train(std::uint64_t seed, const std::vector<std::string>& more = {}) {
-    standin::configure(fmt::format("guards=0,seed={}", seed));
-    std::vector<std::string> overrides{"device.kind=cuda", "training.epochs=3", "checks.arithmetic_every=4"};
+    standin::configure(fmt::format("guards=0,memory_mb=256,seed={}", seed));
+    std::vector<std::string> overrides{"device.kind=cuda", "training.epochs=2", "device.branches=3",
+                                       "checks.arithmetic_every=4"};
     overrides.insert(overrides.end(), more.begin(), more.end());
     const Blueprint blueprint = make_blueprint(sample_experiment(data_, overrides));
     const RankDevice device = make_rank_device(world_, blueprint);

@@ -35,8 +35,7 @@ void Choices::finish() const {
 void Choices::fail_record() const {
   fail(ExitCode::no_device,
        "the convolution algorithms to be used, '{}', are those of another network or version: they do not go "
-       "on "
-       "after '{}'",
+       "on after '{}'",
        recorded_, text_);
 }
 

@@ -44,7 +44,7 @@ class Convolution final : public Layer {
         outputs_{
             .samples = site.samples, .channels = op.out_channels, .plane = op.out_height * op.out_width} {
     if (op.bias >= 0) bias_ = site.parameter(op.bias);
-    // cuDNN adds a bias on the way only if a ReLU follows, except with one of its algorithms.
+    // What cuDNN fuses is a bias with a ReLU.
     if (bias_ && relu_ && !converts_) relu_descriptor_ = describe_relu();
     plan_forward(site);
     if (site.backward) plan_backward(op, site);
@@ -98,6 +98,8 @@ class Convolution final : public Layer {
 
   void plan_forward(const Site& site) {
     forward_ = cudnn_.choose_forward(site.cudnn, site.node.name, site.choices);
+    // Of the others it is not said whether they fuse on every device, and cuDNN cannot be asked.
+    if (forward_.algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM) relu_descriptor_ = {};
     forward_workspace_ = contract_.add_buffer(static_cast<std::int64_t>(forward_.workspace), Life::forward);
     if (copies_src_)
       src_copy_ = contract_.add_buffer(frame_.padded_cells() * element_bytes(),

@@ -63,9 +63,10 @@ void check_outputs(const Conv2dOp& op, std::int64_t samples, cudnnConvolutionDes
 template <class Performance>
 using Recommendations = std::array<Performance, 32>;
 
-/// `list` is what cuDNN recommends, best first; `workspace_of` asks it for an algorithm's scratch memory.
+/// `list` is what cuDNN recommends, best first, some algorithms more than once, with other units;
+/// `workspace_of` asks it for an algorithm's scratch memory.
 template <class Performance, class WorkspaceOf>
-auto choose(std::string_view layer, std::string_view pass, Choices& choices,
+auto choose(std::string_view layer, std::string_view pass, Choices& choices, Precision precision,
             std::span<const Performance> list, const WorkspaceOf& workspace_of) {
   using Algorithm = decltype(Performance::algo);
   const std::optional<int> recorded = choices.recorded(layer, pass);
@@ -73,6 +74,8 @@ auto choose(std::string_view layer, std::string_view pass, Choices& choices,
   for (const Performance& candidate : list) {
     if (recorded && static_cast<int>(candidate.algo) != *recorded) continue;
     if (candidate.status != CUDNN_STATUS_SUCCESS || candidate.determinism != CUDNN_DETERMINISTIC) continue;
+    // What holds of plain units need not hold of the others.
+    if (precision != Precision::fp32 && candidate.mathType == CUDNN_FMA_MATH) continue;
     const std::optional<std::size_t> workspace = workspace_of(candidate.algo);
     if (!workspace) continue;
     if (!recorded && *workspace > workspace_limit) {
@@ -90,20 +93,19 @@ auto choose(std::string_view layer, std::string_view pass, Choices& choices,
   if (some_too_large)
     fail(ExitCode::no_device,
          "layer {}: what cuDNN {} offers for the {} pass needs more than {} MiB of scratch memory: use a "
-         "smaller "
-         "training.batch or more training.shards",
+         "smaller training.batch or more training.shards",
          layer, cudnnGetVersion(), pass, workspace_limit >> 20U);
   fail(ExitCode::no_device,
        "layer {}: cuDNN {} offers no algorithm for the {} pass that always gives the same bits on this "
-       "device: "
-       "device.precision=fp32 may have one",
+       "device: device.precision=fp32 may have one",
        layer, cudnnGetVersion(), pass);
 }
 
 }  // namespace
 
 CudnnConvolution::CudnnConvolution(const Conv2dOp& op, std::int64_t samples, Precision precision)
-    : pads_src_(!pads_alike(op)),
+    : precision_(precision),
+      pads_src_(!pads_alike(op)),
       src_height_(op.in_height + (pads_src_ ? op.pad_top + op.pad_bottom : 0)),
       src_width_(op.in_width + (pads_src_ ? op.pad_left + op.pad_right : 0)) {
   const cudnnDataType_t type = precision == Precision::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
@@ -129,7 +131,7 @@ ForwardPass CudnnConvolution::choose_forward(cudnnHandle_t cudnn, std::string_vi
       return std::nullopt;
     return bytes;
   };
-  return choose(layer, "forward", choices,
+  return choose(layer, "forward", choices, precision_,
                 std::span(std::as_const(list)).first(static_cast<std::size_t>(count)), workspace_of);
 }
 
@@ -146,8 +148,8 @@ DataPass CudnnConvolution::choose_data(cudnnHandle_t cudnn, std::string_view lay
       return std::nullopt;
     return bytes;
   };
-  return choose(layer, "data", choices, std::span(std::as_const(list)).first(static_cast<std::size_t>(count)),
-                workspace_of);
+  return choose(layer, "data", choices, precision_,
+                std::span(std::as_const(list)).first(static_cast<std::size_t>(count)), workspace_of);
 }
 
 FilterPass CudnnConvolution::choose_filter(cudnnHandle_t cudnn, std::string_view layer,
@@ -164,7 +166,7 @@ FilterPass CudnnConvolution::choose_filter(cudnnHandle_t cudnn, std::string_view
       return std::nullopt;
     return bytes;
   };
-  return choose(layer, "filter", choices,
+  return choose(layer, "filter", choices, precision_,
                 std::span(std::as_const(list)).first(static_cast<std::size_t>(count)), workspace_of);
 }
 

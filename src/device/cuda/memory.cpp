@@ -38,8 +38,7 @@ std::string mebibytes(std::size_t bytes) {
   call(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   fail(ExitCode::internal,
        "CUDA: cudaMalloc failed: device {} has no room for {}: {} of its {} are free. Use fewer "
-       "device.branches, a "
-       "smaller training.batch, or more ranks with a device each",
+       "device.branches, a smaller training.batch, or more ranks with a device each",
        device, mebibytes(bytes), mebibytes(free), mebibytes(total));
 }
 
