@@ -89,7 +89,8 @@ class SampleExchange {
     const auto sums = accelerator_.make_pinned<float>(weights_.span().count);
     device::copy_out<float>(*stream_, sums.span(), weights_.span());
     collective_->wait(*stream_);
-    const auto expected = static_cast<float>(shards_ * (shards_ + 1) / 2);
+    const std::int64_t sum = shards_ * (shards_ + 1) / 2;
+    const auto expected = static_cast<float>(sum);
     const auto wrong = std::ranges::find_if(sums.span(), [&](float sum) { return sum != expected; });
     if (wrong == sums.span().end()) return std::nullopt;
     return *wrong;
