@@ -51,7 +51,8 @@ TEST_F(GpuFailures, LittleMemory) {
                  {"device 0 has no room for", "MiB"});
 }
 
-/// Each library call in turn: when it is first made, and later, up to what the steps of a training call.
+/// Each library call in turn: when it is first made, and later, up to what the steps of a training call. (How
+/// often a stream is asked whether it is idle is a matter of time.)
 struct Call {
   const char* name;
   std::vector<int> numbers;
@@ -85,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
     Each, FailingCall,
     ::testing::Values(Call{"cudaMalloc", {1, 30}}, Call{"cudaHostAlloc", {1, 12}},
                       Call{"cudaMemcpyAsync", {1, 40}}, Call{"cudaStreamCreateWithFlags", {1, 5}},
-                      Call{"cudaStreamQuery", {1, 20}}, Call{"cudaEventRecord", {1, 8}},
+                      Call{"cudaStreamQuery", {1}}, Call{"cudaEventRecord", {1, 8}},
                       Call{"cudaStreamWaitEvent", {1, 8}}, Call{"cudaStreamBeginCapture", {1, 2}},
                       Call{"cudaStreamEndCapture", {1, 2}}, Call{"cudaGraphInstantiate", {1, 2}},
                       Call{"cudaGraphLaunch", {1, 3}}, Call{"cublasCreate", {1}},
