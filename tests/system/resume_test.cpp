@@ -215,11 +215,12 @@ TEST_F(ResumeTest, SignalSavesAndLeaves) {
 }
 
 TEST_F(ResumeTest, SignalDuringTheValidationSavesAndLeavesToo) {
-  // An epoch of two steps, and a validation that takes longer.
+  // An epoch of two steps, and a validation that takes longer: some seconds, by the slower way to compute.
   Words experiment =
       train_shipped("mnist_cnn", small_file(),
-                    {"training.epochs=1", "training.batch=5000", "data.validation.file=" + mnist_file(),
-                     "data.validation.images=/train/images", "data.validation.labels=/train/labels"});
+                    {"training.epochs=1", "training.batch=5000", "device.convolutions=onednn",
+                     "data.validation.file=" + mnist_file(), "data.validation.images=/train/images",
+                     "data.validation.labels=/train/labels"});
   const Outcome whole = train_whole(experiment);
   const ProcessResult result =
       run(with(experiment, into("run")), {.started = [&](pid_t process) {
