@@ -24,18 +24,27 @@ class MemoryTest : public SystemTest {
     return std::stod(found[1]);
   }
 
-  /// Real memory is the plan's, and the program's with its libraries.
+  /// What a rank took at most, in megabytes.
+  [[nodiscard]] double peak_of(const std::string& name) const {
+    constexpr double mb = 1e6;
+    return json_of(run_folder(name) + "/summary.json")["peak_memory_bytes"].get<double>() / mb;
+  }
+
+  /// Real memory is the plan's, and the program's with its libraries: as much as a small training takes,
+  /// which may be a lot where NVIDIA's are among them.
   void expect_planned(const std::string& experiment, const std::string& data) const {
-    constexpr double mb = 1e6, program_least = 10, program_most = 100;
+    constexpr double program_least = 10, allowance = 60;
+    const Words small = train_shipped("smoke", small_file(), into("small", {"training.epochs=1"}));
+    expect_success(run(small));
+    const double program = peak_of("small") - planned(small, 1);
     for (const int ranks : {1, 2}) {
       SCOPED_TRACE(fmt::format("{} on {} ranks", experiment, ranks));
       const std::string name = fmt::format("{}_on_{}", experiment, ranks);
       const Words words = train_shipped(experiment, data, into(name, {"training.epochs=1"}));
       const double plan = planned(words, ranks);
       expect_success(run(words, {.ranks = ranks}));
-      const auto peak = json_of(run_folder(name) + "/summary.json")["peak_memory_bytes"].get<double>() / mb;
-      EXPECT_GE(peak, plan + program_least);
-      EXPECT_LE(peak, plan + program_most);
+      EXPECT_GE(peak_of(name), plan + program_least);
+      EXPECT_LE(peak_of(name), plan + program + allowance);
     }
   }
 };
