@@ -107,7 +107,7 @@ class EveryCollective : public ::testing::TestWithParam<const char*> {
   void SetUp() override {
     const bool is_alone = world_.size() == 1 && alternates();
     if (is_alone || ranks_on_a_host() >= world_.size())
-      GTEST_SKIP() << "the same as another kind on these ranks";
+      GTEST_SKIP() << "not run: the same as another kind on these ranks";
   }
 
   /// N of "hosts:N"; 0 for other kinds.

@@ -23,9 +23,9 @@ class EveryExchange : public ::testing::TestWithParam<Exchange> {
  protected:
   void SetUp() override {
     if (GetParam() == Exchange::nccl && nccl_version().empty())
-      GTEST_SKIP() << "this program is built without NCCL";
+      GTEST_SKIP() << "not run: this program is built without NCCL";
     if (GetParam() == Exchange::cuda_aware_mpi && !nccl_version().empty())
-      GTEST_SKIP() << "MPI cannot read the memory of imagined devices";
+      GTEST_SKIP() << "not run: MPI cannot read the memory of imagined devices";
   }
   [[nodiscard]] DeviceRank make_rank(std::int64_t shards, std::int64_t blocks) {
     return {world_, GetParam(), shards, blocks};
@@ -104,7 +104,7 @@ TEST_P(EveryExchange, CountsItsBytes) {
 
 TEST(DeviceCollective, IsByMpiWhereRanksShareADevice) {
   World world;
-  if (world.size() == 1) GTEST_SKIP() << "needs two ranks";
+  if (world.size() == 1) GTEST_SKIP() << "not run: needs two ranks";
   for (const Exchange exchange : {Exchange::automatic, Exchange::mpi}) {
     DeviceRank rank(world, exchange, 8, 11, world.rank() / 2);
     EXPECT_EQ(rank.collective().name(), "mpi through host memory");
@@ -117,7 +117,7 @@ TEST(DeviceCollective, IsByMpiWhereRanksShareADevice) {
 
 TEST(DeviceCollective, IsNeverNcclWhereRanksShareADevice) {
   World world;
-  if (nccl_version().empty() || world.size() == 1) GTEST_SKIP() << "needs NCCL and two ranks";
+  if (nccl_version().empty() || world.size() == 1) GTEST_SKIP() << "not run: needs NCCL and two ranks";
   try {
     const DeviceRank rank(world, Exchange::nccl, 8, 1, world.rank() / 2);
     FAIL() << "made a collective";
@@ -128,7 +128,7 @@ TEST(DeviceCollective, IsNeverNcclWhereRanksShareADevice) {
 
 TEST(DeviceCollective, SaysThatThereIsNoNccl) {
   World world;
-  if (!nccl_version().empty() || world.size() == 1) GTEST_SKIP() << "there is, or nobody needs it";
+  if (!nccl_version().empty() || world.size() == 1) GTEST_SKIP() << "not run: there is, or nobody needs it";
   try {
     const DeviceRank rank(world, Exchange::nccl, 8, 1);
     FAIL() << "made a collective";

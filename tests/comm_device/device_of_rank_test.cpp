@@ -24,7 +24,7 @@ TEST(DeviceOfRank, FollowsTheList) {
 
 TEST(DeviceOfRank, RefusesOneForTwoUnlessTheyMayShare) {
   World world;
-  if (world.size() == 1) GTEST_SKIP() << "needs two ranks";
+  if (world.size() == 1) GTEST_SKIP() << "not run: needs two ranks";
   config::Device wanted;
   wanted.gpus.assign(static_cast<std::size_t>(world.size()), 3);
   for (const auto exchange : {config::Exchange::automatic, config::Exchange::nccl}) {

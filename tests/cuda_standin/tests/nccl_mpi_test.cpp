@@ -87,7 +87,7 @@ TEST_F(NcclMpiTest, OneDeviceForTwoRanksIsRefused) {
 }
 
 TEST_F(NcclMpiTest, AnAbortOnOneRankIsAnErrorOnAllOthers) {
-  if (ranks == 1) GTEST_SKIP() << "there are no other ranks";
+  if (ranks == 1) GTEST_SKIP() << "not run: there are no other ranks";
   configure_ranks(1);
   auto* const comm = begin();
   ASSERT_EQ(settle(comm), ncclSuccess);
