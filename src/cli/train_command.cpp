@@ -18,18 +18,20 @@ struct Options {
   std::string file;
   std::vector<std::string> overrides;
   bool allow_faults = false;
-  train::Beginning beginning;
+  train::Request request;
 };
 
 void add_common_options(CLI::App* command, Options& options) {
   command->add_option("overrides", options.overrides, "Settings to change, such as training.epochs=3");
   command
-      ->add_option("--until", options.beginning.until,
+      ->add_option("--until", options.request.beginning.until,
                    "Stop after this step, counted over the whole training, with a checkpoint")
       ->check([](const std::string& text) {
         const auto step = config::parse_integer<std::int64_t>(text);
         return step && *step > 0 ? "" : "must be a step, a whole number of at least 1, found '" + text + "'";
       });
+  command->add_flag("--profile", options.request.profile,
+                    "At the end, print where the time of the steps went: by rank, thread and layer");
   command->add_flag("--allow-faults", options.allow_faults,
                     "Let the experiment's `faults` happen: for tests of what becomes of them");
 }
@@ -50,15 +52,15 @@ void add_train_command(CLI::App& app, Action& action) {
   command->add_option("file", options->file, "Experiment file (YAML)")->required();
   add_common_options(command, *options);
   auto* resume = command->add_flag_callback(
-      "--resume", [options] { options->beginning.how = train::Beginning::How::newest; },
+      "--resume", [options] { options->request.beginning.how = train::Beginning::How::newest; },
       "Go on with the newest unfinished run of this experiment in its output folder; start one if there is "
       "none");
   command
       ->add_option_function<std::string>(
           "--from",
           [options](const std::string& checkpoint) {
-            options->beginning.how = train::Beginning::How::from_checkpoint;
-            options->beginning.path = checkpoint;
+            options->request.beginning.how = train::Beginning::How::from_checkpoint;
+            options->request.beginning.path = checkpoint;
           },
           "Start a new run from the checkpoint of another")
       ->excludes(resume);
@@ -80,7 +82,7 @@ void add_train_command(CLI::App& app, Action& action) {
         const config::Experiment experiment =
             train::share_experiment(world, options->file, options->overrides);
         train::arm_faults(world, experiment, options->allow_faults);
-        return train::run_training(world, experiment, options->beginning);
+        return train::run_training(world, experiment, options->request);
       });
     };
   });
@@ -88,10 +90,10 @@ void add_train_command(CLI::App& app, Action& action) {
 
 void add_resume_command(CLI::App& app, Action& action) {
   const auto options = std::make_shared<Options>();
-  options->beginning.how = train::Beginning::How::run;
+  options->request.beginning.how = train::Beginning::How::run;
   CLI::App* command =
       app.add_subcommand("resume", "Go on with a run from its newest checkpoint, on any number of ranks");
-  command->add_option("run", options->beginning.path, "Folder of the run")->required();
+  command->add_option("run", options->request.beginning.path, "Folder of the run")->required();
   add_common_options(command, *options);
   command->footer(
       "The result has the same bits as that of a training that was never stopped. What would change it is "
@@ -108,11 +110,11 @@ void add_resume_command(CLI::App& app, Action& action) {
           if (override_text.starts_with("output.dir=") || override_text.starts_with("output.name="))
             fail(ExitCode::bad_config,
                  "override '{}': a run stays in its folder; leave it out, or move the folder", override_text);
-        const train::RunFolder run{std::filesystem::path(options->beginning.path)};
+        const train::RunFolder run{std::filesystem::path(options->request.beginning.path)};
         const config::Experiment experiment =
             train::share_recorded_experiment(world, run, options->overrides);
         train::arm_faults(world, experiment, options->allow_faults);
-        return train::run_training(world, experiment, options->beginning);
+        return train::run_training(world, experiment, options->request);
       });
     };
   });

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace lockstep::comm {
 
@@ -23,6 +25,7 @@ enum class Phase : std::uint8_t {
   writing_checkpoint,
   writing_results,
 };
+constexpr std::size_t phases = static_cast<std::size_t>(Phase::writing_results) + 1;
 /// As a message says it: "exchanging gradients".
 std::string_view name_of(Phase phase);
 
@@ -37,14 +40,17 @@ class Activity {
     friend bool operator==(const View&, const View&) = default;
   };
 
-  void begin_step(std::int64_t step) {
-    now_.step = step;
-    enter(Phase::loading);
-  }
-  void enter(Phase phase) {
-    now_.phase = phase;
-    show();
-  }
+  /// Is told of each change on the main thread.
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    virtual void changed(const View& before, const View& now) = 0;
+  };
+
+  void begin_step(std::int64_t step) { change({Phase::loading, now_.waiting, step}); }
+  void enter(Phase phase) { change({phase, now_.waiting, now_.step}); }
+  /// From now on, until another or null takes its place. Returns the one before. Main thread.
+  Observer* observe(Observer* observer) { return std::exchange(observer_, observer); }
   /// Something that takes long has come a piece further.
   void progress() { changes_.store(changes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
 
@@ -71,18 +77,18 @@ class Activity {
   [[nodiscard]] std::uint64_t changes() const { return changes_.load(std::memory_order_relaxed); }
 
  private:
-  void wait(bool waiting) {
-    now_.waiting = waiting;
-    show();
-  }
-  void show() {
+  void wait(bool waiting) { change({now_.phase, waiting, now_.step}); }
+  void change(const View& next) {
+    const View before = std::exchange(now_, next);
+    if (observer_ != nullptr) observer_->changed(before, now_);
     shown_.store(static_cast<std::uint64_t>(now_.step) << 8U |
                      std::uint64_t{static_cast<std::uint8_t>(now_.phase)} << 1U | (now_.waiting ? 1U : 0U),
                  std::memory_order_relaxed);
     progress();
   }
 
-  View now_;  // the main thread's own
+  View now_;  // the main thread's own, as the observer
+  Observer* observer_ = nullptr;
   std::atomic<std::uint64_t> shown_ = 0;
   std::atomic<std::uint64_t> changes_ = 0;
 };

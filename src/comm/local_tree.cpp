@@ -62,16 +62,26 @@ int LocalTree::slabs_needed(Range shards, std::int64_t total_shards, int workers
   return from_here[delayed];
 }
 
-LocalTree::LocalTree(Range shards, std::int64_t total_shards, std::vector<std::span<float>> slabs)
+LocalTree::LocalTree(Range shards, std::int64_t total_shards, std::vector<std::span<float>> slabs,
+                     std::span<const Range> apart)
     : shards_(shards), all_slabs_(std::move(slabs)) {
   check(!all_slabs_.empty(), "a local tree has slabs");
   slab_size_ = std::ssize(all_slabs_.front());
   for (const std::span<float> slab : all_slabs_)
     check(std::ssize(slab) == slab_size_, "all slabs are of one size");
+  whole_.push_back({0, slab_size_});
+  std::int64_t begin = 0;
+  for (const Range& range : apart) {
+    check(begin <= range.begin && range.end <= slab_size_, "what is apart ascends");
+    if (begin < range.begin) besides_.push_back({begin, range.begin});
+    begin = range.end;
+  }
+  if (begin < slab_size_) besides_.push_back({begin, slab_size_});
   for (const Subtree tree : subtrees(shards, total_shards)) {
     roots_.push_back({tree, nodes_.size()});
     nodes_.resize(nodes_.size() + 2 * static_cast<std::size_t>(tree.count) - 1);
     partials_.push_back({tree, nullptr});
+    sums_.push_back(nullptr);
   }
   free_.reserve(all_slabs_.size());
   reset();
@@ -82,7 +92,9 @@ void LocalTree::reset() {
   free_.clear();
   for (const std::span<float> slab : all_slabs_) free_.push_back(slab.data());
   std::fill(nodes_.begin(), nodes_.end(), Node{});
+  added_ = whole_;
   for (Partial& partial : partials_) partial.data = nullptr;
+  std::fill(sums_.begin(), sums_.end(), nullptr);
 }
 
 std::span<float> LocalTree::take_slab() {
@@ -123,13 +135,14 @@ void LocalTree::add(std::int64_t shard, std::span<float> slab) {
     float* left = tree.is_left() ? sum : other;
     float* right = tree.is_left() ? other : sum;
     lock.unlock();
-    comm::add(left, right, left, slab_size_);
+    for (const Range& range : added_)
+      comm::add(left + range.begin, right + range.begin, left + range.begin, range.size());
     lock.lock();
     free_.push_back(right);
     sum = left;
     tree = tree.parent();
   }
-  partials_[index].data = sum;
+  partials_[index].data = sums_[index] = sum;
 }
 
 std::span<const Partial> LocalTree::partials() const {
@@ -137,6 +150,14 @@ std::span<const Partial> LocalTree::partials() const {
   for (const Partial& partial : partials_)
     check(partial.data != nullptr, "every shard was added before the partial sums are taken");
   return partials_;
+}
+
+LocalTree::Sum LocalTree::sum(std::size_t index) const {
+  const std::scoped_lock lock(mutex_);
+  const Root& root = roots_[index];
+  float* const slab = sums_[index];
+  check(slab != nullptr, "every shard was added before the sums are taken");
+  return {root.tree, {slab, static_cast<std::size_t>(slab_size_)}};
 }
 
 }  // namespace lockstep::comm

@@ -18,8 +18,10 @@ namespace lockstep::comm {
 /// partials(). Allocates nothing after construction.
 class LocalTree {
  public:
-  /// `slabs`, all of one size, must be enough: see slabs_needed(). They stay the caller's.
-  LocalTree(Range shards, std::int64_t total_shards, std::vector<std::span<float>> slabs);
+  /// `slabs`, all of one size, must be enough: see slabs_needed(). They stay the caller's. `apart`: floats of
+  /// the slab, ascending, that set_apart() is about.
+  LocalTree(Range shards, std::int64_t total_shards, std::vector<std::span<float>> slabs,
+            std::span<const Range> apart = {});
   /// The most slabs that can be in use at once by `workers` that take shards in ascending order from one
   /// common counter, however long each shard takes: a worker calls take_slab() after it got its shard. It is
   /// reached by the worst schedule, so no fewer are safe.
@@ -27,12 +29,22 @@ class LocalTree {
 
   /// Takes all slabs back. No worker may hold one.
   void reset();
+  /// After reset(): in this step the floats that are apart are added up elsewhere. add() leaves them out, and
+  /// the caller writes them into sums() before anybody reads partials().
+  void set_apart() { added_ = besides_; }
   /// A slab with unspecified contents.
   std::span<float> take_slab();
   /// Takes the slab back. Runs the additions that have become possible on the calling thread.
   void add(std::int64_t shard, std::span<float> slab);
   /// One slab per subtree, in shard order, valid until reset(). Requires that every shard was added.
   [[nodiscard]] std::span<const Partial> partials() const;
+  /// The same slabs, to write to.
+  struct Sum {
+    Subtree tree;
+    std::span<float> slab;
+  };
+  [[nodiscard]] std::size_t sum_count() const { return roots_.size(); }
+  [[nodiscard]] Sum sum(std::size_t index) const;
 
  private:
   struct Node {
@@ -49,12 +61,15 @@ class LocalTree {
   Range shards_;
   std::int64_t slab_size_ = 0;
   std::vector<std::span<float>> all_slabs_;
+  std::vector<Range> whole_, besides_;  // the slab, and what of it is not apart
+  std::span<const Range> added_;        // one of the two
   std::vector<Root> roots_;
 
   mutable std::mutex mutex_;  // guards what follows
   std::vector<float*> free_;
   std::vector<Node> nodes_;
   std::vector<Partial> partials_;
+  std::vector<float*> sums_;  // the slabs of partials_
 };
 
 }  // namespace lockstep::comm

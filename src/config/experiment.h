@@ -193,7 +193,7 @@ enum class ConvolutionMethod : std::uint8_t {
   automatic,  ///< chosen for each layer by a rule on its extents
   winograd,
   direct,  ///< own kernels
-  onednn
+  onednn   ///< and no own kernels for weight gradients of dense layers either
 };
 
 struct Device {

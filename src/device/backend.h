@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -19,12 +20,49 @@ struct Totals {
   Totals& operator+=(const Totals& other);
 };
 
+/// How long a thread's passes have taken, by node of the network; a node that is computed along with one
+/// before it has none of its own. Device threads of their own are not seen.
+struct PassTimes {
+  struct Node {
+    std::chrono::nanoseconds forward{}, backward{};
+  };
+  std::vector<Node> nodes;
+  std::chrono::nanoseconds loss{};
+};
+
+/// What the backward pass over one shard left for JointGradients.
+struct KeptShard {
+  const float* data = nullptr;
+  std::int64_t samples = 0;
+};
+
+/// Gradients of large weights, computed for many shards at once and added up on the way: to write each
+/// shard's own and to read it again would take longer than to compute it. Thread-safe.
+class JointGradients {
+ public:
+  virtual ~JointGradients() = default;
+  /// The floats of a gradient slab that are computed so, ascending.
+  [[nodiscard]] virtual std::span<const Range> ranges() const = 0;
+  /// Floats that a shard of so many samples keeps for it.
+  [[nodiscard]] virtual std::int64_t kept_floats(std::int64_t samples) const = 0;
+  /// The work comes in so many pieces, which write different floats.
+  [[nodiscard]] virtual std::int64_t pieces() const = 0;
+  /// Writes a piece of the sum over `shards`, a power of two of them, into a gradient slab. They are added in
+  /// a binary tree over their order, ((g0+g1)+(g2+g3))+…: the same bits as from each shard's own gradient,
+  /// added in that tree. One without samples counts as zeros.
+  virtual void add_up(std::int64_t piece, std::span<const KeptShard> shards, float* slab) const = 0;
+};
+
 /// One shard's samples. All pointers are borrowed for the call.
 struct ShardInput {
   const float* images = nullptr;         ///< samples × input, C, H, W
   const std::int32_t* labels = nullptr;  ///< samples, each in [0, classes)
   const std::int64_t* rows = nullptr;    ///< samples: their identities, for dropout
   std::int64_t epoch = 0;
+  /// Where train() leaves what JointGradients need, whose ranges it then does not write; null: it writes the
+  /// whole gradient.
+  float* kept = nullptr;
+  PassTimes* times = nullptr;  ///< where train() adds how long it took; null: nobody wants to know
 };
 
 /// Runs shards of one plan on one thread at a time: owns that worker's activations and scratch memory. The
@@ -91,6 +129,13 @@ class Backend {
   /// Plans `network` for shards of exactly `samples` >= 1 samples. `network` must outlive the plan.
   [[nodiscard]] virtual std::unique_ptr<Plan> plan(const Network& network, std::int64_t samples,
                                                    Mode mode) = 0;
+
+  /// Those of this network's training that are better computed for many shards at once; null if there are
+  /// none. `network` must outlive it.
+  [[nodiscard]] virtual std::unique_ptr<JointGradients> joint_gradients(const Network& network) {
+    (void)network;
+    return nullptr;
+  }
 
   /// Element by element, so any cut of the slab gives the same bits, on any processor. Return false when a
   /// gradient, a new weight or a new velocity or moment is not finite (the update is applied all the same).

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/quiet_write.h"
 #include "metrics/console_text.h"
+#include "metrics/profile_text.h"
 
 namespace lockstep::metrics {
 namespace {
@@ -71,6 +72,12 @@ void Console::epoch(const EpochRecord& record) {
   std::string text = erased();
   if (!std::exchange(has_heads_, true)) text += heads_text(has_validation_, options_.colour);
   text += row_text(record, has_validation_);
+  live_ = 0;
+  print(text, of_a_row());
+}
+
+void Console::profile(const ProfileRecord& record) {
+  const std::string text = erased() + profile_text(record, options_.colour);
   live_ = 0;
   print(text, of_a_row());
 }

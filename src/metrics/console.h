@@ -41,6 +41,7 @@ class Console : public Sink {
   void begin(const RunHeader& header) override;
   void step(const StepRecord& record) override;
   void epoch(const EpochRecord& record) override;
+  void profile(const ProfileRecord& record) override;
   void end(const RunSummary& summary) override;
 
  private:

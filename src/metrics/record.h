@@ -61,6 +61,39 @@ struct RunHeader {
   std::string reproducibility;  ///< "lockstep" or "run"
 };
 
+/// Where the time of a run's steps went, in milliseconds a step, means over all its steps.
+struct ProfileRecord {
+  /// A rank's main thread. Times are by the clock, those spent waiting for other ranks included.
+  struct Rank {
+    double loading = 0;    ///< waiting for samples
+    double computing = 0;  ///< forward and backward of its shards, on all its threads
+    double status = 0;     ///< looking at the memory, and telling the other ranks how it went
+    double exchange = 0;
+    double update = 0;
+    double gather = 0;
+    double rest = 0;
+    double waiting = 0;  ///< of all of these, for other ranks
+    [[nodiscard]] double step() const {
+      return loading + computing + status + exchange + update + gather + rest;
+    }
+  };
+  /// What a thread does while its rank computes; idle in what is left. Where a device has threads of its own,
+  /// all is zero.
+  struct Thread {
+    int rank = 0, thread = 0;
+    double forward = 0, backward = 0, adding = 0;
+  };
+  /// Of all ranks and threads together.
+  struct Layer {
+    std::string name;
+    double forward = 0, backward = 0;
+  };
+  std::int64_t steps = 0;
+  std::vector<Rank> ranks;
+  std::vector<Thread> threads;  ///< by rank, then by thread
+  std::vector<Layer> layers;    ///< those that take time, in the network's order; last the loss
+};
+
 /// How a run ended.
 struct RunSummary {
   std::string status;  ///< "finished", "stopped by a signal", "diverged", "failed"

@@ -14,6 +14,8 @@ class Sink {
   virtual void epoch(const EpochRecord& /*record*/) {}
   /// What was gathered goes to the operating system: a checkpoint is about to count on it.
   virtual void flush() {}
+  /// Before end(), where it was asked for.
+  virtual void profile(const ProfileRecord& /*record*/) {}
   virtual void end(const RunSummary& /*summary*/) {}
 };
 

@@ -45,9 +45,11 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
       reducer_(comm::make_gradient_reducer(blueprint.experiment.training.reproducibility, *collective_,
                                            blueprint.network.parameters.slab_size(),
                                            blueprint.experiment.training.shards)),
+      joint_(resources.backend.joint_gradients(blueprint.network)),
       tree_(shards_of(world, blueprint), blueprint.experiment.training.shards,
             tree_slabs(world, *collective_, shards_of(world, blueprint), blueprint.experiment.training.shards,
-                       resources.max_threads)),
+                       resources.max_threads),
+            joint_ ? joint_->ranges() : std::span<const Range>()),
       optimizer_(make_optimizer(world, blueprint, resources.backend, reducer_->owned())),
       memory_(blueprint.network.parameters, ownership_of(blueprint.experiment), reducer_->owned(),
               optimizer_->state(), resources.workers, blueprint.experiment.checks.memory),
@@ -57,6 +59,8 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
   world.agree([&] {
     engine_.emplace(resources.backend, blueprint.network, device::Mode::training, blueprint.train_stripes(),
                     shards_of(world, blueprint), resources.workers);
+    if (joint_) engine_->join(*joint_);
+    if (resources.profile != nullptr) engine_->measure(*resources.profile);
     hash_plans(blueprint.network.parameters);
   });
 }

@@ -41,6 +41,7 @@ class HostReplica final : public Replica {
   std::unique_ptr<comm::Collective> collective_;
   std::span<float> weights_;
   std::unique_ptr<comm::GradientReducer> reducer_;
+  std::unique_ptr<device::JointGradients> joint_;  ///< null where there are none
   comm::LocalTree tree_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   MemoryCheck memory_;

@@ -43,6 +43,14 @@ std::int64_t engine_bytes(const device::Network& network, device::Backend& backe
   return total;
 }
 
+/// What shards keep for gradients of all of them together.
+std::int64_t kept_bytes(const device::Network& network, device::Backend& backend,
+                        const data::Stripes& stripes, Range shards) {
+  const auto joint = backend.joint_gradients(network);
+  const std::vector<std::int64_t> sizes = shard_sizes(stripes, shards);
+  return joint && !sizes.empty() ? shards.size() * joint->kept_floats(sizes.front()) * float_bytes : 0;
+}
+
 /// To compute any shard again, on one thread: an ArithmeticCheck.
 std::int64_t check_bytes(const Blueprint& blueprint, device::Backend& backend, const data::Stripes& stripes,
                          int ranks) {
@@ -87,6 +95,7 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
       !on_gpu ? threads : std::min(branches == 0 ? shards.size() : branches, shards.size());
   memory.activations =
       engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners);
+  memory.activations += kept_bytes(blueprint.network, backend, stripes, shards);
   memory.checks = check_bytes(blueprint, backend, stripes, ranks);
   if (blueprint.validation) {
     const data::Stripes validation = blueprint.validation_stripes();

@@ -23,6 +23,8 @@
 
 namespace lockstep::train {
 
+class Profile;
+
 /// What a rank computes with. The references must outlive what is made with it.
 struct Resources {
   device::Backend& backend;
@@ -30,6 +32,7 @@ struct Resources {
   std::int64_t max_threads = 1;                ///< workers of the rank that has most
   device::Accelerator* accelerator = nullptr;  ///< null: replicas live in the host's memory
   device::PlanChoices choices = {};            ///< for the accelerator's plans, the same on all ranks
+  Profile* profile = nullptr;                  ///< null: nobody wants to know where the time goes
 };
 
 /// A failure of this rank's device after which it cannot do its part of what the others wait for, so that

@@ -20,6 +20,7 @@
 #include "train/environment.h"
 #include "train/plan_check.h"
 #include "train/process.h"
+#include "train/profile.h"
 #include "train/rank_device.h"
 #include "train/recorded_run.h"
 #include "train/run_records.h"
@@ -139,16 +140,20 @@ class DiskPatience {
   std::chrono::seconds patience_;
 };
 
-/// What all ranks must know of rank 0's way to begin.
+/// What all ranks must know of rank 0's request.
 struct SharedOptions {
   bool restores = false;
+  bool profile = false;
   std::optional<std::int64_t> until;
 };
-SharedOptions share_options(comm::World& world, const Beginning& beginning, bool has_snapshot) {
+SharedOptions share_options(comm::World& world, const Request& request, bool has_snapshot) {
   constexpr std::int64_t never = -1;
-  std::array<std::int64_t, 2> facts{has_snapshot ? 1 : 0, beginning.until.value_or(never)};
+  std::array<std::int64_t, 3> facts{has_snapshot ? 1 : 0, request.profile ? 1 : 0,
+                                    request.beginning.until.value_or(never)};
   world.broadcast_into(std::as_writable_bytes(std::span(facts)));
-  return {.restores = facts[0] != 0, .until = facts[1] == never ? std::nullopt : std::optional(facts[1])};
+  return {.restores = facts[0] != 0,
+          .profile = facts[1] != 0,
+          .until = facts[2] == never ? std::nullopt : std::optional(facts[2])};
 }
 
 /// Throws on all ranks if the training is already where it is to stop.
@@ -212,7 +217,8 @@ config::Experiment share_experiment(comm::World& world, const std::string& path,
   return experiment;
 }
 
-ExitCode run_training(comm::World& world, const config::Experiment& experiment, const Beginning& beginning) {
+ExitCode run_training(comm::World& world, const config::Experiment& experiment, const Request& request) {
+  const Beginning& beginning = request.beginning;
   Blueprint blueprint;
   world.agree([&] {
     check_ranks(experiment, world.size());
@@ -238,13 +244,16 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   const RankDevice device =
       make_rank_device(world, blueprint, recorded_choices(world, claimed, experiment.device.precision));
   const auto workers = make_workers(world, cores.threads);
+  const auto options = share_options(world, request, snapshot.has_value());
+  std::optional<Profile> profile;
+  if (options.profile) profile.emplace(world, blueprint.network, workers->size());
   Trainer trainer(world, blueprint,
                   {.backend = *device.backend,
                    .workers = *workers,
                    .max_threads = cores.max_threads,
                    .accelerator = device.accelerator.get(),
-                   .choices = device.choices});
-  const auto options = share_options(world, beginning, snapshot.has_value());
+                   .choices = device.choices,
+                   .profile = profile ? &*profile : nullptr});
   if (options.restores) trainer.restore(snapshot ? &*snapshot : nullptr);
   check_until(world, options.until, trainer.position().global_step(blueprint.steps_per_epoch()));
 
@@ -277,6 +286,10 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   try {
     trainer.run(records ? records->sinks : no_sinks, summary,
                 {.checkpoints = records ? records->checkpoints.get() : nullptr, .until = options.until});
+    if (profile) {
+      const metrics::ProfileRecord record = profile->gather();
+      for (const auto& sink : records ? records->sinks : no_sinks) sink->profile(record);
+    }
     write_results(world, blueprint, trainer.weights(), records.get(), summary);
   } catch (const std::exception& failure) {
     summary.seconds = trainer.seconds();

@@ -10,7 +10,9 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/stopwatch.h"
 #include "io/hash.h"
+#include "train/profile.h"
 
 namespace lockstep::train {
 
@@ -50,32 +52,86 @@ void ShardEngine::weights_changed(std::span<const float> weights) {
   for (SizedPlan& sized : plans_) sized.weights_loaded = false;
 }
 
+void ShardEngine::join(const device::JointGradients& joint) {
+  joint_ = &joint;
+  const std::int64_t most_samples = plans_.empty() ? 0 : plans_.front().samples;
+  for (std::size_t shard = 0; shard < totals_.size(); ++shard)
+    kept_.emplace_back(static_cast<std::size_t>(joint.kept_floats(most_samples)));
+  kept_shards_.resize(totals_.size());
+}
+
+/// One shard of a batch, for the worker that took it.
+struct ShardEngine::Work {
+  int worker;
+  std::size_t index;  ///< in the batch
+  const data::ShardBatch& shard;
+  device::ShardRunner* runner;  ///< null for an empty shard
+};
+
+WorkerTimes* ShardEngine::times_of(int worker) const {
+  return profile_ == nullptr ? nullptr : &profile_->of_worker(worker);
+}
+
 std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree,
                                                    ShardWatch* watch) {
   const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
-  return run(batch, [&](device::ShardRunner* runner, const data::ShardBatch& shard) {
+  const bool together = joint_ != nullptr && watch == nullptr && !fault::any();
+  if (together) tree.set_apart();
+  const auto totals = run(batch, [&](const Work& work) {
+    const std::int64_t shard = work.shard.shard;
+    WorkerTimes* const times = times_of(work.worker);
     const std::span<float> gradient = tree.take_slab();
-    device::Totals totals;
+    device::Totals shard_totals;
     fault::stall(fault::Place::compute);
-    if (runner != nullptr)
-      totals = runner->train(input_of(shard, batch.epoch), gradient);
-    else
+    if (work.runner != nullptr) {
+      device::ShardInput input = input_of(work.shard, batch.epoch);
+      if (together) input.kept = kept_[work.index].data();
+      if (times != nullptr) input.times = &times->passes;
+      shard_totals = work.runner->train(input, gradient);
+    } else {
       std::fill(gradient.begin(), gradient.end(), 0.0F);
-    fault::damage_gradient(shards, shard.shard, gradient);
-    if (watch != nullptr && watch->shard == shard.shard) watch->hash = result_hash(gradient, totals);
-    tree.add(shard.shard, gradient);
-    return totals;
+    }
+    fault::damage_gradient(shards, shard, gradient);
+    if (watch != nullptr && watch->shard == shard) watch->hash = result_hash(gradient, shard_totals);
+    Stopwatch stopwatch(times != nullptr);
+    tree.add(shard, gradient);
+    if (times != nullptr) stopwatch.lap(times->adding);
+    return shard_totals;
+  });
+  if (together) add_joint_gradients(batch, tree);
+  return totals;
+}
+
+/// Spreads the pieces of all sums over the workers.
+void ShardEngine::add_joint_gradients(const data::Batch& batch, const comm::LocalTree& tree) {
+  for (std::size_t i = 0; i < batch.shards.size(); ++i)
+    kept_shards_[i] = {.data = kept_[i].data(), .samples = batch.shards[i].count};
+  const std::int64_t pieces = joint_->pieces();
+  const std::int64_t all = pieces * static_cast<std::int64_t>(tree.sum_count());
+  std::atomic<std::int64_t> next = 0;
+  workers_.run([&](int worker) {
+    WorkerTimes* const times = times_of(worker);
+    Stopwatch stopwatch(times != nullptr);
+    for (std::int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < all;
+         i = next.fetch_add(1, std::memory_order_relaxed)) {
+      const comm::LocalTree::Sum sum = tree.sum(static_cast<std::size_t>(i / pieces));
+      const auto first = static_cast<std::size_t>(sum.tree.first - batch.shards.front().shard);
+      joint_->add_up(i % pieces,
+                     std::span(kept_shards_).subspan(first, static_cast<std::size_t>(sum.tree.count)),
+                     sum.slab.data());
+    }
+    if (times != nullptr) stopwatch.lap(times->adding);
   });
 }
 
 std::span<const device::Totals> ShardEngine::evaluate(const data::Batch& batch) {
-  return run(batch, [&](device::ShardRunner* runner, const data::ShardBatch& shard) {
-    return runner != nullptr ? runner->evaluate(input_of(shard, batch.epoch)) : device::Totals{};
+  return run(batch, [&](const Work& work) {
+    return work.runner != nullptr ? work.runner->evaluate(input_of(work.shard, batch.epoch))
+                                  : device::Totals{};
   });
 }
 
-/// Calls run_shard(runner, shard) for each shard of the batch, spread over the workers; runner is null for an
-/// empty one.
+/// Calls run_shard for each shard of the batch, spread over the workers.
 template <class RunShard>
 std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, RunShard&& run_shard) {
   check(batch.shards.size() == totals_.size(), "a batch has all shards of its rank");
@@ -91,7 +147,7 @@ std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, RunSh
       const data::ShardBatch& shard = batch.shards[i];
       device::ShardRunner* runner =
           shard.count == 0 ? nullptr : plan_for(shard.count).runners[static_cast<std::size_t>(worker)].get();
-      totals_[i] = run_shard(runner, shard);
+      totals_[i] = run_shard(Work{worker, i, shard, runner});
     }
   });
   return totals_;
@@ -117,6 +173,7 @@ std::int64_t ShardEngine::bytes() const {
   std::int64_t total = 0;
   for (const SizedPlan& sized : plans_)
     total += sized.plan->shared_bytes() + sized.plan->runner_bytes() * workers_.size();
+  for (const AlignedBuffer<float>& kept : kept_) total += static_cast<std::int64_t>(kept.span().size_bytes());
   return total;
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "comm/local_tree.h"
 #include "data/loader.h"
 #include "data/stripes.h"
@@ -19,6 +20,9 @@ struct ShardWatch {
   std::int64_t shard = -1;
   std::uint64_t hash = 0;  ///< result_hash() of it, after train(), on the rank that has the shard
 };
+
+class Profile;
+struct WorkerTimes;
 
 device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
 
@@ -47,6 +51,13 @@ class ShardEngine {
   /// Forward only.
   std::span<const device::Totals> evaluate(const data::Batch& batch);
 
+  /// From now on train() computes these gradients for all shards at once, except in steps in which single
+  /// shards are looked at; the bits are the same. `joint`, of the engine's network and backend, must outlive
+  /// it, and the tree must have joint.ranges() apart.
+  void join(const device::JointGradients& joint);
+  /// From now on train() adds up how long its work takes, by worker. `profile` must outlive the engine.
+  void measure(Profile& profile) { profile_ = &profile; }
+
   /// Runs each plan once on generated data, with these weights of generate_weights(); `gradient` is a slab to
   /// work in. weights_changed() must come next.
   std::vector<PlanHash> hash_plans(std::span<const float> weights, std::span<float> gradient);
@@ -62,8 +73,11 @@ class ShardEngine {
     std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker
   };
   SizedPlan& plan_for(std::int64_t samples);
+  struct Work;
   template <class RunShard>
   std::span<const device::Totals> run(const data::Batch& batch, RunShard&& run_shard);
+  void add_joint_gradients(const data::Batch& batch, const comm::LocalTree& tree);
+  [[nodiscard]] WorkerTimes* times_of(int worker) const;
 
   const device::Network& network_;
   device::Mode mode_;
@@ -71,6 +85,10 @@ class ShardEngine {
   std::span<const float> weights_;
   std::vector<SizedPlan> plans_;
   std::vector<device::Totals> totals_;
+  const device::JointGradients* joint_ = nullptr;
+  std::vector<AlignedBuffer<float>> kept_;      // by shard
+  std::vector<device::KeptShard> kept_shards_;  // views of them
+  Profile* profile_ = nullptr;
 };
 
 /// The distinct numbers of samples, none of them 0, that a shard of `shards` has in some step; largest first.

@@ -85,6 +85,35 @@ TEST(LocalTree, NeedsExactlyTheSlabsOfTheWorstState) {
     EXPECT_EQ(LocalTree::slabs_needed({1, 14}, 16, workers), most_in_any_state({1, 14}, 16, workers));
 }
 
+TEST(LocalTree, LeavesOutWhatIsApartInTheStepsThatSaySo) {
+  constexpr Range shards{0, 6};  // two subtrees
+  const std::vector<Range> apart{{0, 10}, {100, 250}};
+  std::vector<std::vector<float>> memory(6, std::vector<float>(slab_size));
+  LocalTree tree(shards, 8, {memory.begin(), memory.end()}, apart);
+  const auto add_all = [&] {
+    for (std::int64_t shard = shards.begin; shard < shards.end; ++shard) {
+      const std::span<float> slab = tree.take_slab();
+      std::ranges::fill(slab, static_cast<float>(shard + 1));
+      tree.add(shard, slab);
+    }
+  };
+  tree.reset();
+  tree.set_apart();
+  add_all();
+  ASSERT_EQ(tree.sum_count(), 2U);
+  const LocalTree::Sum second = tree.sum(1);
+  EXPECT_EQ(second.tree, (Subtree{4, 2}));
+  EXPECT_EQ(second.slab.data(), tree.partials()[1].data);
+  for (std::int64_t i = 0; i < slab_size; ++i) {
+    const bool left_out = apart[0].contains(i) || apart[1].contains(i);
+    EXPECT_EQ(second.slab[static_cast<std::size_t>(i)] == 5 + 6, !left_out) << i;
+  }
+  tree.reset();  // everything again
+  add_all();
+  for (const float value : tree.sum(0).slab) ASSERT_EQ(value, 1 + 2 + 3 + 4);
+  for (const float value : tree.sum(1).slab) ASSERT_EQ(value, 5 + 6);
+}
+
 TEST(LocalTree, NeedsFewSlabs) {
   EXPECT_EQ(LocalTree::slabs_needed({0, 8}, 8, 1), 4);  // a binary counter: three sums and the shard at work
   EXPECT_EQ(LocalTree::slabs_needed({0, 4}, 8, 1), 3);

@@ -3,9 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
+
+#include "comm/phase_times.h"
 
 namespace lockstep::comm {
 namespace {
@@ -121,6 +125,30 @@ TEST(Activity, OfEveryPhaseIsOneWord) {
   }
   EXPECT_EQ(words.size(), names.size());
   EXPECT_FALSE(Activity::unpack(activity.packed()).waiting);
+}
+
+TEST(PhaseTimes, AreThoseOfThePhasesBetweenTwoChanges) {
+  using std::chrono::milliseconds;
+  Activity activity;
+  {
+    const PhaseTimes times(activity);
+    activity.begin_step(1);
+    std::this_thread::sleep_for(milliseconds(3));
+    activity.enter(Phase::exchanging);
+    {
+      const Activity::Waiting waiting(activity);
+      std::this_thread::sleep_for(milliseconds(2));
+    }
+    activity.enter(Phase::updating);
+    EXPECT_GE(times.of(Phase::loading).all, milliseconds(3));
+    EXPECT_EQ(times.of(Phase::loading).waiting, milliseconds(0));
+    EXPECT_GE(times.of(Phase::exchanging).waiting, milliseconds(2));
+    EXPECT_GE(times.of(Phase::exchanging).all, times.of(Phase::exchanging).waiting);
+    EXPECT_EQ(times.of(Phase::updating).all, milliseconds(0));  // it has not ended
+    activity.begin_step(2);
+    EXPECT_EQ(times.steps(), 2);
+  }
+  activity.begin_step(3);  // nobody counts any more
 }
 
 TEST(Activity, ChangesWheneverTheRankGetsOn) {

@@ -118,6 +118,30 @@ TEST(Network, chooses_how_to_compute_convolutions_by_their_extents_or_as_told) {
   }
 }
 
+TEST(Network, leaves_to_onednn_what_it_computes_faster) {
+  if (cpu_instruction_set() == "sse41" || cpu_instruction_set() == "avx")
+    GTEST_SKIP() << "not run: without fused multiply-adds everything is oneDNN's";
+  const auto way = [](std::int64_t in, std::int64_t out, std::int64_t extent, std::int64_t kernel,
+                      bool pool) {
+    NetworkBuilder builder({in, extent, extent});
+    builder.conv(out, kernel, 1, kernel / 2, kernel / 2).relu();
+    if (pool) builder.max_pool(2);
+    const Network network = builder.flatten().dense(4).build();
+    const std::string name = make_cpu_backend()->plan(network, 2, Mode::training)->implementations()[0];
+    return name.starts_with("lockstep:") ? name.substr(9, name.find('_') - 9) : "onednn";
+  };
+  EXPECT_EQ(way(256, 256, 8, 3, false), "winograd");
+  EXPECT_EQ(way(256, 512, 4, 3, true), "onednn");  // the transformed weights leave the caches
+  EXPECT_EQ(way(4, 32, 8, 3, true), "winograd");
+  EXPECT_EQ(way(3, 32, 8, 3, true), "onednn");
+  EXPECT_EQ(way(3, 32, 8, 5, true), "direct");
+  EXPECT_EQ(way(3, 32, 8, 5, false), "onednn");
+  EXPECT_EQ(way(1, 32, 8, 3, true), "direct");
+  EXPECT_EQ(way(1, 7, 8, 3, true), "onednn");
+  EXPECT_EQ(way(16, 32, 2, 5, false), "onednn");  // one tile, most of whose inputs are padding
+  EXPECT_EQ(way(16, 32, 4, 5, false), "winograd");
+}
+
 TEST(Network, reads_large_dense_weights_from_the_slab) {
   const Network network = NetworkBuilder({768}).dense(512).relu().dense(10).build();
   const auto plan = make_cpu_backend()->plan(network, 16, Mode::training);

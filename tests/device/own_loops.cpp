@@ -27,6 +27,7 @@ OwnLoops JOIN(own_loops_, OWN_LOOPS)() {
           .relu_backward = loops::relu_backward,
           .tanh_backward = loops::tanh_backward,
           .sigmoid_backward = loops::sigmoid_backward,
+          .sum_rows = loops::sum_rows,
           .drop = loops::drop,
           .sgd = loops::sgd,
           .adamw = loops::adamw};

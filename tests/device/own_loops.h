@@ -14,6 +14,7 @@ struct OwnLoops {
   void (*relu_backward)(const float*, float*, std::int64_t);
   void (*tanh_backward)(const float*, float*, std::int64_t);
   void (*sigmoid_backward)(const float*, float*, std::int64_t);
+  void (*sum_rows)(const float*, std::int64_t, std::int64_t, float*);
   void (*drop)(const float*, const std::uint8_t*, float, float*, std::int64_t);
   bool (*sgd)(const device::SgdArguments&, float*, const float*, float*, std::int64_t);
   bool (*adamw)(const device::AdamWArguments&, float*, const float*, float*, float*, std::int64_t);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "metrics/profile_text.h"
 #include "metrics/records.h"
 
 namespace lockstep::metrics {
@@ -209,6 +210,25 @@ TEST(ConsoleText, IsAscii) {
   EXPECT_TRUE(is_ascii(heads_text(true, true) + row_text(epoch_record(1), true)));
   EXPECT_TRUE(is_ascii(progress_text(step_record(1, 1), 200)));
   EXPECT_TRUE(is_ascii(summary_text(summary, true)));
+}
+
+TEST(ProfileText, HasALineForEachThreadAndLayer) {
+  const ProfileRecord record{
+      .steps = 469,
+      .ranks = {{.loading = 0.5, .computing = 10, .status = 0.25, .exchange = 1, .waiting = 0.75}, {}},
+      .threads = {{.rank = 0, .thread = 0, .forward = 3, .backward = 6, .adding = 0.5},
+                  {.rank = 0, .thread = 1, .forward = 2, .backward = 5, .adding = 0},
+                  {.rank = 1, .thread = 0, .forward = 0, .backward = 0, .adding = 0}},
+      .layers = {{.name = "conv1", .forward = 1.5, .backward = 2.5}}};
+  const std::string text = profile_text(record, false);
+  EXPECT_THAT(text, HasSubstr("means of 469 steps\n"));
+  // load, forward, backward, add, idle, status, exchange, update, gather, rest, step, waiting
+  EXPECT_THAT(text,
+              ::testing::ContainsRegex("\n +0 +0 +0.500 +3.000 +6.000 +0.500 +0.500 +0.250 +1.000 +0.000 "
+                                       "+0.000 +0.000 +11.750 +0.750\n"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("\n +1 +2.000 +5.000 +0.000 +3.000\n"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("\n +1 +0 +0.000"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("\n  conv1 +1.500 +2.500\n"));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ namespace lockstep::testing {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -52,6 +53,22 @@ TEST_P(ProgressTest, FileGetsRowsOnly) {
   expect_success(result);
   EXPECT_THAT(contents(file("output")), AllOf(HasSubstr("\n      3/3 "), Not(HasSubstr("\r")),
                                               Not(HasSubstr("\x1b")), Not(HasSubstr(" left"))));
+}
+
+TEST_P(ProgressTest, ProfileSaysWhereTheTimeWentAndChangesNothing) {
+  Words profiled = train("smoke", "1");
+  profiled.insert(profiled.begin() + 1, "--profile");
+  const ProcessResult result = run(profiled, {.ranks = GetParam()});
+  expect_success(result);
+  EXPECT_THAT(result.out, AllOf(HasSubstr("profile: milliseconds a step"), HasSubstr("\n     0       0 "),
+                                ContainsRegex("\n  loss +[0-9.]+ +0.000\n"), HasSubstr("  digest ")));
+  EXPECT_EQ(result.out.find("\n     1       0 ") != std::string::npos, GetParam() == 2);
+  const ProcessResult plain =
+      run(train_shipped("smoke", small_file(), into("plain", {"training.epochs=1"})), {.ranks = GetParam()});
+  expect_success(plain);
+  EXPECT_THAT(plain.out, Not(HasSubstr("profile")));
+  const auto digest = [](const std::string& out) { return out.substr(out.find("  digest ")); };
+  EXPECT_EQ(digest(result.out), digest(plain.out));
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, ProgressTest, ::testing::Values(1, 2));

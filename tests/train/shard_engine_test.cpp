@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "base/aligned_buffer.h"
+#include "device/network_builder.h"
 
 namespace lockstep::train {
 namespace {
@@ -146,6 +147,52 @@ TEST_F(ShardEngineTest, AddsTheGradientsOfAllShardsAndZerosOfAnEmptyOne) {
     EXPECT_EQ(tree.partials()[0].data[slab_size - 1], 1 + 2 + 3 + 4 + 6 + 8 + 9);
     EXPECT_EQ(totals[7].loss, 8);
   }
+}
+
+/// Six shards, which are two subtrees, of 1 and 2 samples and one of them empty, by the CPU's kernels.
+TEST_F(ShardEngineTest, ComputesJointGradientsToTheBitsOfSingleShards) {
+  const device::Network network = testing::NetworkBuilder({300}).dense(256).relu().dense(4).build();
+  const auto backend = device::make_cpu_backend();
+  const auto joint = backend->joint_gradients(network);
+  if (!joint) GTEST_SKIP() << "not run: the processor has no fused multiply-adds";
+  const auto floats = [](std::int64_t count, float scale) {
+    std::vector<float> values(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = scale * static_cast<float>(i * 7919 % 1013) - scale * 500;
+    return values;
+  };
+  const std::vector<float> weights = floats(network.parameters.slab_size(), 1e-4F);
+  const std::vector<float> images = floats(std::int64_t{10} * 300, 1e-3F);
+  const std::vector<std::int32_t> labels{0, 1, 2, 3, 0, 1, 2, 3, 0, 1};
+  batch_.shards.resize(6);
+  for (data::ShardBatch& shard : batch_.shards) {
+    shard.images = images.data() + shard.rows[0] * 300;
+    shard.labels = labels.data() + shard.rows[0];
+  }
+
+  ShardEngine engine(*backend, network, device::Mode::training, stripes_, {0, 6}, workers_);
+  std::vector<AlignedBuffer<float>> slabs;
+  std::vector<std::span<float>> spans;
+  for (int i = 0; i < comm::LocalTree::slabs_needed({0, 6}, shards, workers_.size()); ++i)
+    spans.push_back(slabs.emplace_back(weights.size()).span());
+  comm::LocalTree tree({0, 6}, shards, spans, joint->ranges());
+  const auto sums = [&](ShardWatch* watch) {
+    tree.reset();
+    engine.weights_changed(weights);
+    engine.train(batch_, tree, watch);
+    std::vector<std::vector<float>> all;
+    for (const comm::Partial& partial : tree.partials())
+      all.emplace_back(partial.data, partial.data + weights.size());
+    return all;
+  };
+  const auto single = sums(nullptr);
+  ASSERT_EQ(single.size(), 2U);
+  EXPECT_TRUE(std::ranges::any_of(single[1], [](float value) { return value != 0; }));
+  engine.join(*joint);
+  EXPECT_EQ(sums(nullptr), single);
+  ShardWatch watch{.shard = 3};  // whose whole gradient is hashed
+  EXPECT_EQ(sums(&watch), single);
+  EXPECT_NE(watch.hash, 0U);
 }
 
 TEST_F(ShardEngineTest, LoadsWeightsOncePerPlanAndChange) {

@@ -78,6 +78,7 @@ struct Pass {
   const std::int64_t* rows = nullptr;
   std::int64_t epoch = 0;
   float* gradient = nullptr;  ///< the slab, in training
+  float* kept = nullptr;      ///< see ShardInput
 };
 
 /// Throws dnnl::error where the library fails; the network's runner adds the layer's name.

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "device/backend.h"
 #include "device/cpu/elementwise.h"
+#include "device/cpu/fused/joint_dense.h"
 #include "device/cpu/network_plan.h"
 
 namespace lockstep::device {
@@ -20,6 +21,10 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Plan> plan(const Network& network, std::int64_t samples, Mode mode) override {
     prepare_cpu_thread();
     return std::make_unique<cpu::NetworkPlan>(engine_, network, samples, mode, options_);
+  }
+
+  [[nodiscard]] std::unique_ptr<JointGradients> joint_gradients(const Network& network) override {
+    return cpu::fused::make_joint_gradients(network, options_.convolutions);
   }
 
   bool sgd_update(const SgdArguments& arguments, std::span<float> weights, std::span<const float> gradient,

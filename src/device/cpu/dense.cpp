@@ -2,7 +2,10 @@
 
 #include <optional>
 #include <string_view>
+#include <variant>
 
+#include "device/cpu/elementwise.h"
+#include "device/cpu/fused/joint_dense.h"
 #include "device/cpu/relu_mask.h"
 #include "device/cpu/slab.h"
 #include "device/cpu/weighted.h"
@@ -43,20 +46,63 @@ Forward::primitive_desc choose_forward(const DenseOp& op, const Site& site, cons
   return same ? in_place : packed;
 }
 
+/// The gradients of weights and bias by oneDNN.
+class PrimitiveGradient {
+ public:
+  SlabGradient weights, bias;
+  Call call;
+
+  void compute(const Pass& pass) {
+    weights.point_into(pass.gradient);
+    bias.point_into(pass.gradient);
+    call.run();
+  }
+};
+
+/// The same by own kernels, or left to be computed for many shards at once.
+class OwnGradient {
+ public:
+  OwnGradient(const fused::JointDense& layer, const std::optional<Parameter>& bias, std::int64_t samples,
+              std::int64_t out, const dnnl::memory& src, const dnnl::memory& diff_dst,
+              const dnnl::memory& scratch)
+      : layer_(layer),
+        bias_(bias),
+        samples_(samples),
+        out_(out),
+        src_(src),
+        diff_dst_(diff_dst),
+        scratch_(scratch) {}
+
+  void compute(const Pass& pass) {
+    const float* const x = floats(src_);  // the caller's images lie elsewhere in each run
+    const float* const dy = floats(diff_dst_);
+    if (bias_) sum_rows(dy, samples_, out_, pass.gradient + bias_->offset);
+    if (pass.kept != nullptr)
+      layer_.keep(samples_, x, dy, pass.kept);
+    else
+      layer_.compute(samples_, x, dy, floats(scratch_), pass.gradient);
+  }
+
+ private:
+  const fused::JointDense& layer_;
+  const std::optional<Parameter>& bias_;
+  std::int64_t samples_, out_;
+  dnnl::memory src_, diff_dst_, scratch_;
+};
+
 class DenseRunner final : public BlockRunner {
  public:
   Call forward_call;
   ReluMask mask;
-  SlabGradient weight_gradient, bias_gradient;
-  Call weights_call, data_call;  ///< the second is absent in the lowest layer
+  std::variant<std::monostate, PrimitiveGradient, OwnGradient> gradient;
+  Call data_call;  ///< absent in the lowest layer
 
   void forward(const Pass& /*pass*/) override { forward_call.run(); }
 
   void backward(const Pass& pass) override {
     mask.apply();
-    weight_gradient.point_into(pass.gradient);
-    bias_gradient.point_into(pass.gradient);
-    weights_call.run();
+    if (auto* primitive = std::get_if<PrimitiveGradient>(&gradient)) primitive->compute(pass);
+    if (auto* own = std::get_if<OwnGradient>(&gradient)) own->compute(pass);
     if (data_call) data_call.run();
   }
 };
@@ -64,7 +110,11 @@ class DenseRunner final : public BlockRunner {
 class Dense final : public Block {
  public:
   Dense(const DenseOp& op, const Site& site)
-      : engine_(site.engine), weight_(site.parameter(op.weight)), bias_(bias_of(op.bias, site)) {
+      : engine_(site.engine),
+        samples_(site.samples),
+        out_(op.out),
+        weight_(site.parameter(op.weight)),
+        bias_(bias_of(op.bias, site)) {
     const Geometry geometry(op, site.samples);
     const auto forward = choose_forward(op, site, geometry);
     forward_ = WeightedForward(forward, engine_, weight_, bias_, contract_);
@@ -86,16 +136,11 @@ class Dense final : public Block {
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override {
     auto runner = std::make_unique<DenseRunner>();
     runner->forward_call = forward_.bind(bindings);
-    if (!backward_weights_) return runner;
     if (masks_) runner->mask = ReluMask(bindings.dst, bindings.diff_dst);
-    runner->weight_gradient = SlabGradient(engine_, weight_);
-    if (bias_) runner->bias_gradient = SlabGradient(engine_, *bias_);
-    runner->weights_call = Call(backward_weights_, bindings.stream,
-                                {{DNNL_ARG_SRC, bindings.src},
-                                 {DNNL_ARG_DIFF_DST, bindings.diff_dst},
-                                 {DNNL_ARG_DIFF_WEIGHTS, runner->weight_gradient.memory()},
-                                 {DNNL_ARG_DIFF_BIAS, runner->bias_gradient.memory()},
-                                 {DNNL_ARG_SCRATCHPAD, bindings.buffer(weights_scratch_)}});
+    if (own_gradient_)
+      runner->gradient.emplace<OwnGradient>(*own_gradient_, bias_, samples_, out_, bindings.src,
+                                            bindings.diff_dst, bindings.buffer(weights_scratch_));
+    if (backward_weights_) bind_weight_gradient(bindings, runner->gradient.emplace<PrimitiveGradient>());
     if (!backward_data_) return runner;
     runner->data_call = Call(backward_data_, bindings.stream,
                              {{DNNL_ARG_DIFF_DST, bindings.diff_dst},
@@ -108,13 +153,30 @@ class Dense final : public Block {
  private:
   std::string plan_weight_gradient(const DenseOp& op, const Site& site, const Geometry& g,
                                    const Forward::primitive_desc& forward) {
+    masks_ = promise_weight_gradients(op.weight, op.bias, site, contract_);
+    if (fused::is_joint(op, site.convolutions)) {
+      own_gradient_.emplace(site.network, site.node, site.convolutions);
+      weights_scratch_ =
+          contract_.add_buffer(plain(Dims{own_gradient_->own() * site.samples}), Life::backward);
+      return "lockstep:shards_together";
+    }
     const auto desc =
         op.bias < 0 ? describe_backward<BackwardWeights>(engine_, forward, g.src, g.weights, g.dst)
                     : describe_backward<BackwardWeights>(engine_, forward, g.src, g.weights, g.bias, g.dst);
     backward_weights_ = BackwardWeights(desc);
-    masks_ = promise_weight_gradients(op.weight, op.bias, site, contract_);
     weights_scratch_ = contract_.add_buffer(desc.scratchpad_desc(), Life::backward);
     return desc.impl_info_str();
+  }
+
+  void bind_weight_gradient(const Bindings& bindings, PrimitiveGradient& gradient) const {
+    gradient.weights = SlabGradient(engine_, weight_);
+    if (bias_) gradient.bias = SlabGradient(engine_, *bias_);
+    gradient.call = Call(backward_weights_, bindings.stream,
+                         {{DNNL_ARG_SRC, bindings.src},
+                          {DNNL_ARG_DIFF_DST, bindings.diff_dst},
+                          {DNNL_ARG_DIFF_WEIGHTS, gradient.weights.memory()},
+                          {DNNL_ARG_DIFF_BIAS, gradient.bias.memory()},
+                          {DNNL_ARG_SCRATCHPAD, bindings.buffer(weights_scratch_)}});
   }
 
   std::string plan_data_gradient(const DenseOp& /*op*/, const Geometry& g,
@@ -128,9 +190,11 @@ class Dense final : public Block {
   }
 
   dnnl::engine engine_;
+  std::int64_t samples_, out_;
   Parameter weight_;
   std::optional<Parameter> bias_;
   WeightedForward forward_;
+  std::optional<fused::JointDense> own_gradient_;  ///< else, where something flows back:
   dnnl::primitive backward_weights_, backward_data_;
   SlabWeights data_weights_;
   bool masks_ = false;  ///< backward begins with the ReLU's

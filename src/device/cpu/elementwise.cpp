@@ -1,5 +1,6 @@
 #include "device/cpu/elementwise.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -61,6 +62,13 @@ void drop(const float* x, const std::uint8_t* kept, float divisor, float* y, std
     const float scaled = x[i] / divisor;
     y[i] = kept[i] != 0 ? scaled : 0;
   }
+}
+
+LOCKSTEP_MULTIVERSION
+void sum_rows(const float* x, std::int64_t rows, std::int64_t columns, float* sums) {
+  std::copy_n(x, columns, sums);
+  for (std::int64_t row = 1; row < rows; ++row)
+    for (std::int64_t column = 0; column < columns; ++column) sums[column] += x[row * columns + column];
 }
 
 LOCKSTEP_MULTIVERSION

@@ -22,6 +22,9 @@ void sigmoid_backward(const float* y, float* gradient, std::int64_t count);
 /// y = x / divisor where kept, else 0. In place if y is x.
 void drop(const float* x, const std::uint8_t* kept, float divisor, float* y, std::int64_t count);
 
+/// sums[c] is the sum of column c, from the first row to the last.
+void sum_rows(const float* x, std::int64_t rows, std::int64_t columns, float* sums);
+
 /// See Backend. `velocity` is not touched without momentum.
 bool sgd(const SgdArguments& arguments, float* weights, const float* gradient, float* velocity,
          std::int64_t count);

@@ -46,34 +46,51 @@ dnnl::memory NetworkRunner::bind(const NetworkPlan::Tensor& tensor) {
 Totals NetworkRunner::train(const ShardInput& input, std::span<float> gradient) {
   check(plan_.mode() == Mode::training, "only a plan for training can train");
   check(std::ssize(gradient) == plan_.network().parameters.slab_size(), "the gradient is a whole slab");
-  const Pass pass{.training = true, .rows = input.rows, .epoch = input.epoch, .gradient = gradient.data()};
-  forward(input, pass);
+  const Pass pass{.training = true,
+                  .rows = input.rows,
+                  .epoch = input.epoch,
+                  .gradient = gradient.data(),
+                  .kept = input.kept};
+  Stopwatch watch(input.times != nullptr);
+  forward(input, pass, watch);
   const std::size_t outputs =
       output_gradient_ ? static_cast<std::size_t>(plan_.samples() * plan_.network().classes) : 0;
   const Totals totals =
       loss(input, outputs == 0 ? std::span<float>() : std::span(floats(output_gradient_), outputs));
-  backward(pass);
+  if (input.times != nullptr) watch.lap(input.times->loss);
+  backward(pass, input.times, watch);
   for (const Range& gap : plan_.gaps())
     std::fill(gradient.begin() + gap.begin, gradient.begin() + gap.end, 0.0F);
   return totals;
 }
 
 Totals NetworkRunner::evaluate(const ShardInput& input) {
-  forward(input, Pass());
+  Stopwatch watch(input.times != nullptr);
+  forward(input, Pass(), watch);
   return loss(input, {});
 }
 
-void NetworkRunner::forward(const ShardInput& input, const Pass& pass) {
+void NetworkRunner::forward(const ShardInput& input, const Pass& pass, Stopwatch& watch) {
   check(input.images != nullptr && input.labels != nullptr, "a shard has images and labels");
   prepare_cpu_thread();
   for (dnnl::memory& view : images_) set_source(view, input.images);
-  for (std::size_t index = 0; index < stages_.size(); ++index)
+  for (std::size_t index = 0; index < stages_.size(); ++index) {
     with_layer(*plan_.stages()[index].node, plan_.samples(), [&] { stages_[index]->forward(pass); });
+    if (PassTimes::Node* times = times_of(index, input.times)) watch.lap(times->forward);
+  }
 }
 
-void NetworkRunner::backward(const Pass& pass) {
-  for (std::size_t index = stages_.size(); index-- > plan_.backward_end();)
+void NetworkRunner::backward(const Pass& pass, PassTimes* times, Stopwatch& watch) {
+  for (std::size_t index = stages_.size(); index-- > plan_.backward_end();) {
     with_layer(*plan_.stages()[index].node, plan_.samples(), [&] { stages_[index]->backward(pass); });
+    if (PassTimes::Node* node = times_of(index, times)) watch.lap(node->backward);
+  }
+}
+
+PassTimes::Node* NetworkRunner::times_of(std::size_t stage, PassTimes* times) const {
+  if (times == nullptr) return nullptr;
+  const auto node = plan_.stages()[stage].node - plan_.network().nodes.data();
+  return &times->nodes[static_cast<std::size_t>(node)];
 }
 
 Totals NetworkRunner::loss(const ShardInput& input, std::span<float> output_gradient) const {

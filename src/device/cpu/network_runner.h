@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/stopwatch.h"
 #include "device/cpu/network_plan.h"
 
 namespace lockstep::device::cpu {
@@ -17,8 +18,10 @@ class NetworkRunner final : public ShardRunner {
 
  private:
   dnnl::memory bind(const NetworkPlan::Tensor& tensor);
-  void forward(const ShardInput& input, const Pass& pass);
-  void backward(const Pass& pass);
+  void forward(const ShardInput& input, const Pass& pass, Stopwatch& watch);
+  void backward(const Pass& pass, PassTimes* times, Stopwatch& watch);
+  /// Where a stage's time counts, if anybody wants to know.
+  [[nodiscard]] PassTimes::Node* times_of(std::size_t stage, PassTimes* times) const;
   Totals loss(const ShardInput& input, std::span<float> output_gradient) const;
 
   const NetworkPlan& plan_;

@@ -10,6 +10,19 @@ bool is_pool_of_tiles(const Op& op) {
          pool->pad_bottom == 0 && pool->pad_left == 0 && pool->pad_right == 0;
 }
 
+// Of inputs: with fewer there are too few products for each number that is transformed.
+constexpr std::int64_t fewest_inputs = 4;
+
+bool suits_winograd(const Conv2dOp& op) {
+  // Transformed weights that leave the caches are slower than the products that they save.
+  constexpr std::int64_t most_weights = std::int64_t{3} << 19;
+  const std::int64_t points = (op.kernel_height + 1) * (op.kernel_width + 1);
+  // On a tile or less oneDNN skips what a 5×5 kernel reads of the padding.
+  const bool is_tiny = op.kernel_height == 5 && op.out_height <= 2 && op.out_width <= 2;
+  return op.in_channels >= fewest_inputs && points * op.in_channels * op.out_channels <= most_weights &&
+         !is_tiny;
+}
+
 /// Whether the nodes' outputs are asked for in C, H, W order: by the loss, a flattening, a dropout, before
 /// any layer that prefers channels-last.
 bool wants_plain(std::span<const Node> nodes) {
@@ -25,14 +38,12 @@ bool fits(const Conv2dOp& op) {
          (op.kernel_height == 3 || op.kernel_height == 5);
 }
 
-/// Fused multiply-adds are in all instruction sets from AVX2 on. Ranks agree on one for oneDNN, so they agree
-/// here too.
+}  // namespace
+
 bool processor_suits() {
   constexpr unsigned needed = dnnl_cpu_isa_avx2;
   return (static_cast<unsigned>(dnnl_get_effective_cpu_isa()) & needed) == needed;
 }
-
-}  // namespace
 
 Pattern match(const Site& site) {
   Pattern pattern;
@@ -56,13 +67,14 @@ ConvolutionMethod choose(const Conv2dOp& op, const Site& site) {
   if (site.convolutions == ConvolutionMethod::winograd) return ConvolutionMethod::winograd;
   if (site.convolutions == ConvolutionMethod::direct)
     return can_be_direct ? ConvolutionMethod::direct : ConvolutionMethod::onednn;
-  // Below this there are too few products for each number that is transformed, or lanes without a channel.
-  constexpr std::int64_t enough_channels = 8;
-  if (!processor_suits() || op.out_channels < enough_channels) return ConvolutionMethod::onednn;
-  if (op.in_channels >= enough_channels) return ConvolutionMethod::winograd;
+  // With fewer outputs, lanes are without a channel.
+  constexpr std::int64_t enough_outputs = 8;
+  if (!processor_suits() || op.out_channels < enough_outputs) return ConvolutionMethod::onednn;
+  if (suits_winograd(op)) return ConvolutionMethod::winograd;
   // The pool is what makes the direct kernels faster than oneDNN's, if there are taps to make up for the
   // rest.
-  const bool direct = can_be_direct && match(site).pool && op.kernel_height == 5;
+  const bool enough_taps = op.kernel_height == 5 ? op.in_channels < fewest_inputs : op.in_channels == 1;
+  const bool direct = can_be_direct && match(site).pool && enough_taps;
   return direct ? ConvolutionMethod::direct : ConvolutionMethod::onednn;
 }
 

@@ -18,4 +18,8 @@ Pattern match(const Site& site);
 /// the same as evaluation.
 ConvolutionMethod choose(const Conv2dOp& op, const Site& site);
 
+/// Whether the instruction set that the ranks have agreed on has fused multiply-adds; without them own
+/// kernels are slow.
+bool processor_suits();
+
 }  // namespace lockstep::device::cpu::fused

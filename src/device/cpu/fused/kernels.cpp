@@ -13,6 +13,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // clang-format on
+#include "device/cpu/fused/dense_gradient-inl.h"
 #include "device/cpu/fused/direct-inl.h"
 #include "device/cpu/fused/winograd-inl.h"
 
@@ -25,7 +26,8 @@ const Kernels* target_kernels() {
                              .winograd3 = Winograd<3>::method(),
                              .winograd5 = Winograd<5>::method(),
                              .direct3 = Direct<3>::method(),
-                             .direct5 = Direct<5>::method()};
+                             .direct5 = Direct<5>::method(),
+                             .dense_gradient = DenseGradients::method()};
   return &table;
 }
 

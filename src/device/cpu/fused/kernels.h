@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "device/backend.h"
 #include "device/cpu/fused/problem.h"
 
 namespace lockstep::device::cpu::fused {
@@ -38,6 +40,27 @@ struct Method {
   void (*backward)(const Problem& problem, const Layout& layout, const Backward& pass);
 };
 
+/// A dense layer: its weights are out × in.
+struct DenseExtents {
+  std::int64_t in = 0, out = 0;
+};
+
+/// Its weight gradient, of many shards at once.
+struct DenseGradient {
+  /// Floats that a shard keeps for each of its samples. The kernels of one instruction set only understand
+  /// what they have kept themselves.
+  std::int64_t (*kept_floats)(const DenseExtents& extents);
+  /// From x, samples × in, and dy, samples × out.
+  void (*keep)(const DenseExtents& extents, std::int64_t samples, const float* x, const float* dy,
+               float* kept);
+  /// Pieces of the weights that can be computed apart.
+  std::int64_t (*pieces)(const DenseExtents& extents);
+  /// See JointGradients. In the memory of each shard other layers have kept `before` floats a sample before
+  /// this one.
+  void (*add_up)(const DenseExtents& extents, std::int64_t before, std::int64_t piece,
+                 std::span<const KeptShard> shards, float* dweight);
+};
+
 /// The kernels, compiled for one instruction set. All instruction sets give the same bits.
 struct Kernels {
   const char* instruction_set;
@@ -45,6 +68,7 @@ struct Kernels {
   Method winograd3, winograd5;
   /// For few input channels; without a data gradient.
   Method direct3, direct5;
+  DenseGradient dense_gradient;
 };
 
 /// Those for the best instruction set that this processor has.

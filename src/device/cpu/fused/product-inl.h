@@ -45,6 +45,16 @@ struct Accumulators {
       if constexpr (kHalf) hn::StoreU(half[r], Half(), c + r * stride + kVectors * lanes);
     }
   }
+  /// The sum of the block at `c`, on the left, and this one.
+  HWY_INLINE void add_left(const float* HWY_RESTRICT c, std::int64_t stride) {
+    LOCKSTEP_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      LOCKSTEP_UNROLL
+      for (int n = 0; n < kVectors; ++n)
+        full[r][n] = hn::Add(hn::LoadU(Full(), c + r * stride + n * lanes), full[r][n]);
+      if constexpr (kHalf) half[r] = hn::Add(hn::LoadU(Half(), c + r * stride + kVectors * lanes), half[r]);
+    }
+  }
   /// Adds a(row) times the row of B at `b`.
   template <class A>
   HWY_INLINE void add(const A& a, const float* HWY_RESTRICT b) {

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "comm/phase_times.h"
+#include "comm/world.h"
+#include "device/backend.h"
+#include "metrics/record.h"
+
+namespace lockstep::train {
+
+/// What one worker's time went into while its rank computed shards. Each on cache lines of its own.
+struct alignas(64) WorkerTimes {
+  device::PassTimes passes;
+  std::chrono::nanoseconds adding{};  ///< gradients of shards to each other
+};
+
+/// Measures where the time of steps goes while it exists: `lockstep train --profile`. Costs some clock
+/// readings for each layer of each shard.
+class Profile {
+ public:
+  /// The references must outlive it.
+  Profile(comm::World& world, const device::Network& network, int workers);
+
+  /// For that worker alone to add to.
+  [[nodiscard]] WorkerTimes& of_worker(int worker) { return workers_[static_cast<std::size_t>(worker)]; }
+  /// Of all ranks, on each. Collective, between steps.
+  [[nodiscard]] metrics::ProfileRecord gather();
+
+ private:
+  [[nodiscard]] std::string own_times() const;
+
+  comm::World& world_;
+  const device::Network& network_;
+  std::vector<WorkerTimes> workers_;
+  comm::PhaseTimes phases_;
+};
+
+}  // namespace lockstep::train
