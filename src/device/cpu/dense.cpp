@@ -90,14 +90,57 @@ class OwnGradient {
   dnnl::memory src_, diff_dst_, scratch_;
 };
 
+/// What the forward pass by own kernels reads of the slab that was loaded last.
+struct LoadedWeights {
+  const float* weights = nullptr;
+  const float* bias = nullptr;
+};
+
+/// The forward pass by own kernels.
+class OwnForward {
+ public:
+  OwnForward(const fused::DenseExtents& extents, std::int64_t samples, bool relu, const LoadedWeights& loaded,
+             const dnnl::memory& src, const dnnl::memory& dst, const dnnl::memory& scratch)
+      : extents_(extents),
+        samples_(samples),
+        relu_(relu),
+        loaded_(loaded),
+        src_(src),
+        dst_(dst),
+        scratch_(scratch) {}
+
+  void compute() const {
+    fused::kernels().dense_forward.compute(extents_, samples_,
+                                           {.x = floats(src_),
+                                            .weights = loaded_.weights,
+                                            .bias = loaded_.bias,
+                                            .relu = relu_,
+                                            .y = floats(dst_),
+                                            .workspace = floats(scratch_)});
+  }
+
+ private:
+  fused::DenseExtents extents_;
+  std::int64_t samples_;
+  bool relu_;
+  const LoadedWeights& loaded_;
+  dnnl::memory src_, dst_, scratch_;
+};
+
 class DenseRunner final : public BlockRunner {
  public:
-  Call forward_call;
+  std::optional<OwnForward> own_forward;
+  Call forward_call;  ///< else
   ReluMask mask;
   std::variant<std::monostate, PrimitiveGradient, OwnGradient> gradient;
   Call data_call;  ///< absent in the lowest layer
 
-  void forward(const Pass& /*pass*/) override { forward_call.run(); }
+  void forward(const Pass& /*pass*/) override {
+    if (own_forward)
+      own_forward->compute();
+    else
+      forward_call.run();
+  }
 
   void backward(const Pass& pass) override {
     mask.apply();
@@ -117,17 +160,28 @@ class Dense final : public Block {
         bias_(bias_of(op.bias, site)) {
     const Geometry geometry(op, site.samples);
     const auto forward = choose_forward(op, site, geometry);
-    forward_ = WeightedForward(forward, engine_, weight_, bias_, contract_);
+    std::string forward_name = forward.impl_info_str();
+    if (fused::is_joint(op, site.convolutions)) {
+      own_forward_ = {.in = op.in, .out = op.out};
+      relu_ = site.relu_follows;
+      forward_scratch_ = contract_.add_buffer(
+          plain(Dims{fused::kernels().dense_forward.workspace(*own_forward_)}), Life::forward);
+      forward_name = "lockstep:dense";
+    } else {
+      forward_ = WeightedForward(forward, engine_, weight_, bias_, contract_);
+    }
     contract_.src = geometry.src;
     contract_.dst = contract_.diff_dst = geometry.dst;
 
     const std::string weights_name = site.backward ? plan_weight_gradient(op, site, geometry, forward) : "";
     const std::string data_name = site.data_gradient ? plan_data_gradient(op, geometry, forward) : "";
-    contract_.implementations = list_implementations(forward.impl_info_str(), weights_name, data_name, site);
+    contract_.implementations = list_implementations(forward_name, weights_name, data_name, site);
   }
 
   void load_weights(std::span<const float> weights) override {
-    forward_.load(weights);
+    loaded_ = {.weights = weights.data() + weight_.offset,
+               .bias = bias_ ? weights.data() + bias_->offset : nullptr};
+    if (!own_forward_) forward_.load(weights);
     data_weights_.load(weights);
   }
 
@@ -135,7 +189,11 @@ class Dense final : public Block {
 
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override {
     auto runner = std::make_unique<DenseRunner>();
-    runner->forward_call = forward_.bind(bindings);
+    if (own_forward_)
+      runner->own_forward.emplace(*own_forward_, samples_, relu_, loaded_, bindings.src, bindings.dst,
+                                  bindings.buffer(forward_scratch_));
+    else
+      runner->forward_call = forward_.bind(bindings);
     if (masks_) runner->mask = ReluMask(bindings.dst, bindings.diff_dst);
     if (own_gradient_)
       runner->gradient.emplace<OwnGradient>(*own_gradient_, bias_, samples_, out_, bindings.src,
@@ -193,12 +251,15 @@ class Dense final : public Block {
   std::int64_t samples_, out_;
   Parameter weight_;
   std::optional<Parameter> bias_;
-  WeightedForward forward_;
+  std::optional<fused::DenseExtents> own_forward_;
+  bool relu_ = false;                              ///< that own kernels compute along the way
+  LoadedWeights loaded_;                           ///< for them
+  WeightedForward forward_;                        ///< else
   std::optional<fused::JointDense> own_gradient_;  ///< else, where something flows back:
   dnnl::primitive backward_weights_, backward_data_;
   SlabWeights data_weights_;
   bool masks_ = false;  ///< backward begins with the ReLU's
-  int weights_scratch_ = -1, data_scratch_ = -1;
+  int forward_scratch_ = -1, weights_scratch_ = -1, data_scratch_ = -1;
 };
 
 }  // namespace

@@ -9,8 +9,8 @@
 
 namespace lockstep::device::cpu::fused {
 
-/// Whether the weight gradient of a dense layer is computed by own kernels, for one shard or for many at
-/// once: by extents alone, as all ranks must choose the same.
+/// Whether the forward pass and the weight gradient of a dense layer are computed by own kernels, the latter
+/// for one shard or for many at once: by extents alone, as all ranks must choose the same.
 bool is_joint(const DenseOp& op, ConvolutionMethod convolutions);
 
 /// The weight gradient of one such layer, among those of a network.

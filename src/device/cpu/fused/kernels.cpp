@@ -13,6 +13,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // clang-format on
+#include "device/cpu/fused/dense_forward-inl.h"
 #include "device/cpu/fused/dense_gradient-inl.h"
 #include "device/cpu/fused/direct-inl.h"
 #include "device/cpu/fused/winograd-inl.h"
@@ -27,6 +28,7 @@ const Kernels* target_kernels() {
                              .winograd5 = Winograd<5>::method(),
                              .direct3 = Direct<3>::method(),
                              .direct5 = Direct<5>::method(),
+                             .dense_forward = DenseForwards::method(),
                              .dense_gradient = DenseGradients::method()};
   return &table;
 }

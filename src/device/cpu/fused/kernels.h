@@ -45,6 +45,21 @@ struct DenseExtents {
   std::int64_t in = 0, out = 0;
 };
 
+struct DensePass {
+  const float* x = nullptr;        ///< samples × in
+  const float* weights = nullptr;  ///< as in the slab
+  const float* bias = nullptr;     ///< null for none
+  bool relu = false;               ///< behind it
+  float* y = nullptr;              ///< samples × out
+  float* workspace = nullptr;
+};
+
+struct DenseForward {
+  /// Floats that it works in, for any number of samples.
+  std::int64_t (*workspace)(const DenseExtents& extents);
+  void (*compute)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
+};
+
 /// Its weight gradient, of many shards at once.
 struct DenseGradient {
   /// Floats that a shard keeps for each of its samples. The kernels of one instruction set only understand
@@ -68,6 +83,7 @@ struct Kernels {
   Method winograd3, winograd5;
   /// For few input channels; without a data gradient.
   Method direct3, direct5;
+  DenseForward dense_forward;
   DenseGradient dense_gradient;
 };
 

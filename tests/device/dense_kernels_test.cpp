@@ -1,5 +1,5 @@
-// Weight gradients of dense layers that are computed for many shards at once: the bits of a chain of fused
-// multiply-adds for each shard, added in the one tree, whatever the extents and the instruction set.
+// Kernels of dense layers: the forward pass, and weight gradients that are computed for many shards at once. Both are
+// known to the bit, whatever the extents and the instruction set.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -107,6 +107,53 @@ TEST(JointDense, IsTheTreeOverChainsOfEachShardOnAnyInstructionSet) {
       ASSERT_TRUE(same_bits(actual(kernels.dense_gradient, one), expected(one)))
           << kernels.instruction_set << ", " << one.extents.out << " x " << one.extents.in << ", "
           << one.shards.size() << " shards, seed " << seed;
+    }
+}
+
+/// Sixteen chains of fused multiply-adds, added pairwise, neighbours first; then the bias.
+float expected_output(std::span<const float> x, std::span<const float> weights, float bias) {
+  std::array<float, 16> sums{};
+  for (std::size_t i = 0; i < x.size(); ++i) sums[i % 16] = std::fmaf(x[i], weights[i], sums[i % 16]);
+  for (std::size_t width = 16; width > 1; width /= 2)
+    for (std::size_t i = 0; i < width / 2; ++i) sums[i] = sums[2 * i] + sums[2 * i + 1];
+  return sums[0] + bias;
+}
+
+TEST(DenseForward, IsSixteenChainsAddedPairwiseOnAnyInstructionSet) {
+  for (const fused::Kernels& kernels : fused::all_kernels())
+    for (std::uint32_t seed = 0; seed < 40; ++seed) {
+      std::mt19937 random(seed);
+      const fused::DenseExtents extents{.in = 1 + static_cast<std::int64_t>(random() % 150),
+                                        .out = 1 + static_cast<std::int64_t>(random() % 70)};
+      const auto [in, out] = extents;
+      const std::int64_t samples = 1 + static_cast<std::int64_t>(random() % 9);
+      const bool relu = random() % 2 == 0;
+      std::vector<float> x = draw(random, samples * in);
+      if (random() % 4 == 0) x[random() % x.size()] = NAN;
+      const std::vector<float> weights = draw(random, in * out);
+      const std::vector<float> bias = draw(random, out);
+      std::vector<float> y(static_cast<std::size_t>(samples * out), -1.0F);
+      std::vector<float> workspace(static_cast<std::size_t>(kernels.dense_forward.workspace(extents)), NAN);
+      kernels.dense_forward.compute(extents, samples,
+                                    {.x = x.data(),
+                                     .weights = weights.data(),
+                                     .bias = bias.data(),
+                                     .relu = relu,
+                                     .y = y.data(),
+                                     .workspace = workspace.data()});
+      for (std::int64_t s = 0; s < samples; ++s)
+        for (std::int64_t o = 0; o < out; ++o) {
+          const auto row = [in = in](const std::vector<float>& matrix, std::int64_t index) {
+            return std::span(matrix).subspan(static_cast<std::size_t>(index * in),
+                                             static_cast<std::size_t>(in));
+          };
+          float wanted = expected_output(row(x, s), row(weights, o), bias[static_cast<std::size_t>(o)]);
+          if (relu && wanted < 0) wanted = 0;
+          const float got = y[static_cast<std::size_t>(s * out + o)];
+          ASSERT_TRUE(std::isnan(wanted) ? std::isnan(got) : got == wanted)
+              << kernels.instruction_set << ", " << out << " x " << in << ", seed " << seed << ": " << got
+              << " instead of " << wanted;
+        }
     }
 }
 

@@ -1,0 +1,131 @@
+// A dense layer's forward pass, y = x Wᵀ + b, perhaps with the ReLU behind it.
+//
+// W is out × in, as it lies in the slab: both factors run along `in`, so lanes are elements of the sums, not
+// outputs, and nothing has to be transposed or packed. An output has sixteen sums, whatever the target:
+// number l is the chain of fused multiply-adds over inputs l, l + 16, … These are added pairwise, neighbours
+// first, ((0+1)+(2+3))+…, and the bias last. So neither the width of vectors nor the blocks show in the bits.
+#if defined(LOCKSTEP_FUSED_DENSE_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCKSTEP_FUSED_DENSE_FORWARD_INL_H_
+#undef LOCKSTEP_FUSED_DENSE_FORWARD_INL_H_
+#else
+#define LOCKSTEP_FUSED_DENSE_FORWARD_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "device/cpu/fused/kernels.h"
+#include "device/cpu/fused/vectors-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
+
+class DenseForwards {
+ public:
+  static DenseForward method() { return {.workspace = workspace, .compute = compute}; }
+
+ private:
+  static constexpr std::int64_t sums = 16;  // of an output
+  static constexpr int parts = static_cast<int>(sums / lanes);
+  // Blocks of samples × outputs: as many sums as registers hold beside what they are made from.
+  static constexpr int block_samples = registers == 32 ? 4 : 2;
+  static constexpr int block_outputs = registers == 32 ? 4 : 2;
+
+  static std::int64_t workspace(const DenseExtents& extents) {
+    return block_samples * round_up(extents.out, lanes) * sums;
+  }
+
+  static void compute(const DenseExtents& extents, std::int64_t samples, const DensePass& pass) {
+    std::int64_t sample = 0;
+    for (; sample + block_samples <= samples; sample += block_samples)
+      compute_samples<block_samples>(extents, sample, pass);
+    for (; sample < samples; ++sample) compute_samples<1>(extents, sample, pass);
+  }
+
+  /// The sums of sample s and output o come to workspace[(s * padded outputs + o) * sums].
+  template <int kSamples>
+  static void compute_samples(const DenseExtents& extents, std::int64_t sample, const DensePass& pass) {
+    const std::int64_t stride = round_up(extents.out, lanes) * sums;
+    const float* const x = pass.x + sample * extents.in;
+    std::int64_t output = 0;
+    for (; output + block_outputs <= extents.out; output += block_outputs)
+      compute_block<kSamples, block_outputs>(extents.in, x, pass.weights + output * extents.in,
+                                             pass.workspace + output * sums, stride);
+    for (; output < extents.out; ++output)
+      compute_block<kSamples, 1>(extents.in, x, pass.weights + output * extents.in,
+                                 pass.workspace + output * sums, stride);
+    for (int s = 0; s < kSamples; ++s)
+      finish(extents.out, pass.workspace + s * stride, pass.bias, pass.relu,
+             pass.y + (sample + s) * extents.out);
+  }
+
+  template <int kSamples, int kOutputs>
+  static HWY_NOINLINE void compute_block(std::int64_t in, const float* HWY_RESTRICT x,
+                                         const float* HWY_RESTRICT w, float* HWY_RESTRICT to,
+                                         std::int64_t stride) {
+    Vector<Full> sum[kSamples][kOutputs][parts];
+    LOCKSTEP_UNROLL
+    for (int s = 0; s < kSamples; ++s) {
+      LOCKSTEP_UNROLL
+      for (int o = 0; o < kOutputs; ++o) {
+        LOCKSTEP_UNROLL
+        for (int p = 0; p < parts; ++p) sum[s][o][p] = hn::Zero(Full());
+      }
+    }
+    const auto add = [&](std::int64_t k, auto load_part) {
+      LOCKSTEP_UNROLL
+      for (int p = 0; p < parts; ++p) {
+        Vector<Full> inputs[kSamples];
+        LOCKSTEP_UNROLL
+        for (int s = 0; s < kSamples; ++s) inputs[s] = load_part(x + s * in + k + p * lanes, p);
+        LOCKSTEP_UNROLL
+        for (int o = 0; o < kOutputs; ++o) {
+          const Vector<Full> weights = load_part(w + o * in + k + p * lanes, p);
+          LOCKSTEP_UNROLL
+          for (int s = 0; s < kSamples; ++s) sum[s][o][p] = fma(Full(), inputs[s], weights, sum[s][o][p]);
+        }
+      }
+    };
+    std::int64_t k = 0;
+    for (; k + sums <= in; k += sums) add(k, [](const float* from, int) { return hn::LoadU(Full(), from); });
+    if (k < in)
+      add(k, [&](const float* from, int p) {
+        return load(Full(), from, std::clamp<std::int64_t>(in - k - p * lanes, 0, lanes));
+      });
+    LOCKSTEP_UNROLL
+    for (int s = 0; s < kSamples; ++s) {
+      LOCKSTEP_UNROLL
+      for (int o = 0; o < kOutputs; ++o) {
+        LOCKSTEP_UNROLL
+        for (int p = 0; p < parts; ++p)
+          hn::StoreU(sum[s][o][p], Full(), to + s * stride + o * sums + p * lanes);
+      }
+    }
+  }
+
+  /// From the sums of each output to outputs. Writes over the sums.
+  static void finish(std::int64_t out, float* HWY_RESTRICT partial, const float* bias, bool relu,
+                     float* HWY_RESTRICT y) {
+    const std::int64_t padded = round_up(out, lanes);
+    clear(partial + out * sums, (padded - out) * sums);
+    for (std::int64_t width = sums; width > 1; width /= 2)
+      for (std::int64_t i = 0; i < padded * width / 2; i += lanes) {
+        Vector<Full> even, odd;
+        hn::LoadInterleaved2(Full(), partial + 2 * i, even, odd);
+        hn::StoreU(hn::Add(even, odd), Full(), partial + i);
+      }
+    for (std::int64_t o = 0; o < out; o += lanes) {
+      const std::int64_t count = std::min(lanes, out - o);
+      Vector<Full> v = hn::LoadU(Full(), partial + o);
+      if (bias != nullptr) v = hn::Add(v, load(Full(), bias + o, count));
+      // Not Max: NaN stays NaN.
+      if (relu) v = hn::IfThenElse(hn::Lt(v, hn::Zero(Full())), hn::Zero(Full()), v);
+      store(Full(), v, y + o, count);
+    }
+  }
+};
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::device::cpu::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
