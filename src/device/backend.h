@@ -153,9 +153,9 @@ struct CpuOptions {
   ConvolutionMethod convolutions = ConvolutionMethod::automatic;
 };
 
-/// The CPU backend: own kernels and oneDNN's for convolutions, oneDNN's for pooling and matrix products, own
-/// loops for the rest. It, its
-/// plans and its runners set OpenMP to one thread for whichever thread calls them.
+/// The CPU backend: own kernels and oneDNN's for convolutions and dense layers, oneDNN's for pooling, own
+/// loops for the rest. It, its plans and its runners set OpenMP to one thread for whichever thread calls
+/// them.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
 /// Sets OpenMP to one thread for the calling thread: libraries under a shard must not start threads.
 void prepare_cpu_thread();
