@@ -1,5 +1,5 @@
-// Kernels of dense layers: the forward pass, and weight gradients that are computed for many shards at once. Both are
-// known to the bit, whatever the extents and the instruction set.
+// Kernels of dense layers: the forward pass, and weight gradients that are computed for many shards at once.
+// Both are known to the bit, whatever the extents and the instruction set.
 #include <gtest/gtest.h>
 
 #include <algorithm>
