@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what Lockstep is built with, on Debian and Ubuntu; does nothing when all of it is there.
 #
-#   launch/install_dependencies.sh [--tests] [--lint] [--list]
+#   launch/install_dependencies.sh [--tests] [--lint] [--peers] [--list]
 #
-#   --tests   also what the tests need
+#   --tests   also what the tests and benchmarks need
 #   --lint    also clang-tidy and clang-format
+#   --peers   also what launch/benchmark.sh --peers needs
 #   --list    only print the names of the packages
 #
 # Packages are installed with apt-get, through sudo unless run as root. On other systems it looks whether CMake finds
@@ -20,9 +21,10 @@ packages=(
   libhwy-dev
   libhdf5-dev libyaml-cpp-dev libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev zlib1g-dev
 )
-test_packages=(libgtest-dev libgmock-dev iproute2 procps tmux libbenchmark-dev)
+test_packages=(libgtest-dev libgmock-dev iproute2 procps tmux python3 libbenchmark-dev)
 # One version for everybody: formats and findings change between versions.
 lint_packages=(git clang-format-19 clang-tidy-19 libomp-19-dev) # the last for <omp.h>
+peers_packages=(python3-venv)
 
 wanted=("${packages[@]}")
 list_only=
@@ -30,6 +32,7 @@ for argument in "$@"; do
   case $argument in
     --tests) wanted+=("${test_packages[@]}") ;;
     --lint) wanted+=("${lint_packages[@]}") ;;
+    --peers) wanted+=("${peers_packages[@]}") ;;
     --list) list_only=1 ;;
     -h | --help) print_usage && exit 0 ;;
     *) die 64 "unknown option '$argument'; see --help" ;;
@@ -110,7 +113,7 @@ look_on_other_system() {
 explain_other_system() {
   die 69 "$1. This system has no apt-get, so install these with its own package manager, then run this again:" \
     "a C++20 compiler, CMake 3.25 or newer, Ninja, Open MPI, HDF5 (C library), oneDNN, Highway, yaml-cpp, CLI11, fmt, spdlog," \
-    "nlohmann-json, xxHash, zlib; for the tests GoogleTest and GoogleMock, Google Benchmark, iproute2, procps and tmux." \
+    "nlohmann-json, xxHash, zlib; for the tests GoogleTest and GoogleMock, Google Benchmark, Python 3, iproute2, procps and tmux." \
     $'\n'"Debian calls them: ${wanted[*]}"
 }
 

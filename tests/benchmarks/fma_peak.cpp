@@ -1,7 +1,11 @@
 #include "fma_peak.h"
 
 #include <algorithm>
+#include <barrier>
 #include <chrono>
+#include <numeric>
+#include <thread>
+#include <vector>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fma_peak.cpp"  // NOLINT
@@ -41,18 +45,31 @@ namespace lockstep {
 
 HWY_EXPORT(multiply_and_add);
 
-double fma_peak() {
+double fma_peak(int threads) {
+  constexpr int repetitions = 30;
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> operations(static_cast<std::size_t>(threads));
+  std::barrier meet(threads);
   double best = 0;
-  for (int repetition = 0; repetition < 50; ++repetition) {
+  const auto work = [&](int thread) {
     // Within a normal range: 0.5 is a fixed point of x -> x·0.5 + 0.5 on the way to 1.
     volatile float factor = 0.5F;
-    float result = 0;
-    const auto start = std::chrono::steady_clock::now();
-    const double operations = HWY_DYNAMIC_DISPATCH(multiply_and_add)(100'000, factor, &result);
-    const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
-    factor = result;
-    best = std::max(best, operations / elapsed.count());
-  }
+    for (int repetition = 0; repetition < repetitions; ++repetition) {
+      float result = 0;
+      meet.arrive_and_wait();
+      const Clock::time_point start = Clock::now();
+      operations[static_cast<std::size_t>(thread)] =
+          HWY_DYNAMIC_DISPATCH(multiply_and_add)(1'000'000, factor, &result);
+      factor = result;
+      meet.arrive_and_wait();
+      if (thread > 0) continue;
+      const std::chrono::duration<double, std::nano> elapsed = Clock::now() - start;
+      best = std::max(best, std::accumulate(operations.begin(), operations.end(), 0.0) / elapsed.count());
+    }
+  };
+  std::vector<std::jthread> others;
+  for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  work(0);
   return best;
 }
 

@@ -1,8 +1,13 @@
 // Each pass of a convolution block (bias, ReLU, perhaps 2×2 max-pool) on one shard and one core: Lockstep's
-// fused kernels and oneDNN's primitives, side by side.
+// fused kernels and oneDNN's primitives. At the end a table: what the rule of device.convolutions=auto
+// chooses for each layer, beside oneDNN.
 //
-// `GFLOP/s` counts the multiply-adds of the definition, whoever saves some of them; `of_peak` is its share of
-// the FMA peak measured at the start. `done_of_peak` counts those that the matrix products really do.
+//   lockstep_fused_benchmark [--benchmark_filter=64@3x3] [--benchmark_min_time=0.1]
+//   [--benchmark_repetitions=3]
+//
+// `FLOP/s` counts the multiply-adds of the definition, two operations each, those with zeros of the padding
+// included, whoever saves some of them; `of_peak` is its share of the FMA peak measured at the start.
+// `done_of_peak` counts those that the matrix products really do.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
 
@@ -14,53 +19,17 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "comparison.h"
 #include "device/backend.h"
 #include "device/cpu/fused/kernels.h"
 #include "fma_peak.h"
+#include "layers.h"
 #include "onednn_block.h"
 
 namespace lockstep {
 namespace {
 
 namespace fused = device::cpu::fused;
-
-struct Layer {
-  const char* name;
-  fused::Problem problem;
-  bool lowest;  ///< no data gradient, and the direct kernels can do it too
-};
-
-fused::Problem convolution(std::int64_t in, std::int64_t size, std::int64_t out, std::int64_t kernel,
-                           std::int64_t pad, bool pool) {
-  const std::int64_t out_size = size + 2 * pad - kernel + 1;
-  return {.samples = 16,
-          .in_channels = in,
-          .in_height = size,
-          .in_width = size,
-          .out_channels = out,
-          .out_height = out_size,
-          .out_width = out_size,
-          .kernel = kernel,
-          .pad_top = pad,
-          .pad_left = pad,
-          .relu = true,
-          .pool = pool};
-}
-
-std::vector<Layer> layers() {
-  return {{"mnist1_24@5x5_1x28x28_pool", convolution(1, 28, 24, 5, 0, true), true},
-          {"mnist2_48@5x5_24x12x12_pool", convolution(24, 12, 48, 5, 0, true), false},
-          {"gray_32@3x3_1x28x28", convolution(1, 28, 32, 3, 1, false), true},
-          {"rgb_64@3x3_3x32x32", convolution(3, 32, 64, 3, 1, false), true},
-          {"rgb_64@3x3_3x32x32_pool", convolution(3, 32, 64, 3, 1, true), true},
-          {"rgb_32@5x5_3x32x32_pool", convolution(3, 32, 32, 5, 2, true), true},
-          {"64@3x3_64x32x32_pool", convolution(64, 32, 64, 3, 1, true), false},
-          {"128@3x3_64x16x16", convolution(64, 16, 128, 3, 1, false), false},
-          {"128@3x3_128x16x16_pool", convolution(128, 16, 128, 3, 1, true), false},
-          {"256@3x3_128x8x8", convolution(128, 8, 256, 3, 1, false), false},
-          {"16@3x3_16x32x32", convolution(16, 32, 16, 3, 1, false), false},
-          {"8@5x5_8x14x14", convolution(8, 14, 8, 5, 2, false), false}};
-}
 
 AlignedBuffer<float> random_floats(std::int64_t count) {
   std::mt19937 generator(1);
@@ -123,11 +92,6 @@ class Fused {
   AlignedBuffer<std::uint8_t> record_;
 };
 
-double useful_operations(const fused::Problem& p) {
-  return 2.0 * static_cast<double>(p.samples * p.out_height * p.out_width * p.out_channels * p.in_channels *
-                                   p.kernel * p.kernel);
-}
-
 /// Products that the Winograd kernels do, for each of the definition.
 double done(const Layer& layer, bool direct) {
   if (direct) return 1;
@@ -135,10 +99,12 @@ double done(const Layer& layer, bool direct) {
   return (taps + 1) * (taps + 1) / (4 * taps * taps);
 }
 
-void add(const std::string& name, double passes, double done_share, const Layer& layer,
-         const std::function<void()>& run) {
-  static const double peak = fma_peak();
-  const double operations = passes * useful_operations(layer.problem);
+double peak() {
+  static const double measured = fma_peak();
+  return measured;
+}
+
+void add(const std::string& name, double operations, double done_share, const std::function<void()>& run) {
   benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
     for (auto _ : state) run();
     using benchmark::Counter;
@@ -146,33 +112,71 @@ void add(const std::string& name, double passes, double done_share, const Layer&
       return Counter(value, Counter::kIsIterationInvariantRate, Counter::kIs1000);
     };
     state.counters["FLOP/s"] = rate(operations);
-    state.counters["of_peak"] = rate(operations / (1e9 * peak));
-    state.counters["done_of_peak"] = rate(operations * done_share / (1e9 * peak));
+    state.counters["of_peak"] = rate(operations / (1e9 * peak()));
+    state.counters["done_of_peak"] = rate(operations * done_share / (1e9 * peak()));
   })->Unit(benchmark::kMicrosecond);
 }
 
-void register_own(const Layer& layer, const fused::Kernels& kernels, bool direct) {
-  const auto own = std::make_shared<Fused>(layer, kernels, direct);
-  const auto add_pass = [&](const char* pass, double passes, const std::function<void()>& run) {
-    add(fmt::format("{}/{}/{}_{}", layer.name, pass, direct ? "direct" : "winograd", kernels.instruction_set),
-        passes, done(layer, direct), layer, run);
-  };
-  add_pass("forward", 1, [own] { own->forward(); });
-  add_pass("backward", layer.lowest ? 1 : 2, [own, data = !layer.lowest] { own->backward(data); });
+const char* name_of(device::ConvolutionMethod method) {
+  if (method == device::ConvolutionMethod::winograd) return "winograd";
+  return method == device::ConvolutionMethod::direct ? "direct" : "onednn";
 }
 
-void register_all() {
+/// A layer's two passes in every way, and what is compared of them.
+class LayerBenchmarks {
+ public:
+  explicit LayerBenchmarks(const Layer& layer)
+      : layer_(layer),
+        contest_{
+            .layer = layer.name,
+            .chosen = name_of(layer.automatic()),
+            .reference = "onednn",
+            .passes = {{.name = "forward", .operations = layer.operations()},
+                       {.name = "backward", .operations = layer.operations() * (layer.lowest ? 1 : 2)}}} {}
+
+  void add_own(const fused::Kernels& kernels, bool direct, bool compared) {
+    const auto own = std::make_shared<Fused>(layer_, kernels, direct);
+    const std::string way = direct ? "direct" : "winograd";
+    const std::string label = fmt::format("{}_{}", way, kernels.instruction_set);
+    add_pass(0, way, label, done(layer_, direct), compared, [own] { own->forward(); });
+    add_pass(1, way, label, done(layer_, direct), compared,
+             [own, data = !layer_.lowest] { own->backward(data); });
+  }
+  void add_onednn() {
+    const auto primitives = std::make_shared<OnednnBlock>(layer_.problem, !layer_.lowest);
+    add_pass(0, "onednn", "onednn", 1, true, [primitives] { primitives->forward(); });
+    add_pass(1, "onednn", "onednn", 1, true, [primitives] { primitives->backward(); });
+  }
+  [[nodiscard]] const Contest& contest() const { return contest_; }
+
+ private:
+  void add_pass(std::size_t index, const std::string& way, const std::string& label, double done_share,
+                bool compared, const std::function<void()>& run) {
+    Contest::Pass& pass = contest_.passes[index];
+    const std::string name = fmt::format("{}/{}/{}", contest_.layer, pass.name, label);
+    add(name, pass.operations, done_share, run);
+    if (compared) pass.benchmarks[way] = name;
+  }
+
+  Layer layer_;
+  Contest contest_;
+};
+
+std::vector<Contest> register_all() {
+  std::vector<Contest> contests;
+  const std::string best = fused::kernels().instruction_set;
   for (const Layer& layer : layers()) {
+    LayerBenchmarks benchmarks(layer);
     for (const fused::Kernels& kernels : fused::all_kernels()) {
       if (kernels.lanes < 8) continue;  // the least target is there to be right
-      register_own(layer, kernels, false);
-      if (layer.lowest) register_own(layer, kernels, true);
+      const bool compared = kernels.instruction_set == best;
+      benchmarks.add_own(kernels, false, compared);
+      if (layer.lowest) benchmarks.add_own(kernels, true, compared);
     }
-    const auto primitives = std::make_shared<OnednnBlock>(layer.problem, !layer.lowest);
-    add(fmt::format("{}/forward/onednn", layer.name), 1, 1, layer, [primitives] { primitives->forward(); });
-    add(fmt::format("{}/backward/onednn", layer.name), layer.lowest ? 1 : 2, 1, layer,
-        [primitives] { primitives->backward(); });
+    benchmarks.add_onednn();
+    contests.push_back(benchmarks.contest());
   }
+  return contests;
 }
 
 }  // namespace
@@ -182,7 +186,9 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 64;
   lockstep::device::prepare_cpu_thread();
-  lockstep::register_all();
-  benchmark::RunSpecifiedBenchmarks();
+  const auto contests = lockstep::register_all();
+  lockstep::Reporter reporter;
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+  lockstep::print_comparison(contests, reporter.microseconds(), lockstep::peak());
   benchmark::Shutdown();
 }

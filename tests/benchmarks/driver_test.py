@@ -1,0 +1,95 @@
+"""What launch/benchmark computes around its measurements. Usage: driver_test.py PROGRAM MNIST_FILE"""
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "launch" / "benchmark"))
+
+from aims import ORDER, ratios  # noqa: E402
+from arithmetic import useful_operations  # noqa: E402
+from machine import Layout, Machine  # noqa: E402
+from process import CommandError, run  # noqa: E402
+from programs import read_run  # noqa: E402
+from results import Results  # noqa: E402
+from synthetic import write_images  # noqa: E402
+
+PROGRAM, MNIST = "", ""
+
+
+def plan_of(experiment: str) -> str:
+    files = [f"data.{split}.file={MNIST}" for split in ("train", "validation")]
+    return run([PROGRAM, "plan", str(ROOT / "configs" / experiment), *files])
+
+
+class Arithmetic(unittest.TestCase):
+    def test_counts_a_quarter_of_the_gradients_behind_a_pool(self):
+        first, second, dense = 24 * 24 * 24 * 25, 48 * 8 * 8 * 24 * 25, 768 * 512 + 512 * 10
+        forward = first + second + dense
+        by_weight, by_data = first // 4 + second // 4 + dense, second // 4 + dense
+        self.assertEqual(useful_operations(plan_of("mnist_cnn.yaml")), 2 * (forward + by_weight + by_data))
+
+    def test_needs_no_data_gradient_of_the_first_layer(self):
+        self.assertEqual(useful_operations(plan_of("mnist_softmax.yaml")), 2 * 2 * 784 * 10)
+
+    def test_refuses_a_plan_that_it_cannot_read(self):
+        with self.assertRaises(ValueError):
+            useful_operations("layers\n")
+
+
+class Experiments(unittest.TestCase):
+    def test_the_cifar_shaped_one_trains_on_the_data_made_for_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            images, labels = write_images(Path(folder), 16, (3, 32, 32), 10)
+            data = f"{folder}/data.h5"
+            run([PROGRAM, "import", data, "--train", str(images), str(labels)])
+            settings = ["training.epochs=2", "training.batch=8", f"data.train.file={data}", f"output.dir={folder}"]
+            experiment = str(ROOT / "launch" / "benchmark" / "cifar_shaped.yaml")
+            run([PROGRAM, "train", experiment, *settings, "output.name=run"])
+            training = read_run(Path(folder) / "run", 16)
+            self.assertGreater(training.epoch, 0)
+            self.assertIsNone(training.evaluation)
+
+    def test_a_failing_program_is_reported_with_what_it_said(self):
+        with self.assertRaisesRegex(CommandError, "(?s)no_such_file.*status 66") as caught:
+            run([PROGRAM, "plan", "no_such_file.yaml"])
+        self.assertIn("no_such_file", caught.exception.reason)
+
+
+class Layouts(unittest.TestCase):
+    def test_one_core_two_cores_and_all(self):
+        self.assertEqual(Machine(1, [0]).layouts(), [Layout(1, 1)])
+        self.assertEqual(Machine(2, [0, 1]).layouts(), [Layout(1, 1), Layout(1, 2), Layout(2, 1)])
+        self.assertEqual(Machine(32, list(range(32))).layouts()[-2:], [Layout(1, 8), Layout(8, 1)])
+
+    def test_ranks_are_bound_where_there_are_cores_enough(self):
+        self.assertIn("core", Machine(2, [0, 1]).command(Layout(2, 1), ["program"]))
+        self.assertIn("--oversubscribe", Machine(2, [0]).command(Layout(2, 1), ["program"]))
+        self.assertEqual(Machine(4, [0, 2]).command(Layout(1, 2), ["p"]), ["taskset", "-c", "0,2", "p"])
+
+
+class Ratios(unittest.TestCase):
+    def test_compares_medians_of_the_fastest(self):
+        results = Results()
+        for slow, fast, peer in ((4, 2, 9), (5, 3, 12), (6, 100, 10)):
+            results.add("cnn.1 rank x 2 threads", "slow", "s", slow)
+            results.add("cnn.2 ranks x 1 thread", "fast", "s", fast)
+            results.add("peer.cnn.1 thread", "peer", "s", peer)
+        by_label = {ratio.label: ratio for ratio in ratios(results, Machine(2, [0, 1]))}
+        self.assertEqual(list(by_label), ["CNN: PyTorch by Lockstep"])
+        ratio = by_label["CNN: PyTorch by Lockstep"]
+        self.assertEqual(ratio.under.label, "fast")
+        self.assertEqual(ratio.value, 10 / 3)
+        self.assertEqual(ratio.rounds, [4.5, 4, 0.1])
+
+    def test_prints_every_group(self):
+        self.assertEqual(len(set(ORDER)), len(ORDER))
+        for kind in ("cnn.", "softmax.", "cifar.", "evaluation."):
+            self.assertTrue({kind, f"peer.{kind}"} <= set(ORDER))
+
+
+if __name__ == "__main__":
+    PROGRAM, MNIST = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1])
