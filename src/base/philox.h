@@ -39,6 +39,7 @@ enum class Purpose : std::uint32_t {
   fault = 4,
   plan_check = 5,
   arithmetic_check = 6,
+  augmentation = 7,
 };
 
 /// Random numbers of one purpose, addressed by (epoch, index, block). Cheap to copy; thread-safe.

@@ -80,9 +80,12 @@ hdf5::File open_checked(const std::string& path, const Format& format) {
     fail(ExitCode::bad_data, "{}: not {}: its attribute 'format' is not '{}'", path, format.what,
          format.name);
   const auto version = hdf5::read_integer(file.get(), "version");
-  if (version != format.version)
-    fail(ExitCode::bad_data, "{}: version {} of the format, but this Lockstep reads version {} only", path,
-         version ? fmt::format("{}", *version) : "?", format.version);
+  if (!version || *version < format.oldest_version || *version > format.version)
+    fail(ExitCode::bad_data, "{}: version {} of the format, but this Lockstep reads {} only", path,
+         version ? fmt::format("{}", *version) : "?",
+         format.oldest_version == format.version
+             ? fmt::format("version {}", format.version)
+             : fmt::format("versions {} to {}", format.oldest_version, format.version));
   return file;
 }
 

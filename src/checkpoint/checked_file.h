@@ -16,16 +16,17 @@ namespace lockstep::checkpoint {
 
 /// A kind of file, known by the attributes `format` and `version` of its root.
 struct Format {
-  std::string_view name;  ///< "lockstep weights"
-  std::string_view what;  ///< for messages: "a file of Lockstep weights"
-  std::int64_t version = 1;
+  std::string_view name;            ///< "lockstep weights"
+  std::string_view what;            ///< for messages: "a file of Lockstep weights"
+  std::int64_t version = 1;         ///< that is written
+  std::int64_t oldest_version = 1;  ///< that is read
 };
 
 // src/checkpoint/README.md describes both.
 inline constexpr Format weights_format{
     .name = "lockstep weights", .what = "a file of Lockstep weights", .version = 1};
 inline constexpr Format checkpoint_format{
-    .name = "lockstep checkpoint", .what = "a Lockstep checkpoint", .version = 1};
+    .name = "lockstep checkpoint", .what = "a Lockstep checkpoint", .version = 2};
 
 void write_format(const io::hdf5::NewFile& file, const Format& format);
 /// Opens a file of this format. Error(no_input) when it cannot be opened, Error(bad_data) when it is damaged,

@@ -19,6 +19,7 @@ namespace hdf5 = io::hdf5;
 const std::string experiment_name = "/experiment";
 const std::string totals_group = "/totals";
 const std::string weights_group = "/weights";
+const std::string average_group = "/average";
 const std::string optimizer_group = "/optimizer";
 
 std::string group_of_state(const std::string& name) {
@@ -134,6 +135,10 @@ void write_snapshot(const std::string& path, const Parameters& parameters, const
   write_totals(file, snapshot.totals, contents);
   file.create_group(weights_group);
   contents.merge(write_tensors(file, weights_group, parameters, snapshot.weights.span()));
+  if (snapshot.average_count) {
+    file.create_group(average_group);
+    contents.merge(write_tensors(file, average_group, parameters, snapshot.average.span()));
+  }
   write_optimizer(file, parameters, snapshot.optimizer, contents);
   hdf5::write_attribute(file, file.id(), "checksum", checksum_of(contents));
   file.commit();
@@ -143,6 +148,7 @@ Snapshot read_snapshot(const std::string& path, const Parameters& parameters) {
   const hdf5::File file = open_checked(path, checkpoint_format);
   Snapshot snapshot = read_header(file, path);
   snapshot.weights = read_slab(file, path, weights_group, parameters);
+  if (snapshot.average_count) snapshot.average = read_slab(file, path, average_group, parameters);
   for (const std::string& name : optimizer_states(file))
     snapshot.optimizer.push_back({name, read_slab(file, path, group_of_state(name), parameters)});
   return snapshot;

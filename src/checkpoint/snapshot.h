@@ -41,7 +41,11 @@ struct Snapshot {
   std::uint64_t sample_digest = 0;   ///< of the samples of the epoch in hand
   std::uint64_t weights_digest = 0;  ///< as the run's digest stream has it
   std::uint64_t optimizer_digest = 0;
+  /// Of the average, if there is one: of how many weights, and its hash.
+  std::optional<std::int64_t> average_count;
+  std::optional<std::uint64_t> average_digest;
   AlignedBuffer<float> weights;      ///< a slab, its gaps zeros
+  AlignedBuffer<float> average;      ///< another, with average_count
   std::vector<NamedSlab> optimizer;  ///< slabs too
 };
 

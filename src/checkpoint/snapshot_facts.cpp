@@ -31,6 +31,8 @@ void each_fact(AnySnapshot& snapshot, F&& f) {
   f("sample_digest", snapshot.sample_digest);
   f("weights_digest", snapshot.weights_digest);
   f("optimizer_digest", snapshot.optimizer_digest);
+  f("average_count", snapshot.average_count);
+  f("average_digest", snapshot.average_digest);
 }
 
 // Numbers as text that gives the same bits again; nothing when a text is no such number.
@@ -69,7 +71,8 @@ struct Write {
     else
       hdf5::write_attribute(file, file.id(), name, contents[name]);
   }
-  void operator()(const char* name, const std::optional<double>& value) const {
+  template <class T>
+  void operator()(const char* name, const std::optional<T>& value) const {
     if (value) (*this)(name, *value);
   }
 };
@@ -92,8 +95,14 @@ struct Read {
     constexpr int hexadecimal = 16;
     digest = parsed(name, parse<std::uint64_t>(text(name), hexadecimal));
   }
-  void operator()(const char* name, std::optional<double>& value) const {
-    if (hdf5::read_text(file.get(), name)) (*this)(name, value.emplace());
+  template <class T>
+  void operator()(const char* name, std::optional<T>& value) const {
+    bool is_there = false;
+    if constexpr (std::same_as<T, std::int64_t>)
+      is_there = hdf5::read_integer(file.get(), name).has_value();
+    else
+      is_there = hdf5::read_text(file.get(), name).has_value();
+    if (is_there) (*this)(name, value.emplace());
   }
 
  private:

@@ -15,7 +15,7 @@ namespace {
 namespace hdf5 = io::hdf5;
 
 bool is_tensor(const std::string& name) {
-  return name.starts_with("/weights/") || name.starts_with("/optimizer/");
+  return name.starts_with("/weights/") || name.starts_with("/average/") || name.starts_with("/optimizer/");
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ class TensorFile {
   /// Error(no_input) when the file cannot be opened, Error(bad_data) when it is damaged or of another format.
   TensorFile(std::string path, const Format& format);
 
-  /// "weights/conv1.weight", "optimizer/velocity/conv1.weight", in alphabetical order.
+  /// "weights/conv1.weight", "average/conv1.weight", "optimizer/velocity/conv1.weight", in alphabetical
+  /// order.
   [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
   /// Errors as of io::hdf5::Array.
   [[nodiscard]] Shape shape(const std::string& name) const;

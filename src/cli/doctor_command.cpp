@@ -1,7 +1,11 @@
 #include "cli/doctor_command.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
+#include <array>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,11 +24,29 @@ struct Options {
   std::optional<std::string> json;
 };
 
-/// The experiments as they were published, on GPUs. Collective.
+constexpr std::array published{"configs/mnist_cnn_unshuffled.yaml", "configs/mnist_softmax_unshuffled.yaml"};
+
+/// The experiments, on GPUs. If none are named, the two that were published with their times on a GPU, in
+/// full, as far as they and their data are here. Collective.
 train::DoctorOptions share_options(comm::World& world, const Options& options) {
-  train::DoctorOptions shared{.experiments = {}, .published = options.published, .json = options.json};
-  for (const std::string& file : options.files)
-    shared.experiments.push_back(train::share_experiment(world, file, {"device.kind=cuda"}));
+  train::DoctorOptions shared{
+      .experiments = {}, .not_run = {}, .published = options.published, .json = options.json};
+  const auto share = [&](const std::string& file) {
+    return train::share_experiment(world, file, {"device.kind=cuda"});
+  };
+  const auto is_here = [&](const std::string& file) {
+    if (!world.broadcast(world.is_root() && std::filesystem::exists(file) ? file : "").empty()) return true;
+    shared.not_run.push_back(fmt::format("{} is not in this folder", file));
+    return false;
+  };
+  for (const std::string& file : options.files) shared.experiments.push_back(share(file));
+  if (!options.files.empty()) return shared;
+  shared.published = true;
+  for (const char* file : published) {
+    if (!is_here(file)) continue;
+    config::Experiment experiment = share(file);
+    if (is_here(experiment.data.train.file)) shared.experiments.push_back(std::move(experiment));
+  }
   return shared;
 }
 
@@ -35,10 +57,12 @@ void add_doctor_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "doctor", "Tell whether the GPUs of the ranks compute what CPUs do, and how fast they are");
   command->add_flag("--gpu", options->gpu, "Examine GPUs: all that there is to examine yet")->required();
-  command->add_option("files", options->files,
-                      "Experiment files (YAML) to train for some steps, on GPUs and on CPUs");
+  command->add_option(
+      "files", options->files,
+      "Experiment files (YAML) to train for some steps, on GPUs and on CPUs; without any, the two "
+      "published ones in configs/, in full too");
   command->add_flag("--published", options->published,
-                    "Train the experiments in full too, and tell how long it took");
+                    "Train the named experiments in full too, and tell how long it took");
   command->add_option("--json", options->json, "Write the same to this file, as JSON");
   command->footer(
       "The exit status is 0 when all checks passed, 70 when one failed, and 69 when there is no GPU to use.\n"

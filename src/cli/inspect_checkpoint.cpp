@@ -43,6 +43,9 @@ void print_checkpoint(const std::string& path, bool verify) {
   line("epoch", fmt::format("{} samples of epoch {} so far", metrics::grouped(samples), snapshot.epoch));
   line("digests", fmt::format("weights {:016x}, optimizer {:016x}, samples {:016x}", snapshot.weights_digest,
                               snapshot.optimizer_digest, snapshot.sample_digest));
+  if (snapshot.average_count)
+    line("average", fmt::format("of {} weights, digest {:016x}", *snapshot.average_count,
+                                snapshot.average_digest.value_or(0)));
   const checkpoint::TensorFile tensors(path, checkpoint::checkpoint_format);
   fmt::print("\n");
   for (const std::string& name : tensors.names())

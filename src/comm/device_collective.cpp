@@ -45,12 +45,12 @@ class Additions {
   std::vector<device::TreeAddition> result_;
 };
 
-/// Whether no two ranks compute on one device. Collective.
+/// Whether no two ranks compute on one board: NCCL connects no parts of one. Collective.
 bool each_has_its_own(World& world, const device::Accelerator& accelerator) {
-  const std::vector<std::string> ids = world.all_gather(accelerator.facts().unique_id);
+  const std::vector<std::string> boards = world.all_gather(accelerator.facts().board);
   std::set<std::pair<std::string, std::string>> places;
-  for (std::size_t rank = 0; rank < ids.size(); ++rank) places.emplace(world.hosts()[rank], ids[rank]);
-  return places.size() == ids.size();
+  for (std::size_t rank = 0; rank < boards.size(); ++rank) places.emplace(world.hosts()[rank], boards[rank]);
+  return places.size() == boards.size();
 }
 
 }  // namespace

@@ -91,8 +91,8 @@ class DeviceCollective {
   std::vector<DeviceSlicePartial> results_;
 };
 
-/// `self` for one rank. `automatic` takes NCCL if this program has it and each rank a device of its own, else
-/// mpi. Collective; throws AgreedError if any rank cannot.
+/// `self` for one rank. `automatic` takes NCCL if this program has it and each rank a device on a board of
+/// its own, else mpi. Collective; throws AgreedError if any rank cannot.
 std::unique_ptr<DeviceCollective> make_device_collective(World& world, device::Accelerator& accelerator,
                                                          std::int64_t slab_size, std::int64_t shards,
                                                          config::Exchange wanted);

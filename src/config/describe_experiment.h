@@ -29,6 +29,34 @@ struct Description<Split> {
           split.images, Text{"the path of a data set within the file"});
     visit(Key{.name = "labels", .effect = "data set of their class numbers", .required = true}, split.labels,
           Text{"the path of a data set within the file"});
+    visit(
+        Key{.name = "rows",
+            .unit = "samples",
+            .effect = "takes a part of both data sets only, as if there were no more: to hold back training "
+                      "samples, for example",
+            .fallback = "all"},
+        split.rows, RowRange{});
+  }
+};
+
+template <>
+struct Description<Augment> {
+  static void fields(auto& visit, auto& augment) {
+    visit(Key{.name = "shift",
+              .unit = "pixels",
+              .effect = "moves it by up to so many whole pixels up or down, and left or right"},
+          augment.shift, integers(0, 4096));
+    visit(Key{.name = "rotate",
+              .unit = "degrees",
+              .effect = "turns it about its centre by up to so much, either way"},
+          augment.rotate, Numbers{at_least(0), at_most(180)});
+    visit(Key{.name = "shear",
+              .unit = "columns a row",
+              .effect =
+                  "slants it by up to so much, either way: 0.2 moves the outer rows of 28 by 2.7 columns"},
+          augment.shear, Numbers{at_least(0), at_most(2)});
+    visit(Key{.name = "zoom", .effect = "magnifies it by a factor from 1 − this to 1 + this"}, augment.zoom,
+          Numbers{at_least(0), at_most(0.9)});
   }
 };
 
@@ -49,6 +77,10 @@ struct Description<Data> {
           data.shuffle,
           choices<Shuffle>(
               {{Shuffle::none, "none"}, {Shuffle::stripes, "stripes"}, {Shuffle::global, "global"}}));
+    visit(Key{.name = "augment",
+              .effect = "distorts each training image at random, anew in every epoch, as below. Pixels from "
+                        "outside are 0"},
+          data.augment);
   }
 };
 
@@ -153,6 +185,22 @@ struct Description<Schedule> {
 };
 
 template <>
+struct Description<Average> {
+  static void fields(auto& visit, auto& average) {
+    visit(Key{.name = "from_epoch",
+              .unit = "epochs",
+              .effect = "the first epoch that counts",
+              .required = true},
+          average.from_epoch, integers(1, 1'000'000));
+    visit(Key{.name = "every_steps",
+              .unit = "steps",
+              .effect = "takes the weights after each step whose number, counted over the whole training, it "
+                        "divides. `0`: those at the end of each epoch"},
+          average.every_steps, integers(0, 1'000'000'000));
+  }
+};
+
+template <>
 struct Description<Training> {
   static void fields(auto& visit, auto& training) {
     visit(Key{.name = "epochs",
@@ -173,7 +221,8 @@ struct Description<Training> {
     visit(Key{.name = "reproducibility",
               .effect =
                   "how gradients are added. `lockstep`: in one tree, the same bits on any number of ranks "
-                  "and threads; `run`: as the MPI library likes, the same bits only on the same layout"},
+                  "and threads; `run`: as the MPI library (between GPUs: NCCL) likes, and a GPU computes all "
+                  "that it has of a batch at once; the same bits only on the same layout"},
           training.reproducibility,
           choices<Reproducibility>({{Reproducibility::lockstep, "lockstep"}, {Reproducibility::run, "run"}}));
     visit(
@@ -182,6 +231,15 @@ struct Description<Training> {
             .effect = "a job in which no rank gets on for so long is ended with 70, naming who holds it up: "
                       "choose more than a step takes; 0: it is not watched"},
         training.watchdog_seconds, integers(0, 1'000'000));
+    visit(Key{.name = "validate_every",
+              .unit = "epochs",
+              .effect = "validates after each so many epochs, and after the last one of the training"},
+          training.validate_every, integers(1, 1'000'000));
+    visit(
+        Key{.name = "average",
+            .effect = "validates and saves the equal mean of weights along the way instead of the last ones. "
+                      "The training itself goes on with those"},
+        training.average);
   }
 };
 
@@ -239,17 +297,17 @@ struct Description<Device> {
             .effect = "what oneDNN computes with on all ranks, as another one gives other bits. `auto`: the "
                       "greatest that the processors of all ranks have"},
         device.instruction_set, Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
-    visit(
-        Key{.name = "convolutions",
-            .effect = "how CPUs compute convolutions. `auto`: Lockstep's own kernels where they are faster, "
-                      "by a rule on the layer's extents; `winograd` or `direct`: these own kernels wherever "
-                      "they can; `onednn`: that library's alone, also for the weight gradients of large dense "
+    visit(Key{.name = "convolutions",
+              .effect =
+                  "how CPUs compute convolutions. `auto`: Lockstep's own kernels where they are faster, "
+                  "by a rule on the layer's extents; `winograd` or `direct`: these own kernels wherever "
+                  "they can; `onednn`: that library's alone, also for the weight gradients of large dense "
                   "layers. Another way gives other bits"},
-        device.convolutions,
-        choices<ConvolutionMethod>({{ConvolutionMethod::automatic, "auto"},
-                                    {ConvolutionMethod::winograd, "winograd"},
-                                    {ConvolutionMethod::direct, "direct"},
-                                    {ConvolutionMethod::onednn, "onednn"}}));
+          device.convolutions,
+          choices<ConvolutionMethod>({{ConvolutionMethod::automatic, "auto"},
+                                      {ConvolutionMethod::winograd, "winograd"},
+                                      {ConvolutionMethod::direct, "direct"},
+                                      {ConvolutionMethod::onednn, "onednn"}}));
     visit(
         Key{.name = "precision",
             .effect = "of the products in convolutions and dense layers; sums are in fp32. `tf32` and `bf16` "

@@ -21,11 +21,30 @@ struct Mark {
   int column = 0;
 };
 
+/// Rows [begin, end) of a data set; both 0: all of it.
+struct Rows {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  [[nodiscard]] bool all() const { return end == 0; }
+  friend bool operator==(const Rows&, const Rows&) = default;
+};
+
 /// One HDF5 file with images and their class labels.
 struct Split {
   std::string file;
   std::string images;
   std::string labels;
+  Rows rows = {};
+};
+
+/// Each training image is moved, turned, sheared and magnified at random, anew in every epoch, by an affine
+/// map about its centre; what comes from outside is 0. Each number is the limit of a uniform distribution
+/// around 0.
+struct Augment {
+  std::int64_t shift = 0;  ///< whole pixels, down and to the right
+  double rotate = 0;       ///< degrees
+  double shear = 0;        ///< columns a row
+  double zoom = 0;         ///< of the magnification around 1
 };
 
 /// none: file order. stripes: each stripe is permuted within itself each epoch, so a rank reads only its
@@ -37,6 +56,7 @@ struct Data {
   std::optional<Split> validation;
   double scale = 1.0;  ///< multiplies raw pixels
   Shuffle shuffle = Shuffle::stripes;
+  std::optional<Augment> augment;
 };
 
 // Initialisers. The he_ and glorot_ kinds take their width from the layer's fan-in and fan-out.
@@ -149,12 +169,22 @@ struct Schedule {
 /// order of additions is the library's own.
 enum class Reproducibility : std::uint8_t { lockstep, run };
 
+/// The mean of weights along the last part of a training, which is validated and saved instead of the last
+/// weights: P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI
+/// 2018.
+struct Average {
+  std::int64_t from_epoch = 1;
+  std::int64_t every_steps = 0;  ///< steps from one summand to the next; 0: the ends of epochs
+};
+
 struct Training {
   std::int64_t epochs = 0;
   std::int64_t batch = 0;   ///< samples of one step, over all ranks
   std::int64_t shards = 8;  ///< a power of two; at least the number of ranks
   Reproducibility reproducibility = Reproducibility::lockstep;
   std::int64_t watchdog_seconds = 300;  ///< without a sign of a rank, or of progress; 0: no watchdog
+  std::int64_t validate_every = 1;      ///< epochs; the last one is validated in any case
+  std::optional<Average> average;
 };
 
 /// What a training does when a checkpoint cannot be written.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -231,6 +232,20 @@ std::optional<Extent2> Extents::decode(const Node& node) const {
 
 Node Extents::encode(const Extent2& value) {
   return encode_extents({value[0], value[1]});
+}
+
+std::string RowRange::expectation() {
+  return "two integers as [first, end], where end is the row behind the last";
+}
+
+std::optional<Rows> RowRange::decode(const Node& node) {
+  const auto list = decode_list(node, 2, {0, std::numeric_limits<std::int64_t>::max()});
+  if (!list || (*list)[0] >= (*list)[1]) return std::nullopt;
+  return Rows{(*list)[0], (*list)[1]};
+}
+
+Node RowRange::encode(const Rows& value) {
+  return encode_list({value.begin, value.end});
 }
 
 std::string Paddings::expectation() const {

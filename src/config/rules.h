@@ -187,6 +187,14 @@ struct Extents {
   [[nodiscard]] static bool omits(const Extent2& value) { return value == Extent2{}; }
 };
 
+/// [first, end), at least one row.
+struct RowRange {
+  [[nodiscard]] static std::string expectation();
+  [[nodiscard]] static std::optional<Rows> decode(const Node& node);
+  [[nodiscard]] static Node encode(const Rows& value);
+  [[nodiscard]] static bool omits(const Rows& value) { return value.all(); }
+};
+
 /// valid, same, one number for all sides, or [top, bottom, left, right].
 struct Paddings {
   std::int64_t most;

@@ -80,6 +80,16 @@ void check_gpus(const Experiment& experiment, const Provenance& provenance, Prob
                                       gpu));
 }
 
+void check_average(const Experiment& experiment, const Provenance& provenance, Problems& problems) {
+  const Training& training = experiment.training;
+  if (!training.average || training.average->from_epoch <= training.epochs) return;
+  if (!provenance.is_sound("training.average.from_epoch") || !provenance.is_sound("training.epochs")) return;
+  problems.add(provenance.place_of("training.average.from_epoch"),
+               fmt::format("training.average.from_epoch is {}, but the training ends after epoch {}: nothing "
+                           "would be averaged",
+                           training.average->from_epoch, training.epochs));
+}
+
 }  // namespace
 
 void validate(const Experiment& experiment, const Provenance& provenance, Problems& problems) {
@@ -88,6 +98,7 @@ void validate(const Experiment& experiment, const Provenance& provenance, Proble
   check_pools(experiment, provenance, problems);
   check_precision(experiment, provenance, problems);
   check_gpus(experiment, provenance, problems);
+  check_average(experiment, provenance, problems);
 }
 
 }  // namespace lockstep::config

@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
+#include "base/partition.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 
@@ -14,9 +16,10 @@ namespace lockstep::data {
 struct DatasetInfo {
   std::string file;
   std::int64_t samples = 0;
-  Shape image;  ///< {C, H, W}, or {F} for flat features
+  std::optional<Range> rows;  ///< of the file, where they are not all of it; they count from 0 elsewhere
+  Shape image;                ///< {C, H, W}, or {F} for flat features
   DType image_type = DType::u8;
-  std::int64_t smallest_label = 0;  ///< over the whole set
+  std::int64_t smallest_label = 0;  ///< over all samples
   std::int64_t classes = 0;         ///< largest label + 1
   std::int64_t file_bytes = 0;
   std::string manifest;  ///< checksums that the importer wrote, empty if the file has none

@@ -61,6 +61,15 @@ void check_labels(const hdf5::Array& labels, const hdf5::Array& images) {
          images.rows(), images.name());
 }
 
+/// The file rows of the split.
+Range rows_of(const config::Split& split, const hdf5::Array& images) {
+  if (split.rows.all()) return {0, images.rows()};
+  if (split.rows.end > images.rows())
+    fail(ExitCode::bad_config, "{}: it has {} rows, but rows [{}, {}) are asked for", images.where(),
+         images.rows(), split.rows.begin, split.rows.end);
+  return {split.rows.begin, split.rows.end};
+}
+
 OpenSplit open_split(const config::Split& split) {
   hdf5::File file = hdf5::open_file(
       split.file, "'lockstep import' makes data files, and 'lockstep import --help' shows how, for MNIST");
@@ -71,23 +80,23 @@ OpenSplit open_split(const config::Split& split) {
   return {std::move(file), std::move(images), std::move(labels)};
 }
 
-/// Calls f(rows, values) for the labels of the whole set, block by block.
+/// Calls f(rows, values) for the labels of these rows, block by block.
 template <class F>
-void for_label_blocks(const hdf5::Array& labels, F&& f) {
+void for_label_blocks(const hdf5::Array& labels, Range all, F&& f) {
   const std::int64_t step = labels.block_rows(DType::i64);
   std::vector<std::int64_t> values(static_cast<std::size_t>(step));
-  for (std::int64_t first = 0; first < labels.rows(); first += step) {
-    const Range rows{first, std::min(first + step, labels.rows())};
+  for (std::int64_t first = all.begin; first < all.end; first += step) {
+    const Range rows{first, std::min(first + step, all.end)};
     labels.read(rows, DType::i64, values.data());
     f(rows, std::span<const std::int64_t>(values).first(static_cast<std::size_t>(rows.size())));
   }
 }
 
 /// From the smallest to the largest, which is the last.
-Range range_of_labels(const hdf5::Array& labels) {
+Range range_of_labels(const hdf5::Array& labels, Range all) {
   std::int64_t smallest = std::numeric_limits<std::int64_t>::max();
   std::int64_t largest = 0;
-  for_label_blocks(labels, [&](Range rows, std::span<const std::int64_t> values) {
+  for_label_blocks(labels, all, [&](Range rows, std::span<const std::int64_t> values) {
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (values[i] < 0 || values[i] >= std::numeric_limits<std::int32_t>::max())
         fail(ExitCode::bad_data, "{}: the label of row {} is {}; classes are numbered from 0", labels.where(),
@@ -116,8 +125,10 @@ void ask_for_large_pages(std::span<std::byte> memory) {
 
 class Hdf5Dataset final : public Dataset {
  public:
-  Hdf5Dataset(DatasetInfo info, KeptRows kept)
+  /// Of rows [file_rows.begin, file_rows.end) of the file, which are 0, 1, … from here on.
+  Hdf5Dataset(DatasetInfo info, Range file_rows, KeptRows kept)
       : info_(std::move(info)),
+        file_rows_(file_rows),
         kept_(kept),
         row_elements_(static_cast<std::size_t>(info_.image.count())),
         row_bytes_(row_elements_ * size_of(info_.image_type)),
@@ -171,9 +182,12 @@ class Hdf5Dataset final : public Dataset {
 
   std::int64_t read_contiguous(const hdf5::Array& images) {
     const DType type = info_.image_type;
-    images.read_runs(kept_.run().begin, kept_.run().size(), kept_.stride(), kept_.runs(), type, image(0));
+    const std::int64_t first = file_rows_.begin;
+    images.read_runs(first + kept_.run().begin, kept_.run().size(), kept_.stride(), kept_.runs(), type,
+                     image(0));
     const auto before_last = static_cast<std::size_t>(kept_.runs() * kept_.run().size());
-    if (!kept_.last_run().empty()) images.read(kept_.last_run(), type, image(before_last));
+    const Range last = kept_.last_run();
+    if (!last.empty()) images.read({first + last.begin, first + last.end}, type, image(before_last));
     return kept_.count() * static_cast<std::int64_t>(row_bytes_);
   }
 
@@ -183,11 +197,12 @@ class Hdf5Dataset final : public Dataset {
     const bool keeps_all = kept_.count() == images.rows();
     const AlignedBuffer<std::byte> block(keeps_all ? 0 : static_cast<std::size_t>(step) * row_bytes_);
     std::int64_t bytes = 0;
-    for (std::int64_t first = 0; first < images.rows(); first += step) {
+    for (std::int64_t first = file_rows_.begin / step * step; first < file_rows_.end; first += step) {
       const Range rows{first, std::min(first + step, images.rows())};
       if (keeps_all) {
         images.read(rows, info_.image_type, image(static_cast<std::size_t>(first)));
-      } else if (kept_.any_in(rows)) {
+      } else if (kept_.any_in({std::max(rows.begin, file_rows_.begin) - file_rows_.begin,
+                               std::min(rows.end, file_rows_.end) - file_rows_.begin})) {
         images.read(rows, info_.image_type, block.data());
         keep(rows, block.data());
       } else {
@@ -200,7 +215,7 @@ class Hdf5Dataset final : public Dataset {
 
   void keep(Range rows, const std::byte* block) {
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      const std::int64_t index = kept_.index_of(row);
+      const std::int64_t index = kept_.index_of(row - file_rows_.begin);
       if (index < 0) continue;
       const auto offset = static_cast<std::size_t>(row - rows.begin) * row_bytes_;
       std::copy_n(block + offset, row_bytes_, image(static_cast<std::size_t>(index)));
@@ -208,15 +223,17 @@ class Hdf5Dataset final : public Dataset {
   }
 
   void read_labels(const hdf5::Array& labels) {
-    for_label_blocks(labels, [&](Range rows, std::span<const std::int64_t> values) {
+    for_label_blocks(labels, file_rows_, [&](Range rows, std::span<const std::int64_t> values) {
       for (std::size_t i = 0; i < values.size(); ++i) {
-        const std::int64_t index = kept_.index_of(rows.begin + static_cast<std::int64_t>(i));
+        const std::int64_t row = rows.begin - file_rows_.begin + static_cast<std::int64_t>(i);
+        const std::int64_t index = kept_.index_of(row);
         if (index >= 0) labels_[static_cast<std::size_t>(index)] = static_cast<std::int32_t>(values[i]);
       }
     });
   }
 
   DatasetInfo info_;
+  Range file_rows_;
   KeptRows kept_;
   std::size_t row_elements_;
   std::size_t row_bytes_;
@@ -230,10 +247,12 @@ DatasetInfo inspect_dataset(const config::Split& split) {
   const OpenSplit open = open_split(split);
   DatasetInfo info;
   info.file = split.file;
-  info.samples = open.images.rows();
+  const Range rows = rows_of(split, open.images);
+  info.samples = rows.size();
+  if (!split.rows.all()) info.rows = rows;
   info.image = image_shape(open.images);
   info.image_type = open.images.type();
-  const Range labels = range_of_labels(open.labels);
+  const Range labels = range_of_labels(open.labels, rows);
   info.smallest_label = labels.begin;
   info.classes = labels.end;
   info.file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(split.file));
@@ -245,14 +264,15 @@ std::unique_ptr<Dataset> read_dataset(const config::Split& split, const DatasetI
                                       const std::optional<Stripes>& stripes, Range shards,
                                       ReadStatistics* statistics) {
   const OpenSplit open = open_split(split);
-  if (open.images.rows() != info.samples || image_shape(open.images) != info.image ||
+  const Range rows = rows_of(split, open.images);
+  if (rows.size() != info.samples || image_shape(open.images) != info.image ||
       open.images.type() != info.image_type)
     fail(ExitCode::bad_data, "{}: it changed since it was inspected", open.images.where());
   check(!stripes || stripes->samples() == info.samples, "the stripes are those of the data set");
 
   const KeptRows kept = stripes ? KeptRows(*stripes, shards) : KeptRows(info.samples);
   try {
-    auto dataset = std::make_unique<Hdf5Dataset>(info, kept);
+    auto dataset = std::make_unique<Hdf5Dataset>(info, rows, kept);
     const std::int64_t bytes = dataset->read(open);
     if (statistics != nullptr) statistics->image_bytes_read = bytes;
     return dataset;

@@ -9,6 +9,7 @@
 #include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "data/distorter.h"
 
 namespace lockstep::data {
 namespace {
@@ -25,6 +26,7 @@ struct ShardMemory {
   float* images = nullptr;
   std::int32_t* labels = nullptr;
   std::int64_t* rows = nullptr;
+  AffineMap* maps = nullptr;
 };
 
 /// Memory for one step of a rank.
@@ -34,10 +36,11 @@ struct Slot {
   AlignedBuffer<float> images;
   AlignedBuffer<std::int32_t> labels;
   AlignedBuffer<std::int64_t> rows;
+  AlignedBuffer<AffineMap> maps;
 
   [[nodiscard]] std::size_t bytes() const {
-    return images.size() * sizeof(float) + labels.size() * sizeof(std::int32_t) +
-           rows.size() * sizeof(std::int64_t);
+    return images.span().size_bytes() + labels.span().size_bytes() + rows.span().size_bytes() +
+           maps.span().size_bytes();
   }
 };
 
@@ -49,16 +52,18 @@ struct Slot {
 class Loader::Impl {
  public:
   Impl(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots, Faults faults,
-       Images images)
+       Images images, std::optional<Augmentation> augmentation)
       : dataset_(dataset),
         sampler_(sampler),
         scale_(scale),
         shards_(shards),
         faults_(faults),
         images_(images),
+        augmentation_(augmentation),
         image_size_(static_cast<std::size_t>(dataset.info().image.count())) {
     check(slots >= 1, "a loader has slots");
     check(sampler.stripes().samples() == dataset.info().samples, "the sampler is that of the data set");
+    if (augmentation_ && images_ == Images::gathered) distorter_.emplace(dataset.info().image);
     slots_.resize(static_cast<std::size_t>(slots));
     for (Slot& slot : slots_) prepare(slot);
     thread_ = std::thread([this] { run(); });
@@ -103,10 +108,15 @@ class Loader::Impl {
     return slot(taken_ - 1).batch;
   }
 
+  const Batch* ahead() {
+    const std::lock_guard lock(mutex_);
+    return filled_ > taken_ ? &slot(taken_).batch : nullptr;
+  }
+
   [[nodiscard]] std::int64_t bytes() const {
     std::size_t total = 0;
     for (const Slot& slot : slots_) total += slot.bytes();
-    return static_cast<std::int64_t>(total);
+    return static_cast<std::int64_t>(total) + (distorter_ ? distorter_->bytes() : 0);
   }
 
  private:
@@ -129,19 +139,22 @@ class Loader::Impl {
     if (images_ == Images::gathered) slot.images = AlignedBuffer<float>(floats);
     slot.labels = AlignedBuffer<std::int32_t>(samples);
     slot.rows = AlignedBuffer<std::int64_t>(samples);
+    const bool leaves_maps = augmentation_ && images_ == Images::left;
+    if (leaves_maps) slot.maps = AlignedBuffer<AffineMap>(samples);
     float* images = slot.images.data();
     std::size_t first = 0;
     for (std::int64_t shard = shards_.begin; shard < shards_.end; ++shard) {
       const auto most = static_cast<std::size_t>(capacity(shard));
       const ShardMemory& memory =
-          slot.memory.emplace_back(ShardMemory{images, slot.labels.data() + first, slot.rows.data() + first});
-      slot.batch.shards.push_back({shard, 0, memory.images, memory.labels, memory.rows});
+          slot.memory.emplace_back(ShardMemory{images, slot.labels.data() + first, slot.rows.data() + first,
+                                               leaves_maps ? slot.maps.data() + first : nullptr});
+      slot.batch.shards.push_back({shard, 0, memory.images, memory.labels, memory.rows, memory.maps});
       if (images != nullptr) images += round_up(most * image_size_);
       first += most;
     }
   }
 
-  void fill(Slot& slot, std::int64_t epoch, std::int64_t step) const {
+  void fill(Slot& slot, std::int64_t epoch, std::int64_t step) {
     if (faults_ == Faults::as_armed) fault::stall(fault::Place::loader, (epoch - 1) * steps() + step + 1);
     slot.batch.epoch = epoch;
     slot.batch.step = step;
@@ -149,17 +162,23 @@ class Loader::Impl {
     for (std::size_t index = 0; index < slot.memory.size(); ++index) {
       ShardBatch& shard = slot.batch.shards[index];
       shard.count = sampler_.count(step, shard.shard);
-      auto [images, labels, first_row] = slot.memory[index];
+      auto [images, labels, first_row, maps] = slot.memory[index];
       const std::span rows(first_row, static_cast<std::size_t>(shard.count));
       sampler_.rows(epoch, step, shard.shard, rows);
       if (images_ == Images::left) {
         for (const std::int64_t row : rows) *labels++ = dataset_.label(row);
+        if (maps != nullptr)
+          for (const std::int64_t row : rows) *maps++ = augmentation_->map(epoch, row);
         continue;
       }
       for (std::size_t i = 0; i < rows.size(); ++i) {
         // Shuffled rows lie anywhere in memory: fetch ahead, or the thread waits for each of them.
         if (i + rows_ahead < rows.size()) dataset_.prefetch(rows[i + rows_ahead]);
-        dataset_.gather(rows[i], scale_, {images, image_size_});
+        if (distorter_)
+          distorter_->gather(dataset_, rows[i], scale_, augmentation_->map(epoch, rows[i]),
+                             {images, image_size_});
+        else
+          dataset_.gather(rows[i], scale_, {images, image_size_});
         *labels++ = dataset_.label(rows[i]);
         images += image_size_;
       }
@@ -205,7 +224,9 @@ class Loader::Impl {
   const Range shards_;
   const Faults faults_;
   const Images images_;
+  const std::optional<Augmentation> augmentation_;
   const std::size_t image_size_;
+  std::optional<Distorter> distorter_;  // the thread's
   std::vector<Slot> slots_;
 
   std::mutex mutex_;
@@ -223,8 +244,8 @@ class Loader::Impl {
 };
 
 Loader::Loader(const Dataset& dataset, Sampler sampler, float scale, Range shards, int slots, Faults faults,
-               Images images)
-    : impl_(std::make_unique<Impl>(dataset, sampler, scale, shards, slots, faults, images)) {}
+               Images images, std::optional<Augmentation> augmentation)
+    : impl_(std::make_unique<Impl>(dataset, sampler, scale, shards, slots, faults, images, augmentation)) {}
 
 Loader::~Loader() = default;
 
@@ -234,6 +255,10 @@ void Loader::start(std::int64_t epoch, std::int64_t first_step) {
 
 const Batch& Loader::next() {
   return impl_->next();
+}
+
+const Batch* Loader::ahead() {
+  return impl_->ahead();
 }
 
 std::int64_t Loader::bytes() const {

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "config/experiment.h"
 #include "device/backend.h"
+#include "tensor/affine_map.h"
 #include "tensor/dtype.h"
 
 /// A device with memory and a clock of its own: work is queued on streams, and done later. train/ writes a
@@ -159,9 +160,9 @@ struct DeviceShard {
   DeviceSpan<const std::int64_t> epoch;   ///< one, read when the work is done: a graph is used in many
 };
 
-/// Queues shards of one plan, one after the other: owns their activations, scratch memory and library
-/// handles. The plan must outlive it. What it queues may be captured. The same shard gives the same bits from
-/// any runner of a plan.
+/// Queues shards of one plan, one after the other, with activations, scratch memory and library handles of
+/// its lane. The plan must outlive it. What it queues may be captured. The same shard gives the same bits
+/// from any runner of a plan.
 class DeviceRunner {
  public:
   virtual ~DeviceRunner() = default;
@@ -174,12 +175,28 @@ class DeviceRunner {
                         DeviceSpan<Totals> totals) = 0;
 };
 
+/// Scratch memory and library handles for runners that never work side by side: on one stream, say.
+class DeviceLane {
+ public:
+  virtual ~DeviceLane() = default;
+  DeviceLane(const DeviceLane&) = delete;
+  DeviceLane& operator=(const DeviceLane&) = delete;
+
+ protected:
+  DeviceLane() = default;
+};
+
 /// A network planned for shards of one number of samples.
 class DevicePlan {
  public:
   virtual ~DevicePlan() = default;
-  [[nodiscard]] virtual std::unique_ptr<DeviceRunner> make_runner() = 0;
-  [[nodiscard]] virtual std::int64_t runner_bytes() const = 0;  ///< of the device's memory
+  /// With a lane of its own.
+  [[nodiscard]] std::unique_ptr<DeviceRunner> make_runner() { return make_runner(nullptr); }
+  /// On a lane of the same accelerator, of whatever plans its other runners are. All runners of a lane are
+  /// made before the first of them is used. Null: a lane of its own.
+  [[nodiscard]] virtual std::unique_ptr<DeviceRunner> make_runner(std::shared_ptr<DeviceLane> lane) = 0;
+  /// Of the device's memory, on a lane of its own. A lane takes what the largest of its runners takes.
+  [[nodiscard]] virtual std::int64_t runner_bytes() const = 0;
   /// As Plan::implementations().
   [[nodiscard]] virtual std::vector<std::string> implementations() const = 0;
   /// The library's algorithms that were chosen, one line of text without line breaks; Accelerator::plan makes
@@ -218,6 +235,8 @@ struct DeviceFacts {
   std::string name;          ///< "NVIDIA H100 80GB HBM3"
   std::string unique_id;     ///< tells devices of a host apart: "GPU-…"
   std::string architecture;  ///< "9.0"
+  std::string board =
+      {};  ///< where it is plugged in, "0000:3b:00.0": parts of one board may be devices (MIG)
   std::int64_t memory_bytes = 0;
   std::int64_t free_bytes =
       0;  ///< known of an Accelerator's own device only, else 0: asking starts work on it
@@ -255,16 +274,20 @@ class Accelerator {
   [[nodiscard]] virtual std::unique_ptr<DevicePlan> plan(const Network& network, std::int64_t samples,
                                                          Mode mode, const std::string& choices) = 0;
 
+  [[nodiscard]] virtual std::shared_ptr<DeviceLane> make_lane() = 0;
+
   // What follows is queued on the stream, and may be captured.
 
-  /// Copies samples `positions` (row numbers within `stored`) as floats times `scale`, and their labels.
+  /// Copies samples `positions` (row numbers within `stored`) as floats times `scale`, and their labels. With
+  /// `maps`, one for each (else there are none), an image is what its map makes of it, as data::Distorter
+  /// does, to the bit; it must be C × H × W then.
   virtual void gather(Stream& stream, const StoredSamples& stored, DeviceSpan<const std::int64_t> positions,
-                      float scale, DeviceSpan<float> images, DeviceSpan<std::int32_t> labels) = 0;
-  /// sum[i] = a[i] + b[i]; `sum` may be either.
-  virtual void add(Stream& stream, DeviceSpan<const float> a, DeviceSpan<const float> b,
-                   DeviceSpan<float> sum) = 0;
-  /// Adds `partials`, each of mean.count floats, as `additions` say, and divides by arguments->samples (one
-  /// IEEE division). `mean` must not overlap a partial sum.
+                      DeviceSpan<const AffineMap> maps, float scale, DeviceSpan<float> images,
+                      DeviceSpan<std::int32_t> labels) = 0;
+  /// Adds `partials`, each of sum.count floats, as `additions` say. `sum` may be one of them.
+  virtual void sum(Stream& stream, std::span<const DeviceSpan<const float>> partials,
+                   std::span<const TreeAddition> additions, DeviceSpan<float> sum) = 0;
+  /// The same, divided by arguments->samples (one IEEE division).
   virtual void mean(Stream& stream, std::span<const DeviceSpan<const float>> partials,
                     std::span<const TreeAddition> additions, DeviceSpan<const UpdateArguments> arguments,
                     DeviceSpan<float> mean) = 0;

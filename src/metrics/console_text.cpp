@@ -92,10 +92,12 @@ std::string header_text(const RunHeader& header, bool colour) {
                      ? fmt::format("{} for training, {} for validation", grouped(header.train_samples),
                                    grouped(header.val_samples))
                      : fmt::format("{} for training", grouped(header.train_samples)));
+  add("augmented", header.augmentation);
   add("parameters", grouped(header.parameters));
   add("steps", fmt::format("{} of {}, batch {} in {}", counted(header.epochs, "epoch"),
                            counted(header.steps_per_epoch, "step"), grouped(header.batch),
                            counted(header.shards, "shard")));
+  add("average", header.average);
   add("exchange", header.exchange);
   add("results", promise_text(header.reproducibility));
   add("folder", header.folder);

@@ -59,6 +59,8 @@ struct RunHeader {
   std::int64_t parameters = 0;
   std::int64_t epochs = 0, steps_per_epoch = 0, batch = 0, shards = 0;
   std::string reproducibility;  ///< "lockstep" or "run"
+  std::string augmentation;     ///< "shift up to 2 pixels"; empty if images are used as they are
+  std::string average;          ///< of the weights, which is validated and saved; empty if there is none
 };
 
 /// Where the time of a run's steps went, in milliseconds a step, means over all its steps.

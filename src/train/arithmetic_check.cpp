@@ -95,6 +95,7 @@ ArithmeticCheck::ArithmeticCheck(comm::World& world, device::Backend& backend, c
   const auto most = static_cast<std::size_t>(sizes.front());
   gradient_ = AlignedBuffer<float>(static_cast<std::size_t>(network.parameters.slab_size()));
   if (world.size() > 1 || source.dataset != nullptr) images_ = AlignedBuffer<float>(most * image_size_);
+  if (source.dataset != nullptr && source.distorts) distorter_.emplace(network.input);
   if (world.size() == 1) return;
   labels_ = AlignedBuffer<std::int32_t>(most);
   rows_ = AlignedBuffer<std::int64_t>(most);
@@ -161,9 +162,13 @@ data::ShardBatch ArithmeticCheck::samples(const data::Batch& batch) {
   if (world_.rank() == checked_->owner) {
     data::ShardBatch own = batch.shards[static_cast<std::size_t>(shard - batch.shards.front().shard)];
     if (own.images != nullptr) return own;
-    for (std::int64_t i = 0; i < own.count; ++i)
-      source_.dataset->gather(own.rows[i], source_.scale,
-                              images_.span().subspan(static_cast<std::size_t>(i) * image_size_, image_size_));
+    for (std::int64_t i = 0; i < own.count; ++i) {
+      const auto image = images_.span().subspan(static_cast<std::size_t>(i) * image_size_, image_size_);
+      if (distorter_)
+        distorter_->gather(*source_.dataset, own.rows[i], source_.scale, own.maps[i], image);
+      else
+        source_.dataset->gather(own.rows[i], source_.scale, image);
+    }
     own.images = images_.data();
     return own;
   }
@@ -190,6 +195,7 @@ void ArithmeticCheck::share(const RankHashes& own) {
 std::int64_t ArithmeticCheck::bytes() const {
   std::int64_t total = static_cast<std::int64_t>(gradient_.span().size_bytes() + images_.span().size_bytes() +
                                                  labels_.span().size_bytes() + rows_.span().size_bytes());
+  if (distorter_) total += distorter_->bytes();
   for (const SizedPlan& sized : plans_) total += sized.plan->shared_bytes() + sized.plan->runner_bytes();
   return total;
 }

@@ -9,6 +9,7 @@
 
 #include "base/aligned_buffer.h"
 #include "comm/world.h"
+#include "data/distorter.h"
 #include "data/loader.h"
 #include "data/stripes.h"
 #include "device/backend.h"
@@ -46,6 +47,7 @@ std::string verdict(const CheckedShard& checked, std::span<const RankHashes> by_
 struct ImageSource {
   const data::Dataset* dataset = nullptr;  ///< null: the batches have them; else they come without
   float scale = 1;
+  bool distorts = false;  ///< as the batches' maps say
 };
 
 /// Notices a processor that computes wrong bits: every so many steps another rank computes one shard again,
@@ -95,6 +97,7 @@ class ArithmeticCheck {
   ImageSource source_;
   std::size_t image_size_;
   std::vector<SizedPlan> plans_;  // for every size of shard that any rank has
+  std::optional<data::Distorter> distorter_;
   AlignedBuffer<float> gradient_;
   AlignedBuffer<float> images_;  // what another rank has sent, or gathered
   AlignedBuffer<std::int32_t> labels_;

@@ -32,8 +32,9 @@ std::string checksums_of(const data::DatasetInfo& info) {
 }
 
 std::string fingerprint_of(const data::DatasetInfo& info) {
-  return fmt::format("{} bytes, {} samples of {} ({}) in {} classes, checksums {}", info.file_bytes,
-                     info.samples, info.image.text(), name_of(info.image_type), info.classes,
+  const std::string rows = info.rows ? fmt::format(" (rows {} to {})", info.rows->begin, info.rows->end) : "";
+  return fmt::format("{} bytes, {} samples{} of {} ({}) in {} classes, checksums {}", info.file_bytes,
+                     info.samples, rows, info.image.text(), name_of(info.image_type), info.classes,
                      checksums_of(info));
 }
 
@@ -64,6 +65,7 @@ Blueprint make_blueprint(const config::Experiment& experiment) {
                       .network = {}};
   check_batch(experiment, blueprint.train);
   const data::DatasetInfo* most_classes = &blueprint.train;
+  if (experiment.data.augment) static_cast<void>(augmentation(blueprint));
   if (experiment.data.validation) {
     blueprint.validation = data::inspect_dataset(*experiment.data.validation);
     check_validation_fits(experiment, blueprint.train, *blueprint.validation);
@@ -72,6 +74,13 @@ Blueprint make_blueprint(const config::Experiment& experiment) {
   blueprint.network = nn::build_network(experiment, blueprint.train.image, most_classes->classes,
                                         most_classes->smallest_label);
   return blueprint;
+}
+
+std::optional<data::Augmentation> augmentation(const Blueprint& blueprint) {
+  const config::Experiment& experiment = blueprint.experiment;
+  if (!experiment.data.augment) return std::nullopt;
+  return data::Augmentation(*experiment.data.augment, experiment.seed, blueprint.train.image,
+                            experiment.source);
 }
 
 void check_ranks(const config::Experiment& experiment, int ranks) {

@@ -8,6 +8,7 @@
 #include "base/partition.h"
 #include "comm/world.h"
 #include "config/experiment.h"
+#include "data/augmentation.h"
 #include "data/hdf5_dataset.h"
 #include "data/stripes.h"
 #include "device/network.h"
@@ -31,6 +32,9 @@ struct Blueprint {
 /// Looks at the data files (not at their images) and builds the network. Throws Error for whatever does not
 /// fit.
 Blueprint make_blueprint(const config::Experiment& experiment);
+
+/// How training images are distorted, if they are.
+std::optional<data::Augmentation> augmentation(const Blueprint& blueprint);
 
 /// Throws Error(bad_config) naming the setting to change unless this many ranks can share the shards.
 void check_ranks(const config::Experiment& experiment, int ranks);

@@ -11,6 +11,8 @@
 #include <numeric>
 
 #include "base/philox.h"
+#include "data/augmentation.h"
+#include "data/distorter.h"
 #include "nn/init.h"
 #include "tensor/parameters.h"
 #include "train/slab_hash.h"
@@ -95,20 +97,13 @@ Check check_mean(Bench& bench) {
   const std::array additions{device::TreeAddition{.into = 1, .from = 2},
                              device::TreeAddition{.into = 0, .from = 1}};
   bench.accelerator().mean(bench.stream(), partials, additions, device_arguments.span(), mean.span());
+  bench.accelerator().sum(bench.stream(), partials, additions, arrays[0].span());
   std::vector<float> expected(a.size());
-  for (std::size_t i = 0; i < a.size(); ++i) expected[i] = (a[i] + (b[i] + c[i])) / 96;
-  return compare_bits("sum over a tree", bench.download(mean.span()), expected);
-}
-
-Check check_add(Bench& bench) {
-  const std::vector<float> a = numbers(0);
-  const std::vector<float> b = numbers(1);
-  const auto device_a = bench.upload(a);
-  const auto device_b = bench.upload(b);
-  bench.accelerator().add(bench.stream(), device_a.span(), device_b.span(), device_a.span());
-  std::vector<float> expected(a.size());
-  std::ranges::transform(a, b, expected.begin(), std::plus<>());
-  return compare_bits("sum of two", bench.download(device_a.span()), expected);
+  for (std::size_t i = 0; i < a.size(); ++i) expected[i] = a[i] + (b[i] + c[i]);
+  Check check = compare_bits("sum and mean over a tree", bench.download(arrays[0].span()), expected);
+  for (float& value : expected) value /= 96;
+  if (check.passed) check = compare_bits("sum and mean over a tree", bench.download(mean.span()), expected);
+  return check;
 }
 
 Check check_sgd(Bench& bench, device::Backend& cpu, bool momentum) {
@@ -200,7 +195,25 @@ Check check_hashes(Bench& bench) {
   return {"hashes", true, "equal"};
 }
 
-Check check_gather(Bench& bench) {
+/// Bytes as a data set.
+class Pictures final : public data::Dataset {
+ public:
+  Pictures(const Shape& image, std::span<const std::byte> pixels) : pixels_(pixels) { info_.image = image; }
+  [[nodiscard]] const data::DatasetInfo& info() const override { return info_; }
+  [[nodiscard]] std::int64_t rows_kept() const override { return std::ssize(pixels_) / info_.image.count(); }
+  [[nodiscard]] std::int64_t bytes_kept() const override { return std::ssize(pixels_); }
+  void gather(std::int64_t row, float scale, std::span<float> out) const override {
+    const auto first = static_cast<std::size_t>(row) * out.size();
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(pixels_[first + i]) * scale;
+  }
+  [[nodiscard]] std::int32_t label(std::int64_t row) const override { return static_cast<std::int32_t>(row); }
+
+ private:
+  data::DatasetInfo info_;
+  std::span<const std::byte> pixels_;
+};
+
+Check check_gather(Bench& bench, bool distorts) {
   constexpr std::int64_t rows = 50;
   const Shape image{3, 5, 7};
   std::vector<std::byte> pixels(static_cast<std::size_t>(rows * image.count()));
@@ -208,22 +221,30 @@ Check check_gather(Bench& bench) {
   std::vector<std::int32_t> labels(rows);
   std::iota(labels.begin(), labels.end(), 0);
   const std::vector<std::int64_t> positions{7, 49, 0, 7, 23};
+  std::vector<AffineMap> maps(positions.size());
+  const data::Augmentation augmentation({.shift = 2, .rotate = 40, .shear = 0.2, .zoom = 0.3}, 1, image, "");
+  if (distorts)
+    for (std::size_t i = 0; i < maps.size(); ++i) maps[i] = augmentation.map(1, static_cast<std::int64_t>(i));
   const auto stored_images = bench.upload(std::span<const std::byte>(pixels));
   const auto stored_labels = bench.upload(std::span<const std::int32_t>(labels));
   const auto device_positions = bench.upload(std::span<const std::int64_t>(positions));
+  const auto device_maps = bench.upload(std::span<const AffineMap>(maps));
   const auto images = bench.accelerator().make_array<float>(std::ssize(positions) * image.count());
   const auto found_labels = bench.accelerator().make_array<std::int32_t>(std::ssize(positions));
   constexpr float scale = 1.0F / 255;
   bench.accelerator().gather(
       bench.stream(),
       {.images = stored_images.span(), .labels = stored_labels.span(), .type = DType::u8, .image = image},
-      device_positions.span(), scale, images.span(), found_labels.span());
-  std::vector<float> expected;
-  for (const std::int64_t position : positions)
-    for (std::int64_t i = 0; i < image.count(); ++i)
-      expected.push_back(static_cast<float>(pixels[static_cast<std::size_t>(position * image.count() + i)]) *
-                         scale);
-  Check check = compare_bits("gathering of samples", bench.download(images.span()), expected);
+      device_positions.span(), distorts ? device_maps.span() : DeviceSpan<AffineMap>{}, scale, images.span(),
+      found_labels.span());
+  const Pictures pictures(image, pixels);
+  const auto size = static_cast<std::size_t>(image.count());
+  std::vector<float> expected(positions.size() * size);
+  data::Distorter distorter(image);
+  for (std::size_t i = 0; i < positions.size(); ++i)
+    distorter.gather(pictures, positions[i], scale, maps[i], std::span(expected).subspan(i * size, size));
+  Check check = compare_bits(distorts ? "distortion of samples" : "gathering of samples",
+                             bench.download(images.span()), expected);
   const std::vector<std::int32_t> got = bench.download(found_labels.span());
   for (std::size_t i = 0; i < positions.size() && check.passed; ++i)
     if (got[i] != positions[i]) check = {check.name, false, "another label"};
@@ -249,9 +270,9 @@ std::vector<Check> check_operations(Accelerator& accelerator) {
     });
   };
   return {with_bench("copies", check_copies),
-          with_bench("gathering of samples", check_gather),
-          with_bench("sum of two", check_add),
-          with_bench("sum over a tree", check_mean),
+          with_bench("gathering of samples", [](Bench& bench) { return check_gather(bench, false); }),
+          with_bench("distortion of samples", [](Bench& bench) { return check_gather(bench, true); }),
+          with_bench("sum and mean over a tree", check_mean),
           with_bench("SGD", [&](Bench& bench) { return check_sgd(bench, *cpu, true); }),
           with_bench("SGD without momentum", [&](Bench& bench) { return check_sgd(bench, *cpu, false); }),
           with_bench("AdamW", [&](Bench& bench) { return check_adamw(bench, *cpu); }),

@@ -29,8 +29,10 @@ std::vector<Check> check_operations(device::Accelerator& accelerator);
 /// other orders).
 std::vector<Check> check_networks(device::Accelerator& accelerator);
 
-/// A step's exchange among all ranks, with numbers whose sums are known. The same on all ranks. Collective.
+/// A step's exchange among all ranks, with numbers whose sums are known: over the tree, and as the library
+/// likes to add. The same on all ranks. Collective.
 Check check_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange);
+Check check_all_reduce(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange);
 
 struct Speed {
   std::string name;
@@ -40,7 +42,9 @@ struct Speed {
 
 /// Of copies between host and device and within the device.
 std::vector<Speed> measure_copies(device::Accelerator& accelerator);
-/// Of a step's exchange of 64 MiB. Collective.
-Speed measure_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange);
+/// Of exchanges of 64 MiB: a step's over the tree, weights gathered, and as the library likes to add.
+/// Collective.
+std::vector<Speed> measure_exchanges(comm::World& world, device::Accelerator& accelerator,
+                                     config::Exchange exchange);
 
 }  // namespace lockstep::train

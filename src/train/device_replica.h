@@ -1,6 +1,7 @@
 #pragma once
 
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -9,21 +10,24 @@
 #include <vector>
 
 #include "comm/device_collective.h"
+#include "train/device_engine.h"
 #include "train/device_hashes.h"
+#include "train/device_report.h"
 #include "train/device_samples.h"
+#include "train/repeated_work.h"
 #include "train/replica.h"
 
 namespace lockstep::train {
 
 /// A replica in the memory of an Accelerator.
 ///
-/// Each shard runs on a branch, a stream with runners of its own, so that small shards run side by side; the
-/// first stream forks into the branches, joins them, and adds up the shards' gradients in tree order. What a
-/// step queues is always the same, so it is captured as two graphs: one up to the sums and totals, for each
-/// way in which a step's samples are cut into shards, and one from the exchange to the new weights. Between
-/// them the host tells the other ranks how it went. A graph's work is queued piece by piece the first time,
-/// so that libraries have loaded what they need before it is captured. Nothing waits for the second graph:
-/// the next step is queued behind it.
+/// What a step queues is always the same, so it is captured as two graphs: one up to the sums of this rank's
+/// gradients and the report to the host, for each way in which a step's samples are cut, and one from the
+/// exchange to the new weights. Between them the host tells the other ranks how it went. Nothing waits for
+/// the second graph: the next step is queued behind it, and its first graph reports what the update left.
+///
+/// In lockstep mode each shard goes through the network by itself; otherwise all that the rank has of a step
+/// at once, unless faults may happen, and a shard that is watched once more by itself.
 class DeviceReplica final : public Replica {
  public:
   /// Collective; throws on all ranks if any of them fails. `dataset` has the rank's stripes.
@@ -32,6 +36,7 @@ class DeviceReplica final : public Replica {
   ~DeviceReplica() override;
 
   [[nodiscard]] bool has_images() const override { return samples_->on_device(); }
+  void look_ahead(const std::function<const data::Batch*()>& ahead) override { ahead_ = ahead; }
   [[nodiscard]] std::string exchange() const override { return std::string(collective_->name()); }
   [[nodiscard]] std::int64_t bytes_per_step() const override { return collective_->bytes_per_step(); }
   [[nodiscard]] std::span<const float> weights() override;
@@ -47,78 +52,92 @@ class DeviceReplica final : public Replica {
   void flip_memory() override;
 
  private:
-  using Counts = std::vector<std::int64_t>;  ///< samples of each of the rank's shards
-  struct Branch {
-    std::unique_ptr<device::Stream> stream;
-    std::map<std::int64_t, std::unique_ptr<device::DeviceRunner>> runners;  // by samples
-  };
-  struct Repeated {  ///< work that is queued piece by piece once, and then as a graph
-    bool done_once = false;
-    std::unique_ptr<device::Graph> graph;
-  };
   struct State {
     std::string name;
     device::DeviceArray<float> device;
     device::PinnedArray<float> host;
   };
+  struct Sum {  ///< of slabs of gradients, in tree order
+    std::vector<device::DeviceSpan<const float>> terms;
+    std::vector<device::TreeAddition> additions;
+    device::DeviceSpan<float> into;
+  };
 
+  // Once: device_replica_setup.cpp.
   void set_up(const Resources& resources, const data::Dataset& dataset);
-  void make_memory(device::Accelerator& accelerator);
-  void make_plans(const Resources& resources, const data::Stripes& stripes);
+  void make_memory();
+  void make_engines(const data::Stripes& stripes);
+  void make_gradients(std::int64_t count);
+  void make_shard_engine(const data::Stripes& stripes, std::int64_t branches);
+  void make_sums();
+  void plan_tree(const comm::Subtree& tree);
   void hash_plans(device::Backend& backend, const data::Stripes& stripes);
-  template <class Work>
-  void repeat(Repeated& repeated, const Work& work);
-  void queue_shards(const Counts& counts);
-  void queue_sums();
+
+  // A step.
+  void queue_pieces(const std::vector<std::int64_t>& counts, Pieces pieces);
+  void queue_sums(Pieces pieces);
   void queue_update();
+  void queue_mean();
   void queue_optimizer();
+  void take_totals(const std::vector<std::int64_t>& counts);
+
+  // Checks: device_replica_checks.cpp.
   void inspect_gradients(ShardWatch* watch);
+  void compute_alone(const data::Batch& batch, ShardWatch& watch);
+  [[nodiscard]] std::span<float> gradient_copy();
+  void check_copy() const;
+  [[nodiscard]] NotFinite locate(std::int64_t block);
+  [[nodiscard]] bool looks_at_memory() const;
+
+  // Between host and device.
+  void settle();
+  void settled();
   void record();
   void fetch();
   void wait();
   bool finish_update() noexcept;
-  void check_copy() const;
-  [[nodiscard]] bool looks_at_memory() const;
-  [[nodiscard]] std::int64_t branch_count() const;
-  void settle();
-  [[nodiscard]] NotFinite locate(std::int64_t block);
   [[nodiscard]] device::DeviceSpan<float> own_weights() const;
   [[nodiscard]] std::vector<device::DeviceSpan<float>> device_states() const;
 
   comm::World& world_;
   const Blueprint& blueprint_;
   device::Accelerator& accelerator_;
+  device::PlanChoices choices_;
   Range shards_;
   std::int64_t slab_size_;
   std::unique_ptr<comm::DeviceCollective> collective_;
   std::unique_ptr<device::Stream> stream_;
+  std::unique_ptr<device::Stream> side_;  // for hashes, beside what a step must wait for
 
   device::DeviceArray<float> weights_;
   device::PinnedArray<float> host_weights_;
   bool host_is_current_ = false;  // host_weights_
   std::vector<State> states_;
-  std::vector<device::DeviceArray<float>> gradients_;  // one slab for each shard; sums end up in some of them
-  std::vector<comm::DevicePartial> partials_;          // those
+  std::vector<device::DeviceArray<float>> gradients_;  // one slab for each piece; sums end up in some of them
+  std::vector<comm::DevicePartial> partials_;          // those, of pieces that are shards
+  std::vector<Sum> sums_;                              // of pieces that are shards, in order
+  std::optional<Sum> whole_sum_;                       // where the mean needs no other rank's slice
   device::PinnedArray<float> gradient_copy_;           // for a look at one; made when it is needed
-  device::DeviceArray<float> sum_;                     // of all ranks, unless each has a slice
   device::DeviceArray<float> mean_;                    // of the own part
-  device::DeviceArray<device::Totals> totals_;
-  device::PinnedArray<device::Totals> host_totals_;
   device::DeviceArray<device::UpdateArguments> arguments_;
   device::PinnedArray<device::UpdateArguments> host_arguments_;
-  device::DeviceArray<std::uint32_t> flags_;  // of own blocks with a number that is not finite
-  device::PinnedArray<std::uint32_t> host_flags_;
+
+  DeviceReport report_;
+  DeviceReport::Part<device::Totals> reported_totals_;
+  DeviceReport::Part<std::uint32_t> flags_;  // of own blocks with a number that is not finite
+  std::vector<device::Totals> totals_;       // by shard
 
   std::optional<DeviceSamples> samples_;
   std::optional<DeviceHashes> hashes_;
   std::optional<MemoryCheck> memory_;
-  std::map<std::int64_t, std::unique_ptr<device::DevicePlan>> plans_;  // by samples
-  std::vector<Branch> branches_;
+  std::optional<DeviceEngine> whole_engine_;  // for all that the rank has of a step
+  std::optional<DeviceEngine> shard_engine_;  // for its shards, if they are ever computed by themselves
 
-  std::map<Counts, Repeated> computations_;  // of shards and their sums
-  Repeated update_;
+  std::function<const data::Batch*()> ahead_;                   // as look_ahead() says; may be empty
+  std::map<DeviceSamples::Staged, RepeatedWork> computations_;  // of pieces and their sums
+  RepeatedWork update_;
   int exceptions_ = std::uncaught_exceptions();  // under way when this was made
-  bool update_pending_ = false;                  // what it writes to the host has not been looked at
+  bool update_pending_ = false;                  // what it left has not been reported
   bool hashes_are_current_ = false;              // hashes_->now()
 };
 

@@ -1,75 +1,98 @@
 #include "train/device_samples.h"
 
 #include <algorithm>
+#include <cstring>
+#include <exception>
+#include <numeric>
 
 #include "base/check.h"
 
 namespace lockstep::train {
 namespace {
 
-/// Where the samples of each shard begin, with room for the most that it has in any step; and the end.
-std::vector<std::int64_t> first_samples(const data::Stripes& stripes, Range shards) {
-  std::vector<std::int64_t> first{0};
+/// The most samples that each shard has in any step: all steps but the last are alike.
+std::vector<std::int64_t> most_samples(const data::Stripes& stripes, Range shards) {
+  std::vector<std::int64_t> most;
   for (std::int64_t shard = shards.begin; shard < shards.end; ++shard) {
     const Range one{shard, shard + 1};
-    first.push_back(first.back() +
-                    std::max(stripes.rows(0, one).size(), stripes.rows(stripes.steps() - 1, one).size()));
+    most.push_back(std::max(stripes.rows(0, one).size(), stripes.rows(stripes.steps() - 1, one).size()));
   }
-  return first;
+  return most;
 }
 
 /// Where the images of each shard begin, as aligned as memory of their own would be: libraries choose
 /// kernels, and so bits, by alignment.
-std::vector<std::int64_t> first_images(std::span<const std::int64_t> first_samples, std::int64_t image_size) {
+std::vector<std::int64_t> first_images(std::span<const std::int64_t> samples, std::int64_t image_size) {
   constexpr std::int64_t alignment = device::Memory::alignment / sizeof(float);
   std::vector<std::int64_t> first{0};
-  for (std::size_t i = 1; i < first_samples.size(); ++i) {
-    const std::int64_t floats = (first_samples[i] - first_samples[i - 1]) * image_size;
-    first.push_back(first.back() + (floats + alignment - 1) / alignment * alignment);
-  }
+  for (const std::int64_t count : samples)
+    first.push_back(first.back() + (count * image_size + alignment - 1) / alignment * alignment);
   return first;
+}
+
+template <class T>
+std::span<T> part_of(std::span<T> values, Range part) {
+  return values.subspan(static_cast<std::size_t>(part.begin), static_cast<std::size_t>(part.size()));
 }
 
 }  // namespace
 
 DeviceSamples::DeviceSamples(device::Accelerator& accelerator, device::Stream& stream,
                              const data::Dataset& dataset, const data::Stripes& stripes, Range shards,
-                             float scale, config::DataPlace place)
+                             float scale, config::DataPlace place, std::int64_t room, bool distorts)
     : accelerator_(accelerator),
       dataset_(dataset),
       scale_(scale),
       image_size_(dataset.info().image.count()),
-      first_(first_samples(stripes, shards)),
-      first_image_(first_images(first_, image_size_)),
-      on_device_(belongs_on_device(place)),
-      epoch_(make_twin<std::int64_t>(1)),
-      rows_(make_twin<std::int64_t>(first_.back())) {
-  const std::int64_t samples = first_.back();
-  images_ = accelerator.make_array<float>(first_image_.back());
-  labels_ = accelerator.make_array<std::int32_t>(samples);
-  // A step with fewer samples copies what is left of another one along: nobody reads it, but it is something.
-  std::ranges::fill(rows_.host.span(), 0);
+      on_device_(belongs_on_device(place, room)),
+      distorts_(distorts && on_device_) {
+  const std::vector<std::int64_t> most = most_samples(stripes, shards);
+  first_image_ = first_images(most, image_size_);
+  capacity_ = std::accumulate(most.begin(), most.end(), std::int64_t{0});
+  slots_.push_back(make_slot(0));
   if (on_device_) {
-    places_ = make_twin<std::int64_t>(samples);
-    std::ranges::fill(places_.host.span(), 0);
     store(stream);
-  } else {
-    host_images_ = accelerator.make_pinned<float>(first_image_.back());
-    host_labels_ = accelerator.make_pinned<std::int32_t>(samples);
-    std::ranges::fill(host_images_.span(), 0.0F);
-    std::ranges::fill(host_labels_.span(), 0);
+    return;
+  }
+  slots_.push_back(make_slot(1));
+  copies_ = accelerator.make_stream();
+}
+
+/// Images may still be on their way after a failure.
+DeviceSamples::~DeviceSamples() {
+  try {
+    if (copies_) copies_->synchronize();
+  } catch (const std::exception&) {
+    return;  // which has been reported
   }
 }
 
-bool DeviceSamples::belongs_on_device(config::DataPlace place) const {
+DeviceSamples::Slot DeviceSamples::make_slot(std::size_t number) const {
+  Slot slot;
+  slot.staged.slot = number;
+  slot.images = accelerator_.make_array<float>(first_image_.back());
+  slot.labels = accelerator_.make_array<std::int32_t>(capacity_);
+  const std::int64_t numbers = on_device_ ? maps().end : rows().end;
+  slot.host_numbers = accelerator_.make_pinned<std::int64_t>(numbers);
+  slot.numbers = accelerator_.make_array<std::int64_t>(numbers);
+  // A step with fewer samples copies what is left of another one along: nobody reads it, but it is something.
+  std::ranges::fill(slot.host_numbers.span(), 0);
+  if (on_device_) return slot;
+  slot.host_images = accelerator_.make_pinned<float>(first_image_.back());
+  slot.host_labels = accelerator_.make_pinned<std::int32_t>(capacity_);
+  std::ranges::fill(slot.host_images.span(), 0.0F);
+  std::ranges::fill(slot.host_labels.span(), 0);
+  return slot;
+}
+
+bool DeviceSamples::belongs_on_device(config::DataPlace place, std::int64_t room) const {
   if (place == config::DataPlace::host) return false;
   if (place == config::DataPlace::device) {
     check(!dataset_.stored_images().empty(), "a data set that is to go to a device lies in memory");
     return true;
   }
   if (dataset_.stored_images().empty()) return false;
-  const auto bytes = static_cast<std::int64_t>(dataset_.stored_images().size());
-  return bytes <= accelerator_.facts().free_bytes / 2;
+  return std::ssize(dataset_.stored_images()) <= room;
 }
 
 /// Through a small page-locked buffer: the stripes may be large.
@@ -93,49 +116,112 @@ void DeviceSamples::store(device::Stream& stream) {
            {reinterpret_cast<std::byte*>(stored_labels_.span().data), stored_labels_.span().bytes()});
 }
 
-void DeviceSamples::stage(const data::Batch& batch) {
-  check(batch.shards.size() + 1 == first_.size(), "a batch has all shards of its rank");
-  epoch_.host.span()[0] = batch.epoch;
+void DeviceSamples::place_pieces(Slot& slot, const data::Batch& batch, Pieces pieces) const {
+  check(batch.shards.size() + 1 == first_image_.size(), "a batch has all shards of its rank");
+  std::vector<std::int64_t>& counts = slot.staged.counts;
+  counts.clear();
+  slot.first_sample.clear();
+  slot.first_image.clear();
+  std::int64_t first = 0;
   for (std::size_t i = 0; i < batch.shards.size(); ++i) {
-    const data::ShardBatch& shard = batch.shards[i];
-    const auto first = static_cast<std::size_t>(first_[i]);
-    check(first_[i] + shard.count <= first_[i + 1], "a shard has no more samples than in its largest step");
-    const std::span rows(shard.rows, static_cast<std::size_t>(shard.count));
-    std::ranges::copy(rows, rows_.host.span().subspan(first).begin());
-    if (on_device_) {
-      std::ranges::transform(rows, places_.host.span().subspan(first).begin(),
-                             [&](std::int64_t row) { return dataset_.place_of(row); });
+    const std::int64_t count = batch.shards[i].count;
+    if (pieces == Pieces::shards || i == 0) {
+      counts.push_back(count);
+      slot.first_sample.push_back(first);
+      slot.first_image.push_back(pieces == Pieces::shards ? first_image_[i] : 0);
     } else {
-      std::copy_n(shard.images, shard.count * image_size_,
-                  host_images_.span().subspan(static_cast<std::size_t>(first_image_[i])).begin());
-      std::copy_n(shard.labels, shard.count, host_labels_.span().subspan(first).begin());
+      counts.back() += count;
     }
+    first += count;
+    check(count * image_size_ <= first_image_[i + 1] - first_image_[i],
+          "a shard has no more samples than in its largest step");
   }
 }
 
-void DeviceSamples::queue_copies(device::Stream& stream) {
-  epoch_.queue_copy(stream);
-  rows_.queue_copy(stream);
-  if (on_device_) return places_.queue_copy(stream);
-  device::copy_in<float>(stream, images_.span(), host_images_.span());
-  device::copy_in<std::int32_t>(stream, labels_.span(), host_labels_.span());
+bool DeviceSamples::has(const Slot& slot, const data::Batch& batch, Pieces pieces) {
+  return slot.epoch == batch.epoch && slot.step == batch.step && slot.pieces == pieces;
 }
 
-device::DeviceShard DeviceSamples::queue_shard(device::Stream& stream, std::size_t i, std::int64_t count) {
-  const std::int64_t first = first_[i];
-  const auto images = images_.span().subspan(first_image_[i], count * image_size_);
-  const auto labels = labels_.span().subspan(first, count);
+const DeviceSamples::Staged& DeviceSamples::stage(const data::Batch& batch, Pieces pieces) {
+  if (on_device_) {
+    fill(slots_.front(), batch, pieces);
+  } else if (!has(slots_[current_], batch, pieces)) {
+    stage_ahead(batch, pieces);
+    current_ = (current_ + 1) % slots_.size();
+  }
+  return slots_[current_].staged;
+}
+
+void DeviceSamples::stage_ahead(const data::Batch& batch, Pieces pieces) {
+  if (on_device_ || has(other(), batch, pieces)) return;
+  Slot& slot = other();
+  copies_->synchronize();  // of another batch into this slot that was never used
+  fill(slot, batch, pieces);
+  device::copy_in<std::int64_t>(*copies_, slot.numbers.span(), slot.host_numbers.span());
+  device::copy_in<float>(*copies_, slot.images.span(), slot.host_images.span());
+  device::copy_in<std::int32_t>(*copies_, slot.labels.span(), slot.host_labels.span());
+}
+
+void DeviceSamples::fill(Slot& slot, const data::Batch& batch, Pieces pieces) {
+  slot.epoch = batch.epoch;
+  slot.step = batch.step;
+  slot.pieces = pieces;
+  place_pieces(slot, batch, pieces);
+  const std::span<std::int64_t> numbers = slot.host_numbers.span();
+  numbers[0] = batch.epoch;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < batch.shards.size(); ++i) {
+    const data::ShardBatch& shard = batch.shards[i];
+    const Range here{first, first + shard.count};
+    const std::span identities(shard.rows, static_cast<std::size_t>(shard.count));
+    std::ranges::copy(identities, part_of(part_of(numbers, rows()), here).begin());
+    if (on_device_) {
+      std::ranges::transform(identities, part_of(part_of(numbers, places()), here).begin(),
+                             [&](std::int64_t row) { return dataset_.place_of(row); });
+      check(shard.count == 0 || distorts_ == (shard.maps != nullptr),
+            "samples come with maps where they are distorted");
+      if (distorts_ && shard.count > 0)
+        std::memcpy(part_of(numbers, maps()).data() + first * numbers_of_map, shard.maps,
+                    static_cast<std::size_t>(shard.count) * sizeof(AffineMap));
+    } else {
+      const std::int64_t image = pieces == Pieces::shards ? first_image_[i] : first * image_size_;
+      std::copy_n(shard.images, shard.count * image_size_, slot.host_images.span().begin() + image);
+      std::copy_n(shard.labels, shard.count, slot.host_labels.span().begin() + first);
+    }
+    first = here.end;
+  }
+}
+
+void DeviceSamples::await_images(device::Stream& stream) {
+  if (copies_) stream.wait_for(*copies_);
+}
+
+void DeviceSamples::queue_copies(device::Stream& stream) {
+  const Slot& slot = slots_[current_];
+  if (on_device_) device::copy_in<std::int64_t>(stream, slot.numbers.span(), slot.host_numbers.span());
+}
+
+device::DeviceShard DeviceSamples::queue_piece(device::Stream& stream, std::size_t piece) {
+  const Slot& slot = slots_[current_];
+  const std::int64_t first = slot.first_sample[piece];
+  const std::int64_t count = slot.staged.counts[piece];
+  const auto images = slot.images.span().subspan(slot.first_image[piece], count * image_size_);
+  const auto labels = slot.labels.span().subspan(first, count);
+  const device::DeviceSpan<const std::int64_t> numbers = slot.numbers.span();
+  device::DeviceSpan<const AffineMap> distortions;
+  if (distorts_)
+    distortions = {reinterpret_cast<const AffineMap*>(numbers.data + maps().begin) + first, count};
   if (on_device_)
     accelerator_.gather(stream,
                         {.images = stored_images_.span(),
                          .labels = stored_labels_.span(),
                          .type = dataset_.info().image_type,
                          .image = dataset_.info().image},
-                        places_.device.span().subspan(first, count), scale_, images, labels);
+                        numbers.subspan(places().begin + first, count), distortions, scale_, images, labels);
   return {.images = images,
           .labels = labels,
-          .rows = rows_.device.span().subspan(first, count),
-          .epoch = epoch_.device.span()};
+          .rows = numbers.subspan(rows().begin + first, count),
+          .epoch = numbers.subspan(0, 1)};
 }
 
 }  // namespace lockstep::train

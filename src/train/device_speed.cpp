@@ -6,6 +6,7 @@
 #include <chrono>
 #include <exception>
 #include <functional>
+#include <string_view>
 
 #include "comm/collective.h"
 #include "comm/device_collective.h"
@@ -15,16 +16,14 @@
 namespace lockstep::train {
 namespace {
 
-constexpr int repetitions = 10;
-
 double seconds_of(const std::function<void()>& work) {
   const auto started = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
 }
 
-/// The shortest of some repetitions: others may use the machine.
-double shortest(const std::function<void()>& work) {
+/// The shortest of some repetitions: others may use the machine. As many on each rank.
+double shortest(const std::function<void()>& work, int repetitions) {
   work();  // what is done the first time only
   double best = seconds_of(work);
   for (int i = 1; i < repetitions; ++i) best = std::min(best, seconds_of(work));
@@ -40,15 +39,14 @@ class SampleExchange {
         shards_(static_cast<std::int64_t>(std::bit_ceil(static_cast<unsigned>(world.size())))),
         collective_(comm::make_device_collective(world, accelerator, slab_size, shards_, exchange)) {
     const Range own = comm::shards_of_rank(shards_, world.size(), world.rank());
+    for (int rank = 0; rank < world.size(); ++rank)
+      sum_of_firsts_ += sum_of(comm::subtrees(comm::shards_of_rank(shards_, world.size(), rank), shards_)[0]);
     world.agree([&] {
       stream_ = accelerator.make_stream();
       const auto staged = accelerator.make_pinned<float>(slab_size);
       for (const comm::Subtree& tree : comm::subtrees(own, shards_)) {
         slabs_.push_back(accelerator.make_array<float>(slab_size));
-        float sum = 0;
-        for (std::int64_t shard = tree.first; shard < tree.first + tree.count; ++shard)
-          sum += static_cast<float>(shard + 1);
-        std::ranges::fill(staged.span(), sum);
+        std::ranges::fill(staged.span(), static_cast<float>(sum_of(tree)));
         device::copy_in<float>(*stream_, slabs_.back().span(), staged.span());
         stream_->synchronize();
         partials_.push_back({tree, slabs_.back().span()});
@@ -69,8 +67,8 @@ class SampleExchange {
   SampleExchange(const SampleExchange&) = delete;
   SampleExchange& operator=(const SampleExchange&) = delete;
 
-  /// Leaves the sums in the weights of all ranks.
-  void run() {
+  /// Leaves the sum over all shards in the weights of all ranks; returns it.
+  std::int64_t over_tree() {
     std::vector<comm::Subtree> trees;
     std::vector<device::DeviceSpan<const float>> slices;
     for (const comm::DeviceSlicePartial& partial : collective_->exchange(*stream_, partials_)) {
@@ -82,25 +80,37 @@ class SampleExchange {
                       weights_.span().subspan(own.begin, own.size()));
     collective_->all_gather(*stream_, weights_.span());
     collective_->wait(*stream_);
+    return sum_of({.first = 0, .count = shards_});
   }
 
-  /// The first sum that is wrong.
-  std::optional<float> wrong_sum() {
+  /// The same with what each rank has of its first shards.
+  std::int64_t all_reduce() {
+    device::copy<float>(*stream_, weights_.span(), slabs_.front().span());
+    collective_->all_reduce(*stream_, weights_.span());
+    collective_->wait(*stream_);
+    return sum_of_firsts_;
+  }
+
+  /// Whether that is what all weights are.
+  bool all_are(std::int64_t expected) {
     const auto sums = accelerator_.make_pinned<float>(weights_.span().count);
     device::copy_out<float>(*stream_, sums.span(), weights_.span());
     collective_->wait(*stream_);
-    const std::int64_t sum = shards_ * (shards_ + 1) / 2;
-    const auto expected = static_cast<float>(sum);
-    const auto wrong = std::ranges::find_if(sums.span(), [&](float sum) { return sum != expected; });
-    if (wrong == sums.span().end()) return std::nullopt;
-    return *wrong;
+    return std::ranges::all_of(sums.span(), [&](float sum) { return sum == static_cast<float>(expected); });
   }
   [[nodiscard]] std::string name() const { return std::string(collective_->name()); }
 
  private:
+  static std::int64_t sum_of(const comm::Subtree& tree) {
+    std::int64_t sum = 0;
+    for (std::int64_t shard = tree.first; shard < tree.first + tree.count; ++shard) sum += shard + 1;
+    return sum;
+  }
+
   int exceptions_ = std::uncaught_exceptions();  // under way when this was made
   device::Accelerator& accelerator_;
   std::int64_t shards_;
+  std::int64_t sum_of_firsts_ = 0;
   std::unique_ptr<comm::DeviceCollective> collective_;
   std::unique_ptr<device::Stream> stream_;
   std::vector<device::DeviceArray<float>> slabs_;
@@ -109,16 +119,25 @@ class SampleExchange {
   device::DeviceArray<device::UpdateArguments> arguments_;
 };
 
+/// Whether `run` of a sample leaves the sum that it returns on all ranks.
+Check check_sums(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange,
+                 std::string_view what, const std::function<std::int64_t(SampleExchange&)>& run) {
+  SampleExchange sample(world, accelerator, exchange, 100 * Parameters::block);
+  const std::int64_t expected = run(sample);
+  std::int64_t wrong_ranks = sample.all_are(expected) ? 0 : 1;
+  world.sum({&wrong_ranks, 1});
+  return {fmt::format("{} by {} among ranks: {}", what, sample.name(), world.size()), wrong_ranks == 0,
+          wrong_ranks == 0 ? "the right sums" : fmt::format("wrong sums on ranks: {}", wrong_ranks)};
+}
+
 }  // namespace
 
 Check check_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange) {
-  SampleExchange sample(world, accelerator, exchange, 100 * Parameters::block);
-  sample.run();
-  const std::optional<float> wrong = sample.wrong_sum();
-  std::int64_t wrong_ranks = wrong ? 1 : 0;
-  world.sum({&wrong_ranks, 1});
-  return {fmt::format("exchange by {} among ranks: {}", sample.name(), world.size()), wrong_ranks == 0,
-          wrong_ranks == 0 ? "the right sums" : fmt::format("wrong sums on ranks: {}", wrong_ranks)};
+  return check_sums(world, accelerator, exchange, "exchange", &SampleExchange::over_tree);
+}
+
+Check check_all_reduce(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange) {
+  return check_sums(world, accelerator, exchange, "all-reduce", &SampleExchange::all_reduce);
 }
 
 std::vector<Speed> measure_copies(device::Accelerator& accelerator) {
@@ -130,11 +149,12 @@ std::vector<Speed> measure_copies(device::Accelerator& accelerator) {
   const auto other = accelerator.make_array<std::byte>(bytes);
   std::ranges::fill(pinned.span(), std::byte{1});
   const auto rate = [&](const std::function<void()>& queue) {
-    const double seconds = shortest([&] {
+    constexpr int repetitions = 10;
+    const auto copy = [&] {
       queue();
       stream->synchronize();
-    });
-    return static_cast<double>(bytes) / seconds / 1e9;
+    };
+    return static_cast<double>(bytes) / shortest(copy, repetitions) / 1e9;
   };
   return {
       {"host to device", rate([&] { stream->copy_in(one.span().data, pinned.span().data(), bytes); }),
@@ -144,12 +164,17 @@ std::vector<Speed> measure_copies(device::Accelerator& accelerator) {
       {"within the device", rate([&] { stream->copy(other.span().data, one.span().data, bytes); }), "GB/s"}};
 }
 
-Speed measure_exchange(comm::World& world, device::Accelerator& accelerator, config::Exchange exchange) {
+std::vector<Speed> measure_exchanges(comm::World& world, device::Accelerator& accelerator,
+                                     config::Exchange exchange) {
   constexpr std::int64_t slab_size = 16384 * Parameters::block;  // 64 MiB
+  constexpr int repetitions = 4;
   SampleExchange sample(world, accelerator, exchange, slab_size);
-  const double seconds = shortest([&] { sample.run(); });
-  return {fmt::format("exchange of 67 MB among ranks: {}, by {}", world.size(), sample.name()),
-          static_cast<double>(slab_size * static_cast<std::int64_t>(sizeof(float))) / seconds / 1e9, "GB/s"};
+  const auto speed = [&](std::string_view what, const std::function<void()>& work) {
+    const double bytes = static_cast<double>(slab_size) * sizeof(float);
+    return Speed{fmt::format("{} of 67 MB among ranks: {}, by {}", what, world.size(), sample.name()),
+                 bytes / shortest(work, repetitions) / 1e9, "GB/s"};
+  };
+  return {speed("exchange", [&] { sample.over_tree(); }), speed("all-reduce", [&] { sample.all_reduce(); })};
 }
 
 }  // namespace lockstep::train

@@ -29,6 +29,7 @@ struct Diagnosis {
   std::int64_t free_bytes = 0;               ///< of rank 0's device
   std::vector<Check> checks;
   std::vector<Speed> speeds;
+  std::vector<std::string> not_run;
   std::vector<TrainingTime> trainings;
 };
 
@@ -93,7 +94,11 @@ void examine(comm::World& world, const config::Device& settings, device::Acceler
     diagnosis.speeds = measure_copies(accelerator);
     return Check{"copies of many bytes", true, "done"};
   })});
-  if (world.size() > 1) diagnosis.speeds.push_back(measure_exchange(world, accelerator, settings.exchange));
+  if (world.size() == 1) return;
+  add({attempt_together("all-reduce",
+                        [&] { return check_all_reduce(world, accelerator, settings.exchange); })});
+  for (Speed& speed : measure_exchanges(world, accelerator, settings.exchange))
+    diagnosis.speeds.push_back(std::move(speed));
 }
 
 void train(comm::World& world, const DoctorOptions& options, Diagnosis& diagnosis) {
@@ -109,6 +114,16 @@ void train(comm::World& world, const DoctorOptions& options, Diagnosis& diagnosi
         return Check{experiment.name + " in full", true, "done"};
       }));
     }
+}
+
+std::string text_of(const TrainingTime& training) {
+  std::string text = fmt::format("{:.2f} s for {} epochs", training.seconds, training.epochs);
+  if (training.val_accuracy)
+    text += fmt::format(", validation accuracy {:.2f}%", 100 * *training.val_accuracy);
+  if (training.known)
+    text +=
+        fmt::format(" (published: {} s; aim with run: {} s)", training.known->published, training.known->aim);
+  return text;
 }
 
 std::string text_of(const Diagnosis& diagnosis) {
@@ -135,13 +150,10 @@ std::string text_of(const Diagnosis& diagnosis) {
   if (!diagnosis.speeds.empty()) text += "speed\n";
   for (const Speed& speed : diagnosis.speeds)
     row(speed.name, fmt::format("{:.2f} {}", speed.value, speed.unit));
+  if (!diagnosis.trainings.empty()) text += "trainings in full\n";
   for (const TrainingTime& training : diagnosis.trainings)
-    row(fmt::format("{}, {} epochs, reproducibility: {}", training.experiment, training.epochs,
-                    training.reproducibility),
-        fmt::format("{:.2f} s{}", training.seconds,
-                    training.val_accuracy
-                        ? fmt::format(", validation accuracy {:.2f}%", 100 * *training.val_accuracy)
-                        : ""));
+    row(fmt::format("{}, {}", training.experiment, training.reproducibility), text_of(training));
+  for (const std::string& experiment : diagnosis.not_run) row("not run", experiment);
   return text;
 }
 
@@ -160,6 +172,7 @@ std::string json_of(const Diagnosis& diagnosis) {
                                {"architecture", device.architecture},
                                {"memory_bytes", device.memory_bytes},
                                {"unique_id", device.unique_id},
+                               {"board", device.board},
                                {"peers", device.peers}});
   for (const Check& check : diagnosis.checks)
     json["checks"].push_back({{"name", check.name}, {"passed", check.passed}, {"detail", check.detail}});
@@ -171,7 +184,10 @@ std::string json_of(const Diagnosis& diagnosis) {
          {"reproducibility", training.reproducibility},
          {"epochs", training.epochs},
          {"seconds", training.seconds},
-         {"val_accuracy", training.val_accuracy ? Json(*training.val_accuracy) : Json()}});
+         {"val_accuracy", training.val_accuracy ? Json(*training.val_accuracy) : Json()},
+         {"published_seconds", training.known ? Json(training.known->published) : Json()},
+         {"aim_seconds", training.known ? Json(training.known->aim) : Json()}});
+  json["not_run"] = diagnosis.not_run;
   constexpr int indent = 2;
   return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -183,6 +199,7 @@ ExitCode run_doctor(comm::World& world, const DoctorOptions& options) {
   const config::Device settings = device_settings(options);
   pin_instruction_set(world, settings);
   Diagnosis diagnosis;
+  diagnosis.not_run = options.not_run;
   if (auto accelerator = find_device(world, settings, diagnosis)) {
     constexpr std::int64_t patience = 120;  // seconds
     const comm::Watchdog watchdog(world, patience);

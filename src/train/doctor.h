@@ -13,6 +13,7 @@ namespace lockstep::train {
 /// What `lockstep doctor --gpu` is asked.
 struct DoctorOptions {
   std::vector<config::Experiment> experiments;  ///< trained for some steps, and compared with the CPU
+  std::vector<std::string> not_run;             ///< experiments that are not, and why
   bool published = false;                       ///< train them in full as well, and tell how long it took
   std::optional<std::string> json;              ///< a file to write the same to, as JSON
 };

@@ -94,7 +94,14 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder,
       make_rank_device(world, blueprint, share_recorded_choices(world, run, experiment.device.precision));
   const Range shards = comm::shards_of_rank(experiment.training.shards, world.size(), world.rank());
   std::optional<Evaluator> evaluator;
-  world.agree([&] { evaluator.emplace(blueprint, *device.backend, shards, *workers); });
+  world.agree([&] {
+    evaluator.emplace(blueprint,
+                      Resources{.backend = *device.backend,
+                                .workers = *workers,
+                                .accelerator = device.accelerator.get(),
+                                .choices = device.choices},
+                      shards);
+  });
   const device::Totals totals = evaluator->evaluate(world, weights.span());
   if (!world.is_root()) return ExitCode::success;
 

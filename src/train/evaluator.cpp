@@ -7,26 +7,27 @@
 
 namespace lockstep::train {
 
-Evaluator::Evaluator(const Blueprint& blueprint, device::Backend& backend, Range shards, WorkerPool& workers)
+Evaluator::Evaluator(const Blueprint& blueprint, const Resources& resources, Range shards)
     : stripes_(blueprint.validation_stripes()),
       dataset_(
           data::read_dataset(*blueprint.experiment.data.validation, *blueprint.validation, stripes_, shards)),
+      engine_(make_evaluation_engine(blueprint, resources, *dataset_, stripes_, shards)),
       loader_(*dataset_, data::Sampler(stripes_, config::Shuffle::none, blueprint.experiment.seed),
-              static_cast<float>(blueprint.experiment.data.scale), shards),
-      engine_(backend, blueprint.network, device::Mode::evaluation, stripes_, shards, workers),
+              static_cast<float>(blueprint.experiment.data.scale), shards, data::Loader::default_slots,
+              data::Faults::none, engine_->has_images() ? data::Images::left : data::Images::gathered),
       meter_(shards, stripes_.shards()) {}
 
 std::optional<device::Totals> Evaluator::evaluate(comm::World& world, std::span<const float> weights,
                                                   bool (*stop)()) {
   enum News : std::int64_t { none, stopped, failed };
-  engine_.weights_changed(weights);
   meter_.reset();
   loader_.start(1);
   for (std::int64_t step = 0; step < stripes_.steps(); ++step) {
     std::exception_ptr failure;
     std::int64_t news = stop() ? stopped : none;
     try {
-      meter_.add(engine_.evaluate(loader_.next()));
+      if (step == 0) engine_->weights_changed(weights);
+      meter_.add(engine_->evaluate(loader_.next()));
     } catch (...) {
       failure = std::current_exception();
       news = failed;
@@ -48,11 +49,11 @@ device::Totals Evaluator::evaluate(comm::World& world, std::span<const float> we
 std::vector<PlanHash> Evaluator::hash_plans(const Parameters& parameters) {
   const AlignedBuffer<float> weights(static_cast<std::size_t>(parameters.slab_size()));
   generate_weights(parameters, weights.span());
-  return engine_.hash_plans(weights.span(), {});  // evaluation has no gradient
+  return engine_->hash_plans(weights.span());
 }
 
 std::int64_t Evaluator::bytes() const {
-  return dataset_->bytes_kept() + loader_.bytes() + engine_.bytes();
+  return dataset_->bytes_kept() + loader_.bytes() + engine_->bytes();
 }
 
 }  // namespace lockstep::train

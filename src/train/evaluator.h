@@ -8,8 +8,8 @@
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "train/blueprint.h"
+#include "train/evaluation_engine.h"
 #include "train/meter.h"
-#include "train/shard_engine.h"
 
 namespace lockstep::train {
 
@@ -17,16 +17,17 @@ namespace lockstep::train {
 /// they too are the same on any number of ranks.
 class Evaluator {
  public:
-  /// Reads this rank's stripes of the validation set, which the blueprint must have. The references must
-  /// outlive the evaluator. Not collective: failures of reading are this rank's own.
-  Evaluator(const Blueprint& blueprint, device::Backend& backend, Range shards, WorkerPool& workers);
+  /// Reads this rank's stripes of the validation set, which the blueprint must have. The references, and what
+  /// the resources refer to, must outlive the evaluator. Not collective: failures of reading are this rank's
+  /// own.
+  Evaluator(const Blueprint& blueprint, const Resources& resources, Range shards);
 
   /// Collective. Throws on all ranks if any of them fails. Nothing if `stop`, asked on each rank before each
   /// batch, was true on any.
   std::optional<device::Totals> evaluate(comm::World& world, std::span<const float> weights, bool (*stop)());
   device::Totals evaluate(comm::World& world, std::span<const float> weights);
 
-  /// See ShardEngine. Not collective.
+  /// See EvaluationEngine. Not collective.
   std::vector<PlanHash> hash_plans(const Parameters& parameters);
 
   [[nodiscard]] std::int64_t bytes() const;
@@ -34,8 +35,8 @@ class Evaluator {
  private:
   data::Stripes stripes_;
   std::unique_ptr<data::Dataset> dataset_;
+  std::unique_ptr<EvaluationEngine> engine_;
   data::Loader loader_;
-  ShardEngine engine_;
   Meter meter_;
 };
 

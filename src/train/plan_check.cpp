@@ -84,6 +84,18 @@ PlanHash hash_plan(const device::Network& network, device::Mode mode, std::int64
   return {.mode = mode, .samples = samples, .hash = hash_of(totals, of_gradient)};
 }
 
+std::vector<PlanHash> hash_plans(device::Backend& backend, const device::Network& network, device::Mode mode,
+                                 std::span<const std::int64_t> samples, std::span<const float> weights,
+                                 std::span<float> gradient) {
+  std::vector<PlanHash> hashes;
+  for (const std::int64_t size : samples) {
+    const auto plan = backend.plan(network, size, mode);
+    plan->load_weights(weights);
+    hashes.push_back(hash_plan(network, mode, size, *plan->make_runner(), gradient));
+  }
+  return hashes;
+}
+
 std::uint64_t check_same_plans(comm::World& world, std::span<const PlanHash> own) {
   const auto all = gather_facts(world, facts_of(own));
   world.agree([&] {

@@ -27,6 +27,12 @@ void generate_weights(const Parameters& parameters, std::span<float> weights);
 PlanHash hash_plan(const device::Network& network, device::Mode mode, std::int64_t samples,
                    device::ShardRunner& runner, std::span<float> gradient);
 
+/// The same of a plan of the backend for each of these numbers of samples, made for it. `weights` are those
+/// above.
+std::vector<PlanHash> hash_plans(device::Backend& backend, const device::Network& network, device::Mode mode,
+                                 std::span<const std::int64_t> samples, std::span<const float> weights,
+                                 std::span<float> gradient);
+
 /// Throws AgreedError(internal) that names the plan, ranks and hosts when two ranks got different results
 /// from plans for the same number of samples. Returns a hash of all plans of all ranks: another value for the
 /// same experiment means a machine that computes differently. Collective.

@@ -10,6 +10,7 @@
 #include "train/blueprint.h"
 #include "train/cores.h"
 #include "train/rank_memory.h"
+#include "train/settings_text.h"
 #include "train/shard_engine.h"
 
 namespace lockstep::train {
@@ -43,6 +44,10 @@ std::string describe_data(const Blueprint& blueprint) {
   if (blueprint.validation)
     text += fmt::format("validation  {} samples from {}\n", grouped(blueprint.validation->samples),
                         blueprint.validation->file);
+  const config::Experiment& experiment = blueprint.experiment;
+  if (experiment.data.augment) text += fmt::format("augmented   {}\n", text_of(*experiment.data.augment));
+  if (experiment.training.average)
+    text += fmt::format("average     {}\n", text_of(*experiment.training.average));
   const std::int64_t last = stripes.step_samples(stripes.steps() - 1);
   text += fmt::format("steps       {} an epoch of {} samples", grouped(stripes.steps()), stripes.batch());
   if (last != stripes.batch()) text += fmt::format(", the last of {}", last);

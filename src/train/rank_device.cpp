@@ -5,9 +5,12 @@
 #include <array>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "comm/collective.h"
 #include "comm/devices_of_host.h"
 #include "device/accelerated_backend.h"
+#include "train/pieces.h"
 #include "train/recorded_run.h"
 #include "train/shard_engine.h"
 
@@ -21,12 +24,26 @@ std::string prefix_of(config::Precision precision, device::Mode mode) {
                      mode == device::Mode::training ? "training" : "evaluation");
 }
 
-/// Rank 0 plans for every size of shard that any rank has, and tells the others what it chose.
+/// Samples of all that any rank puts through its network at once while it trains: single shards, for checks
+/// and in lockstep mode, and what is planned by rank otherwise.
+std::set<std::int64_t> training_sizes(const comm::World& world, const Blueprint& blueprint) {
+  const data::Stripes stripes = blueprint.train_stripes();
+  std::set<std::int64_t> sizes;
+  const auto add = [&](Range shards, Pieces pieces) {
+    for (const std::int64_t samples : piece_sizes(stripes, shards, pieces)) sizes.insert(samples);
+  };
+  add({0, stripes.shards()}, Pieces::shards);
+  for (int rank = 0; rank < world.size(); ++rank)
+    add(comm::shards_of_rank(stripes.shards(), world.size(), rank), pieces_of(blueprint.experiment));
+  return sizes;
+}
+
+/// Rank 0 plans for every size that any rank has, and tells the others what it chose.
 device::PlanChoices agree_on_choices(comm::World& world, const Blueprint& blueprint,
                                      device::Accelerator& accelerator, const device::PlanChoices& recorded) {
   device::PlanChoices choices;
-  const auto choose = [&](const data::Stripes& stripes, device::Mode mode) {
-    for (const std::int64_t samples : shard_sizes(stripes, {0, stripes.shards()})) {
+  const auto choose = [&](const auto& sizes, device::Mode mode) {
+    for (const std::int64_t samples : sizes) {
       const std::pair key{mode, samples};
       std::string text;
       world.agree([&] {
@@ -39,8 +56,11 @@ device::PlanChoices agree_on_choices(comm::World& world, const Blueprint& bluepr
       choices[key] = world.broadcast(text);
     }
   };
-  choose(blueprint.train_stripes(), device::Mode::training);
-  if (blueprint.validation) choose(blueprint.validation_stripes(), device::Mode::evaluation);
+  choose(training_sizes(world, blueprint), device::Mode::training);
+  if (blueprint.validation) {
+    const data::Stripes stripes = blueprint.validation_stripes();
+    choose(shard_sizes(stripes, {0, stripes.shards()}), device::Mode::evaluation);
+  }
   return choices;
 }
 

@@ -6,6 +6,7 @@
 #include "comm/collective.h"
 #include "comm/local_tree.h"
 #include "data/loader.h"
+#include "train/pieces.h"
 #include "train/shard_engine.h"
 
 namespace lockstep::train {
@@ -34,9 +35,10 @@ std::int64_t optimizer_slabs(const config::Optimizer& optimizer) {
 }
 
 std::int64_t engine_bytes(const device::Network& network, device::Backend& backend, device::Mode mode,
-                          const data::Stripes& stripes, Range shards, std::int64_t threads) {
+                          const data::Stripes& stripes, Range shards, std::int64_t threads,
+                          Pieces pieces = Pieces::shards) {
   std::int64_t total = 0;
-  for (const std::int64_t samples : shard_sizes(stripes, shards)) {
+  for (const std::int64_t samples : piece_sizes(stripes, shards, pieces)) {
     const auto plan = backend.plan(network, samples, mode);
     total += plan->shared_bytes() + plan->runner_bytes() * threads;
   }
@@ -77,23 +79,29 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
   const bool keeps_all = blueprint.experiment.data.shuffle == config::Shuffle::global;
   memory.data = bytes_of_rows(blueprint.train, keeps_all ? stripes.samples() : stripes.stripe_rows(shards));
   memory.batches = loader_bytes(stripes, shards, blueprint.train.image);
-  memory.weights = slab * float_bytes;
+  const bool averages = training.average.has_value();
+  memory.weights = (averages ? 2 : 1) * slab * float_bytes;
   int tree_slabs = 0;  // as many on every rank as the one that needs the most
   for (int other = 0; other < ranks; ++other)
     tree_slabs = std::max(tree_slabs,
                           comm::LocalTree::slabs_needed(comm::shards_of_rank(training.shards, ranks, other),
                                                         training.shards, static_cast<int>(max_threads)));
   const bool on_gpu = blueprint.experiment.device.kind == config::DeviceKind::cuda;
-  // A GPU keeps the gradient of each shard, and the mean of its own part.
-  if (on_gpu) tree_slabs = static_cast<int>(shards.size());
-  memory.gradients = (tree_slabs + (is_lockstep ? 0 : 1)) * slab * float_bytes;
+  // A GPU keeps the gradient of each shard, or of all that it computes at once, and the mean of its own part.
+  if (on_gpu) tree_slabs = is_lockstep ? static_cast<int>(shards.size()) : 1;
+  memory.gradients = (tree_slabs + (is_lockstep || on_gpu ? 0 : 1)) * slab * float_bytes;
   if (on_gpu) memory.gradients += (is_lockstep ? slice : slab) * float_bytes;
   memory.optimizer =
       optimizer_slabs(blueprint.experiment.optimizer) * (is_lockstep ? slice : slab) * float_bytes;
   const std::int64_t branches = blueprint.experiment.device.branches;
-  const std::int64_t runners =
-      !on_gpu ? threads : std::min(branches == 0 ? shards.size() : branches, shards.size());
-  memory.activations =
+  std::int64_t runners = threads;
+  if (on_gpu) runners = std::min(branches == 0 ? shards.size() : branches, shards.size());
+  if (on_gpu && !is_lockstep) {
+    memory.activations += engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards,
+                                       /*threads=*/1, Pieces::whole);
+    runners = blueprint.experiment.checks.arithmetic_every > 0 ? 1 : 0;
+  }
+  memory.activations +=
       engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners);
   memory.activations += kept_bytes(blueprint.network, backend, stripes, shards);
   memory.checks = check_bytes(blueprint, backend, stripes, ranks);

@@ -11,7 +11,7 @@ namespace lockstep::train {
 struct RankMemory {
   std::int64_t data = 0;     ///< stripes of the training and validation sets, with labels
   std::int64_t batches = 0;  ///< the loaders' slots
-  std::int64_t weights = 0;  ///< the weights' slab
+  std::int64_t weights = 0;  ///< the weights' slab, and their average's
   std::int64_t gradients =
       0;  ///< slabs of the reduction tree; without the buffers of an exchange by messages
   std::int64_t optimizer = 0;    ///< the state of the rank's slice

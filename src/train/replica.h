@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -60,6 +61,9 @@ class Replica {
   [[nodiscard]] std::span<const PlanHash> plan_hashes() const { return plan_hashes_; }
   /// Whether it has the images of this rank's stripes itself: batches then come without.
   [[nodiscard]] virtual bool has_images() const { return false; }
+  /// Where it may ask, during compute(), for the batch that comes behind, to bring it to the device
+  /// meanwhile: null if that is not ready. Batches without images are not asked for.
+  virtual void look_ahead(const std::function<const data::Batch*()>& /*ahead*/) {}
   /// How gradients travel: "shared memory", …
   [[nodiscard]] virtual std::string exchange() const = 0;
   /// Bytes that this rank sends for a step in lockstep mode.

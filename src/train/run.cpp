@@ -24,6 +24,7 @@
 #include "train/rank_device.h"
 #include "train/recorded_run.h"
 #include "train/run_records.h"
+#include "train/settings_text.h"
 #include "train/trainer.h"
 
 namespace lockstep::train {
@@ -61,6 +62,8 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
   header.batch = experiment.training.batch;
   header.shards = experiment.training.shards;
   header.reproducibility = is_lockstep ? "lockstep" : "run";
+  if (experiment.data.augment) header.augmentation = text_of(*experiment.data.augment);
+  if (experiment.training.average) header.average = text_of(*experiment.training.average);
   return header;
 }
 
@@ -290,7 +293,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
       const metrics::ProfileRecord record = profile->gather();
       for (const auto& sink : records ? records->sinks : no_sinks) sink->profile(record);
     }
-    write_results(world, blueprint, trainer.weights(), records.get(), summary);
+    write_results(world, blueprint, trainer.result(), records.get(), summary);
   } catch (const std::exception& failure) {
     summary.seconds = trainer.seconds();
     if (records) write_failure(*records, summary, failure);

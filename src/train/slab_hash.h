@@ -6,8 +6,9 @@
 
 namespace lockstep::train {
 
-/// Which slab a hash is of, so that equal contents hash differently: weights, or a state of the optimizer.
-enum class SlabKind : std::uint8_t { weights, first_state, second_state };
+/// Which slab a hash is of, so that equal contents hash differently: weights, a state of the optimizer, or
+/// the average of weights.
+enum class SlabKind : std::uint8_t { weights, first_state, second_state, average };
 
 /// That of an optimizer's states, in the order of Optimizer::state().
 inline SlabKind kind_of_state(std::size_t state) {

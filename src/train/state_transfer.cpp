@@ -54,6 +54,10 @@ void check_digests(const checkpoint::Snapshot& snapshot, const std::string& path
   if (!same)
     fail(ExitCode::bad_data, "{}: weights or optimizer state are not what the training had at step {}", path,
          snapshot.global_step);
+  if (snapshot.average_count &&
+      slab_hash(SlabKind::average, 0, snapshot.average.span()) != snapshot.average_digest)
+    fail(ExitCode::bad_data, "{}: the average of the weights is not what the training had at step {}", path,
+         snapshot.global_step);
 }
 
 void scatter_optimizer(comm::World& world, const checkpoint::Snapshot* from, std::int64_t slab_size,

@@ -52,16 +52,22 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, const Resources
   AlignedBuffer<float> weights;
   world.agree([&] {
     const config::Data& data = blueprint.experiment.data;
-    loader_.emplace(*dataset_, data::Sampler(stripes_, data.shuffle, blueprint.experiment.seed),
-                    static_cast<float>(data.scale), shards_, data::Loader::default_slots,
-                    data::Faults::as_armed,
-                    replica_->has_images() ? data::Images::left : data::Images::gathered);
-    arithmetic_.emplace(
-        world, resources.backend, blueprint.network, stripes_, blueprint.experiment.checks.arithmetic_every,
-        ImageSource{replica_->has_images() ? dataset_.get() : nullptr, static_cast<float>(data.scale)});
+    loader_.emplace(
+        *dataset_, data::Sampler(stripes_, data.shuffle, blueprint.experiment.seed),
+        static_cast<float>(data.scale), shards_, data::Loader::default_slots, data::Faults::as_armed,
+        replica_->has_images() ? data::Images::left : data::Images::gathered, augmentation(blueprint));
+    replica_->look_ahead([this] { return loader_->ahead(); });
+    arithmetic_.emplace(world, resources.backend, blueprint.network, stripes_,
+                        blueprint.experiment.checks.arithmetic_every,
+                        ImageSource{.dataset = replica_->has_images() ? dataset_.get() : nullptr,
+                                    .scale = static_cast<float>(data.scale),
+                                    .distorts = data.augment.has_value()});
+    if (blueprint.experiment.training.average)
+      average_.emplace(*blueprint.experiment.training.average, blueprint.experiment.checks.memory,
+                       blueprint.network.parameters.slab_size(), stripes_.steps());
     plan_hashes_.assign(replica_->plan_hashes().begin(), replica_->plan_hashes().end());
     if (blueprint.validation) {
-      evaluator_.emplace(blueprint, resources.backend, shards_, resources.workers);
+      evaluator_.emplace(blueprint, resources, shards_);
       for (const PlanHash& hash : evaluator_->hash_plans(blueprint.network.parameters))
         plan_hashes_.push_back(hash);
     }
@@ -142,6 +148,7 @@ Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& 
     ++position_.step;
     ++summary.steps_done;
     report_step(sinks);
+    add_to_average();
     end.stop = end.status.stop_requested || (options_.until && global_step() >= *options_.until);
     if (end.status.checkpoint_due && !end.stop) take_checkpoint(sinks, agree_on_step(own_status()));
   }
@@ -249,11 +256,11 @@ std::optional<metrics::EpochRecord> Trainer::finish_epoch(Clock::time_point star
                               .val_accuracy = std::nullopt,
                               .learning_rate = learning_rate(global_step() - 1),
                               .samples_per_second = trained_here / training_seconds};
-  if (evaluator_) {
+  if (validates()) {
     world_.activity().enter(comm::Phase::validating);
     std::optional<device::Totals> validation;
     do {
-      validation = evaluator_->evaluate(world_, weights(), stop_was_requested);
+      validation = evaluator_->evaluate(world_, result(), stop_was_requested);
     } while (agree_on_step(own_status()).memory_damaged);
     if (!validation) return std::nullopt;
     record.val_loss = mean_loss(*validation);
@@ -261,6 +268,25 @@ std::optional<metrics::EpochRecord> Trainer::finish_epoch(Clock::time_point star
   }
   record.seconds = seconds_since(started);
   return record;
+}
+
+bool Trainer::validates() const {
+  const config::Training& training = blueprint_.experiment.training;
+  return evaluator_ && (position_.epoch % training.validate_every == 0 || position_.epoch == training.epochs);
+}
+
+/// If the weights after the last step count. They are looked at first, on all ranks. Collective.
+void Trainer::add_to_average() {
+  if (!average_ || !average_->counts(position_)) return;
+  agree_on_step(own_status());
+  average_->check_memory(world_);
+  average_->add(weights());
+}
+
+std::span<const float> Trainer::result() {
+  if (!average_ || average_->count() == 0) return weights();
+  average_->check_memory(world_);
+  return average_->mean();
 }
 
 /// What must be equal on any ranks, besides the weights. Collective.

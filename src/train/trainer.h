@@ -21,6 +21,7 @@
 #include "train/position.h"
 #include "train/replica.h"
 #include "train/status.h"
+#include "train/weight_average.h"
 
 namespace lockstep::train {
 
@@ -55,6 +56,9 @@ class Trainer {
   /// Of training, in this process and before it.
   [[nodiscard]] double seconds() const;
   [[nodiscard]] std::span<const float> weights() { return replica_->weights(); }
+  /// What the training has come to: the average of weights as far as there is one, else the weights. Valid
+  /// until it goes on. Collective: throws on all ranks if an average in memory is not what was written.
+  [[nodiscard]] std::span<const float> result();
   [[nodiscard]] const Replica& replica() const { return *replica_; }
   /// What this rank's plans make of generated data, for check_same_plans().
   [[nodiscard]] std::span<const PlanHash> plan_hashes() const { return plan_hashes_; }
@@ -84,6 +88,8 @@ class Trainer {
   }
   metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
   std::optional<metrics::EpochRecord> finish_epoch(Clock::time_point started);
+  [[nodiscard]] bool validates() const;
+  void add_to_average();
   void report_step(const Sinks& sinks);
   [[nodiscard]] std::uint64_t optimizer_digest();
   [[nodiscard]] std::int64_t global_step() const { return position_.global_step(stripes_.steps()); }
@@ -102,6 +108,7 @@ class Trainer {
   Meter meter_;
   std::optional<Evaluator> evaluator_;
   std::vector<PlanHash> plan_hashes_;
+  std::optional<WeightAverage> average_;
   std::unique_ptr<Replica> replica_;  // goes first: after a failure it stops what others may be waiting for
 
   Options options_;

@@ -16,18 +16,25 @@ void Trainer::restore(const checkpoint::Snapshot* from) {
     double last_loss = 0;
     std::int64_t has_loss = 0;
     std::int64_t shards = 0;
+    std::int64_t averaged = 0;
   } facts;
   if (from != nullptr)
     facts = {.position = {.epoch = from->epoch, .step = from->step},
              .seconds = from->seconds,
              .last_loss = from->last_loss.value_or(0),
              .has_loss = from->last_loss ? 1 : 0,
-             .shards = std::ssize(from->totals)};
+             .shards = std::ssize(from->totals),
+             .averaged = from->average_count.value_or(0)};
   world_.broadcast_into(std::as_writable_bytes(std::span(&facts, 1)));
   world_.agree([&] {
     if (facts.shards != stripes_.shards())
       fail(ExitCode::bad_data, "the checkpoint has totals of {} shards, and the experiment has {}",
            facts.shards, stripes_.shards());
+    const std::int64_t averaged = average_ ? average_->count_at(facts.position) : 0;
+    if (facts.averaged != averaged)
+      fail(ExitCode::bad_data,
+           "the checkpoint has the average of {} weights, and the experiment would have that of {} there",
+           facts.averaged, averaged);
   });
   position_ = facts.position;
   seconds_before_ = facts.seconds;
@@ -51,6 +58,11 @@ void Trainer::restore(const checkpoint::Snapshot* from) {
   if (from != nullptr) std::ranges::copy(from->weights.span(), weights.span().begin());
   world_.broadcast_into(std::as_writable_bytes(weights.span()));
   replica_->set_weights(weights.span());
+  if (facts.averaged > 0) {
+    if (from != nullptr) std::ranges::copy(from->average.span(), weights.span().begin());
+    world_.broadcast_into(std::as_writable_bytes(weights.span()));
+    average_->restore(facts.averaged, weights.span());
+  }
   scatter_optimizer(world_, from, std::ssize(weights.span()), replica_->owned(), replica_->state());
   replica_->state_changed();
 }
@@ -68,6 +80,8 @@ void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
   const std::uint64_t samples = wrapping_sum(world_, order_hash_);
   const std::uint64_t optimizer = optimizer_digest();
   const std::span<const float> weights = replica_->weights();
+  const bool averages = average_ && average_->count() > 0;
+  if (averages) average_->check_memory(world_);
   gather_optimizer(world_, replica_->ownership(), std::ssize(weights), replica_->state(),
                    world_.is_root() ? &snapshot : nullptr);
   if (!world_.is_root()) return;
@@ -84,9 +98,16 @@ void Trainer::take_checkpoint(const Sinks& sinks, const StepStatus& status,
   std::ranges::transform(totals, snapshot.totals.begin(), [](const device::Totals& shard) {
     return checkpoint::ShardTotals{.loss = shard.loss, .correct = shard.correct, .samples = shard.samples};
   });
-  if (snapshot.weights.span().size() != weights.size())
-    snapshot.weights = AlignedBuffer<float>(weights.size());
-  std::ranges::copy(weights, snapshot.weights.data());
+  const auto copy = [](std::span<const float> from, AlignedBuffer<float>& to) {
+    if (to.size() != from.size()) to = AlignedBuffer<float>(from.size());
+    std::ranges::copy(from, to.data());
+  };
+  copy(weights, snapshot.weights);
+  if (averages) {
+    snapshot.average_count = average_->count();
+    snapshot.average_digest = average_->digest();
+    copy(average_->mean(), snapshot.average);
+  }
   report([&] {
     for (const auto& sink : sinks) sink->flush();
     options_.checkpoints->submit(std::move(snapshot));

@@ -73,6 +73,12 @@ Snapshot snapshot_of(const Parameters& parameters, std::int64_t global_step) {
   return snapshot;
 }
 
+void add_average(Snapshot& snapshot, const Parameters& parameters) {
+  snapshot.average_count = 12;
+  snapshot.average_digest = 0x0123456789abcdefU;
+  snapshot.average = buffer_of(slab_of(parameters, 4));
+}
+
 void expect_equal(const Snapshot& found, const Snapshot& expected) {
   EXPECT_EQ(found.experiment, expected.experiment);
   EXPECT_EQ(found.data, expected.data);
@@ -91,6 +97,9 @@ void expect_equal(const Snapshot& found, const Snapshot& expected) {
     EXPECT_EQ(std::bit_cast<std::uint64_t>(found.totals[shard].loss),
               std::bit_cast<std::uint64_t>(expected.totals[shard].loss));
   expect_same_bits(found.weights.span(), expected.weights.span(), "weights");
+  EXPECT_EQ(found.average_count, expected.average_count);
+  EXPECT_EQ(found.average_digest, expected.average_digest);
+  expect_same_bits(found.average.span(), expected.average.span(), "average");
   ASSERT_EQ(found.optimizer.size(), expected.optimizer.size());
   for (std::size_t i = 0; i < found.optimizer.size(); ++i) {
     EXPECT_EQ(found.optimizer[i].name, expected.optimizer[i].name);

@@ -19,6 +19,8 @@ std::vector<float> slab_of(const Parameters& parameters, int salt = 1);
 /// A snapshot of a training after so many steps, 40 in an epoch: every member another and none at its
 /// default.
 Snapshot snapshot_of(const Parameters& parameters, std::int64_t global_step);
+/// An average of 12 weights; its digest is not that of its values.
+void add_average(Snapshot& snapshot, const Parameters& parameters);
 
 /// Expects the same bits everywhere.
 void expect_equal(const Snapshot& found, const Snapshot& expected);

@@ -143,7 +143,7 @@ TEST_F(SnapshotFile, IsWhatTheReadmeSays) {
   EXPECT_EQ(hdf5::Array(file, path_, "/experiment").type(), DType::u8);
 
   EXPECT_EQ(hdf5::read_text(file.get(), "format"), "lockstep checkpoint");
-  EXPECT_EQ(hdf5::read_integer(file.get(), "version"), 1);
+  EXPECT_EQ(hdf5::read_integer(file.get(), "version"), 2);
   EXPECT_EQ(hdf5::read_integer(file.get(), "epoch"), 2);
   EXPECT_EQ(hdf5::read_integer(file.get(), "step"), 10);
   EXPECT_EQ(hdf5::read_integer(file.get(), "global_step"), 50);
@@ -192,10 +192,43 @@ TEST_F(SnapshotFile, FutureVersionIsRefused) {
   write();
   alter([](hid_t file) {
     const hdf5::Attribute version(H5Aopen(file, "version", H5P_DEFAULT));
-    const std::int64_t next = 2;
+    const std::int64_t next = 3;
     H5Awrite(version.get(), H5T_NATIVE_INT64, &next);
   });
-  expect_bad_data({"version 2", "version 1 only"});
+  expect_bad_data({"version 3", "versions 1 to 2 only"});
+}
+
+TEST_F(SnapshotFile, OfTheFirstVersionIsRead) {
+  write();
+  alter([](hid_t file) {
+    const hdf5::Attribute version(H5Aopen(file, "version", H5P_DEFAULT));
+    const std::int64_t first = 1;
+    H5Awrite(version.get(), H5T_NATIVE_INT64, &first);
+  });
+  expect_equal(read_snapshot(path_, model_), snapshot_);
+}
+
+TEST_F(SnapshotFile, HoldsAnAverageOfWeights) {
+  add_average(snapshot_, model_);
+  write();
+  expect_equal(read_snapshot(path_, model_), snapshot_);
+  EXPECT_NO_THROW(verify_snapshot(path_));
+  EXPECT_EQ(read_snapshot_header(path_).average_count, 12);
+  const hdf5::File file = hdf5::open_file(path_);
+  EXPECT_EQ(hdf5::Array(file, path_, "/average/conv1.weight").shape(), model_[2].shape);
+  EXPECT_EQ(hdf5::read_integer(file.get(), "average_count"), 12);
+}
+
+TEST_F(SnapshotFile, AMissingOrDamagedAverageIsNoticed) {
+  add_average(snapshot_, model_);
+  for (const char* name : {"average_count", "average_digest"}) {
+    write();
+    alter([&](hid_t file) { H5Adelete(file, name); });
+    expect_bad_data({"the file is damaged"});
+  }
+  write();
+  alter([](hid_t file) { H5Ldelete(file, "/average", H5P_DEFAULT); });
+  expect_bad_data({"the file is damaged"});
 }
 
 TEST_F(SnapshotFile, EveryMissingAttributeIsNoticed) {

@@ -41,13 +41,34 @@ void update_blocks(DeviceSpan<float> weights, DeviceSpan<std::uint32_t> not_fini
     if (!update(block)) not_finite.data[block] = 1;
 }
 
+/// Adds element by element, and leaves finish(sum) in `result`.
+template <class Finish>
+void queue_sum(device::Stream& stream, std::span<const DeviceSpan<const float>> partials,
+               std::span<const TreeAddition> additions, DeviceSpan<float> result, const Finish& finish) {
+  check(!partials.empty(), "a sum is of something");
+  for (const DeviceSpan<const float>& partial : partials)
+    check(partial.count == result.count, "a partial sum is as long as the whole");
+  const std::vector terms(partials.begin(), partials.end());
+  const std::vector program(additions.begin(), additions.end());
+  host(stream).run([=] {
+    std::vector<float> values(terms.size());
+    for (std::int64_t i = 0; i < result.count; ++i) {
+      for (std::size_t term = 0; term < terms.size(); ++term) values[term] = terms[term].data[i];
+      for (const TreeAddition& addition : program)
+        values[static_cast<std::size_t>(addition.into)] += values[static_cast<std::size_t>(addition.from)];
+      result.data[i] = finish(values[0]);
+    }
+  });
+}
+
 }  // namespace
 
 HostAccelerator::HostAccelerator(HostAcceleratorOptions options)
     : facts_{.index = options.index,
              .name = "host memory",
-             .unique_id = std::move(options.unique_id),
+             .unique_id = options.unique_id,
              .architecture = "0.0",
+             .board = std::move(options.unique_id),
              .memory_bytes = options.memory_bytes,
              .free_bytes = options.memory_bytes},
       heap_(std::make_shared<HostHeap>(options.memory_bytes)),
@@ -73,12 +94,39 @@ std::unique_ptr<device::DevicePlan> HostAccelerator::plan(const device::Network&
   return make_host_plan(*cpu_, network, samples, mode, choices);
 }
 
+namespace {
+
+/// What data::Distorter does, pixel by pixel.
+template <class T>
+void distort(const T* from, const Shape& image, const AffineMap& map, float scale, float* to) {
+  const std::int64_t height = image[1], width = image[2];
+  for (std::int64_t c = 0; c < image[0]; ++c, from += height * width)
+    for (std::int64_t y = 0; y < height; ++y)
+      for (std::int64_t x = 0; x < width; ++x) {
+        const AffineTap row = affine_tap(map.row + y * map.row_per_row + x * map.row_per_column, height);
+        const AffineTap column =
+            affine_tap(map.column + y * map.column_per_row + x * map.column_per_column, width);
+        const auto pixel = [&](std::int64_t down, std::int64_t right) {
+          const bool inside = 0 <= down && down < height && 0 <= right && right < width;
+          return inside ? static_cast<float>(from[down * width + right]) : 0.0F;
+        };
+        *to++ = map.moves_whole_pixels()
+                    ? pixel(row.at, column.at) * scale
+                    : affine_blend(row, column, pixel(row.at, column.at), pixel(row.at, column.at + 1),
+                                   pixel(row.at + 1, column.at), pixel(row.at + 1, column.at + 1)) *
+                          (scale / affine_blend_scale);
+      }
+}
+
+}  // namespace
+
 void HostAccelerator::gather(device::Stream& stream, const device::StoredSamples& stored,
-                             DeviceSpan<const std::int64_t> positions, float scale, DeviceSpan<float> images,
-                             DeviceSpan<std::int32_t> labels) {
+                             DeviceSpan<const std::int64_t> positions, DeviceSpan<const AffineMap> maps,
+                             float scale, DeviceSpan<float> images, DeviceSpan<std::int32_t> labels) {
   const std::int64_t pixels = stored.image.count();
   check(images.count == positions.count * pixels, "room for each image");
   check(labels.count == positions.count, "room for each label");
+  check(maps.count == 0 || maps.count == positions.count, "a map for each image, or none");
   host(stream).run([=] {
     with_type(stored.type, [&]<class T>(T) {
       const auto* all = reinterpret_cast<const T*>(stored.images.data);
@@ -86,6 +134,10 @@ void HostAccelerator::gather(device::Stream& stream, const device::StoredSamples
         const std::int64_t row = positions.data[i];
         check(0 <= row && row < stored.labels.count, "a position is one of a stored row");
         labels.data[i] = stored.labels.data[row];
+        if (maps.count > 0) {
+          distort(all + row * pixels, stored.image, maps.data[i], scale, images.data + i * pixels);
+          continue;
+        }
         std::transform(all + row * pixels, all + (row + 1) * pixels, images.data + i * pixels,
                        [scale](T pixel) { return static_cast<float>(pixel) * scale; });
       }
@@ -93,31 +145,17 @@ void HostAccelerator::gather(device::Stream& stream, const device::StoredSamples
   });
 }
 
-void HostAccelerator::add(device::Stream& stream, DeviceSpan<const float> a, DeviceSpan<const float> b,
-                          DeviceSpan<float> sum) {
-  check(a.count == sum.count && b.count == sum.count, "a sum is as long as its terms");
-  host(stream).run([=] {
-    for (std::int64_t i = 0; i < sum.count; ++i) sum.data[i] = a.data[i] + b.data[i];
-  });
+void HostAccelerator::sum(device::Stream& stream, std::span<const DeviceSpan<const float>> partials,
+                          std::span<const TreeAddition> additions, DeviceSpan<float> sum) {
+  queue_sum(stream, partials, additions, sum, [](float whole) { return whole; });
 }
 
 void HostAccelerator::mean(device::Stream& stream, std::span<const DeviceSpan<const float>> partials,
                            std::span<const TreeAddition> additions,
                            DeviceSpan<const UpdateArguments> arguments, DeviceSpan<float> mean) {
-  check(!partials.empty() && arguments.count == 1, "a mean is of something");
-  for (const DeviceSpan<const float>& partial : partials)
-    check(partial.count == mean.count, "a partial sum is as long as the mean");
-  const std::vector terms(partials.begin(), partials.end());
-  const std::vector program(additions.begin(), additions.end());
-  host(stream).run([=] {
-    std::vector<float> values(terms.size());
-    for (std::int64_t i = 0; i < mean.count; ++i) {
-      for (std::size_t term = 0; term < terms.size(); ++term) values[term] = terms[term].data[i];
-      for (const TreeAddition& addition : program)
-        values[static_cast<std::size_t>(addition.into)] += values[static_cast<std::size_t>(addition.from)];
-      mean.data[i] = values[0] / arguments.data->samples;
-    }
-  });
+  check(arguments.count == 1, "a mean has one number of samples");
+  queue_sum(stream, partials, additions, mean,
+            [arguments](float whole) { return whole / arguments.data->samples; });
 }
 
 void HostAccelerator::sgd_update(device::Stream& stream, DeviceSpan<const UpdateArguments> arguments,

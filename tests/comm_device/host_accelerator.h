@@ -32,11 +32,15 @@ class HostAccelerator final : public device::Accelerator {
                                                          device::Mode mode,
                                                          const std::string& choices) override;
 
+  /// Nothing: the CPU's runners have memory of their own.
+  [[nodiscard]] std::shared_ptr<device::DeviceLane> make_lane() override { return nullptr; }
+
   void gather(device::Stream& stream, const device::StoredSamples& stored,
-              device::DeviceSpan<const std::int64_t> positions, float scale, device::DeviceSpan<float> images,
+              device::DeviceSpan<const std::int64_t> positions, device::DeviceSpan<const AffineMap> maps,
+              float scale, device::DeviceSpan<float> images,
               device::DeviceSpan<std::int32_t> labels) override;
-  void add(device::Stream& stream, device::DeviceSpan<const float> a, device::DeviceSpan<const float> b,
-           device::DeviceSpan<float> sum) override;
+  void sum(device::Stream& stream, std::span<const device::DeviceSpan<const float>> partials,
+           std::span<const device::TreeAddition> additions, device::DeviceSpan<float> sum) override;
   void mean(device::Stream& stream, std::span<const device::DeviceSpan<const float>> partials,
             std::span<const device::TreeAddition> additions,
             device::DeviceSpan<const device::UpdateArguments> arguments,

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "device_cuda/add_two.h"
 
 namespace lockstep::testing {
 namespace {
@@ -33,9 +34,9 @@ TEST(HostAccelerator, ReplaysWhatItsStreamsRecorded) {
   auto pinned = accelerator.make_pinned<float>(8);
   const auto graph = stream->capture([&] {
     branch->wait_for(*stream);
-    accelerator.add(*branch, a.span(), a.span(), b.span());
+    add(accelerator, *branch, a.span(), a.span(), b.span());
     stream->wait_for(*branch);
-    accelerator.add(*stream, b.span(), b.span(), a.span());
+    add(accelerator, *stream, b.span(), b.span(), a.span());
   });
   std::iota(pinned.span().begin(), pinned.span().end(), 1.0F);
   device::copy_in<float>(*stream, a.span(), pinned.span());

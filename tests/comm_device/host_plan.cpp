@@ -80,7 +80,8 @@ class HostPlan final : public device::DevicePlan {
     planned_.plan = std::move(plan);
   }
 
-  [[nodiscard]] std::unique_ptr<device::DeviceRunner> make_runner() override {
+  [[nodiscard]] std::unique_ptr<device::DeviceRunner> make_runner(
+      std::shared_ptr<device::DeviceLane> /*lane*/) override {
     return std::make_unique<HostRunner>(planned_, network_, samples_);
   }
   [[nodiscard]] std::int64_t runner_bytes() const override { return planned_.plan->runner_bytes(); }

@@ -77,6 +77,17 @@ class NcclFailure : public ::testing::Test {
 /// Ranks hear of each other's failures, maybe before they come to their own.
 constexpr const char* others_are_gone = "(ncclRemoteError) at src/comm/nccl_";
 
+/// NCCL would refuse to connect them.
+TEST_F(NcclFailure, PartsOfOneBoardExchangeThroughMpi) {
+  const auto name = [&] {
+    return std::string(DeviceRank(world_, config::Exchange::automatic, shards(), 1).collective().name());
+  };
+  configure("one_board=1");
+  EXPECT_EQ(name(), "mpi through host memory");
+  configure("");
+  EXPECT_EQ(name(), "nccl");
+}
+
 TEST_F(NcclFailure, OfAnyCallIsOneMessageAndLeavesNothing) {
   configure("");
   train();

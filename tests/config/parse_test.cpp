@@ -102,12 +102,29 @@ TEST(parse, names_layers_by_kind_and_count) {
               ElementsAre("conv1", "relu_1", "max_pool_1", "flatten_1", "fc1", "dropout_1", "dense_2"));
 }
 
+TEST(parse, reads_what_may_be_left_out_as_a_whole) {
+  const Experiment e = parse_text(minimal, {"data.train.rows=[5, 60]", "data.augment={shift: 2, zoom: 0.1}",
+                                            "training.average={from_epoch: 2, every_steps: 7}"});
+  EXPECT_EQ(e.data.train.rows, (Rows{5, 60}));
+  ASSERT_TRUE(e.data.augment.has_value());
+  EXPECT_EQ(e.data.augment->shift, 2);
+  EXPECT_EQ(e.data.augment->rotate, 0);
+  EXPECT_EQ(e.data.augment->zoom, 0.1);
+  ASSERT_TRUE(e.training.average.has_value());
+  EXPECT_EQ(e.training.average->from_epoch, 2);
+  EXPECT_EQ(e.training.average->every_steps, 7);
+}
+
 TEST(parse, leaves_the_documented_defaults) {
   const Experiment e = parse_text(minimal);
   EXPECT_EQ(e.seed, 1U);
   EXPECT_FALSE(e.data.validation.has_value());
   EXPECT_EQ(e.data.scale, 1.0);
   EXPECT_EQ(e.data.shuffle, Shuffle::stripes);
+  EXPECT_TRUE(e.data.train.rows.all());
+  EXPECT_FALSE(e.data.augment.has_value());
+  EXPECT_FALSE(e.training.average.has_value());
+  EXPECT_EQ(e.training.validate_every, 1);
   EXPECT_EQ(e.loss, Loss::softmax_cross_entropy);
   EXPECT_EQ(std::get<Sgd>(e.optimizer).learning_rate, 0.01);
   EXPECT_TRUE(std::holds_alternative<ConstantSchedule>(e.schedule.kind));

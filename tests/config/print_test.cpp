@@ -36,6 +36,7 @@ TEST(print, spells_out_every_default) {
             "  shards: 8\n"
             "  reproducibility: lockstep\n"
             "  watchdog_seconds: 300\n"
+            "  validate_every: 1\n"
             "checkpoint:\n"
             "  every_epochs: 1\n"
             "  every_steps: 0\n"

@@ -142,6 +142,16 @@ TEST(problems, gpu_for_two_ranks_needs_an_exchange_through_mpi) {
   EXPECT_THAT(device("exchange: fast, gpus: [3, 3]"), ElementsAre(HasSubstr("device.exchange must be")));
 }
 
+TEST(problems, an_average_begins_before_the_training_ends) {
+  EXPECT_THAT(problems_of(minimal, {"training.average={from_epoch: 2}"}), IsEmpty());
+  EXPECT_THAT(
+      problems_of(minimal, {"training.average={from_epoch: 3}"}),
+      ElementsAre("override 'training.average={from_epoch: 3}': training.average.from_epoch is 3, but the "
+                  "training ends after epoch 2: nothing would be averaged"));
+  EXPECT_THAT(problems_of(minimal, {"training.average={from_epoch: 0}"}),
+              ElementsAre(HasSubstr("training.average.from_epoch must be an integer from 1 to")));
+}
+
 TEST(problems, reduced_precision_needs_a_gpu) {
   const std::string message = "device.precision needs device.kind cuda: a CPU computes in fp32 throughout";
   EXPECT_THAT(problems_of(minimal + "device: {precision: bf16}\n"), ElementsAre("x.yaml:6:21: " + message));

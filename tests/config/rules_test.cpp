@@ -77,6 +77,10 @@ TEST(rules, decode_what_they_encode) {
   for (std::int64_t h = 1; h <= 3; ++h)
     for (std::int64_t w = 1; w <= 3; ++w) EXPECT_EQ(extents.decode(Extents::encode({h, w})), (Extent2{h, w}));
   EXPECT_EQ(extents.decode(Extents::encode({1, 10})), std::nullopt);
+  for (const Rows& rows : {Rows{0, 1}, {55000, 60000}, {3, std::numeric_limits<std::int64_t>::max()}})
+    EXPECT_EQ(RowRange::decode(RowRange::encode(rows)), rows);
+  for (const Rows& rows : {Rows{0, 0}, {5, 5}, {6, 5}, {-1, 5}})
+    EXPECT_EQ(RowRange::decode(RowRange::encode(rows)), std::nullopt);
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ TEST(shipped_configs, all_are_named_like_their_files_and_round_trip) {
     const std::string printed = print(experiment);
     EXPECT_EQ(print(parse_text(printed)), printed);
   }
-  EXPECT_EQ(files, 5);
+  EXPECT_EQ(files, 7);
 }
 
 TEST(shipped_configs, cnn_is_the_published_one) {

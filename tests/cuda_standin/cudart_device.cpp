@@ -114,7 +114,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* prop, int device) {
     prop->major = 9;
     prop->minor = 0;
     prop->multiProcessorCount = 4;
-    prop->pciBusID = visible_devices().at(static_cast<std::size_t>(device)) + 1;
+    prop->pciBusID = settings().one_board ? 1 : visible_devices().at(static_cast<std::size_t>(device)) + 1;
     prop->l2CacheSize = 1 << 20;
     prop->unifiedAddressing = 1;
     prop->ECCEnabled = 1;

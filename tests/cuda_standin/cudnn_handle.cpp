@@ -1,4 +1,8 @@
+#include <cstdio>
+#include <string>
+
 #include "cudnn_types.h"
+#include "faults.h"
 #include "library.h"
 
 namespace standin = lockstep::standin;
@@ -35,6 +39,11 @@ cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t streamId) {
   standin::check_stream_of(handle->device, streamId, "cudnnSetStream");
   handle->stream = streamId;
   return CUDNN_STATUS_SUCCESS;
+}
+
+void cudnnGetLastErrorString(char* message, std::size_t max_size) {
+  const std::string call = standin::take_last_failure();
+  std::snprintf(message, max_size, "%s", call.empty() ? "" : (call + " was asked to fail").c_str());
 }
 
 const char* cudnnGetErrorString(cudnnStatus_t status) {

@@ -31,6 +31,7 @@ Books& books() {
 
 std::atomic<bool> failed{false};
 thread_local bool stalls = false;
+thread_local std::string last_asked;  // of this thread's calls that were to fail
 
 bool asked(const std::vector<Fault>& faults, std::string_view call, std::int64_t number) {
   for (const Fault& fault : faults) {
@@ -80,7 +81,13 @@ bool fails_on_purpose(std::string_view call) {
     for (;;) pause();
   }
   stalls = asked(settings().stall, call, number);
-  return asked(settings().fail, call, number);
+  const bool fails = asked(settings().fail, call, number);
+  if (fails) last_asked = call;
+  return fails;
+}
+
+std::string take_last_failure() {
+  return std::exchange(last_asked, {});
 }
 
 bool operation_fails() {

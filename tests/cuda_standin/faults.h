@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace lockstep::standin {
@@ -12,6 +13,9 @@ namespace lockstep::standin {
 /// Whether the call that this thread made last was asked to queue an operation that never gets done. Asking
 /// takes the answer.
 [[nodiscard]] bool next_operation_stalls();
+
+/// The name of the call of this thread that failed last because it was asked to; asking takes the answer.
+[[nodiscard]] std::string take_last_failure();
 
 /// Counts an operation that is about to run; whether it was asked to fail.
 [[nodiscard]] bool operation_fails();

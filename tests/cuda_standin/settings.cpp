@@ -49,6 +49,8 @@ void take(Source& source, std::string_view key, std::string_view value) {
     settings.memory_mb = number(key, value);
   } else if (key == "driver") {
     settings.driver = value;
+  } else if (key == "one_board") {
+    settings.one_board = number(key, value) != 0;
   } else if (key == "guards") {
     settings.guards = number(key, value) != 0;
   } else if (key == "leaks") {

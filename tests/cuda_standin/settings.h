@@ -19,6 +19,7 @@ struct Settings {
   int devices = 4;
   std::int64_t memory_mb = 2048;  ///< of each device
   std::string driver;  ///< empty: as new as the runtime; "none"; or a version as the driver gives it
+  bool one_board = false;
   bool guards = true;  ///< see Memory
   bool leaks = false;
   std::vector<Fault> fail;

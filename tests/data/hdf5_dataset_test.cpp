@@ -168,6 +168,53 @@ TEST_P(OnRanks, ReadsTheSameFromChunks) {
   }
 }
 
+/// As if the file had no other rows.
+TEST_P(OnRanks, TakesAPartOfTheRows) {
+  const auto [samples, batch] = GetParam();
+  constexpr std::int64_t before = 13, behind = 4;
+  const config::Split part{split_.file, split_.images, split_.labels, {before, before + samples}};
+  const Stripes stripes(samples, batch, 8);
+  for (const hsize_t chunk : {hsize_t{0}, hsize_t{4}, hsize_t{9}}) {
+    write(before + samples + behind, H5T_STD_I16BE,
+          chunk == 0 ? std::vector<hsize_t>{} : std::vector<hsize_t>{chunk, 2, 2, 5});
+    const DatasetInfo info = inspect_dataset(part);
+    EXPECT_EQ(info.samples, samples);
+    EXPECT_EQ(info.rows, (Range{before, before + samples}));
+    for (std::int64_t rank = 0; rank < 3; ++rank) {
+      const Range shards = piece(8, 3, rank);
+      const auto dataset = read_dataset(part, info, stripes, shards);
+      std::vector<float> image(pixels);
+      for (std::int64_t row = 0; row < samples; ++row) {
+        if (!stripes.rows(row / batch, shards).contains(row)) continue;
+        dataset->gather(row, 1, image);
+        for (std::int64_t i = 0; i < pixels; ++i)
+          ASSERT_EQ(image[static_cast<std::size_t>(i)],
+                    static_cast<float>(pixel((before + row) * pixels + i)))
+              << row;
+        ASSERT_EQ(dataset->label(row), label_of(before + row));
+      }
+    }
+  }
+}
+
+TEST_F(Hdf5DatasetTest, KnowsTheFactsOfAPartOfTheRows) {
+  write_hdf5(split_.file, {{"/train/images", H5T_STD_U8LE, {40, 4}, pixel},
+                           {"/train/labels", H5T_STD_U8LE, {40}, [](std::int64_t row) {
+                              return row == 30 ? 200.0 : row < 30 ? 1.0 : 5.0;
+                            }}});
+  config::Split part{split_.file, split_.images, split_.labels, {0, 30}};
+  EXPECT_EQ(inspect_dataset(part).classes, 2);
+  part.rows = {30, 40};
+  EXPECT_EQ(inspect_dataset(part).classes, 201);
+  EXPECT_EQ(inspect_dataset(part).smallest_label, 5);
+  EXPECT_FALSE(inspect_dataset(split_).rows.has_value());
+  part.rows = {30, 41};
+  const Error error = error_of([&] { inspect_dataset(part); });
+  EXPECT_EQ(error.code(), ExitCode::bad_config);
+  EXPECT_STREQ(error.what(),
+               (split_.file + ": /train/images: it has 40 rows, but rows [30, 41) are asked for").c_str());
+}
+
 TEST_F(Hdf5DatasetTest, TwoRanksHoldHalfEach) {
   write(256);
   const DatasetInfo info = inspect_dataset(split_);

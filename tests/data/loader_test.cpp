@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
 #include "base/error.h"
+#include "data/distorter.h"
 #include "data/numbered_dataset.h"
 #include "io/error_of.h"
 
@@ -65,6 +67,25 @@ TEST(Loader, DeliversEveryStepOfEveryEpoch) {
   }
 }
 
+/// What is ahead is there for whoever waits, and becomes the next batch; nothing is behind the last one.
+TEST(Loader, ShowsTheBatchAheadOnceItIsReady) {
+  constexpr Range own{0, 8};
+  const NumberedDataset dataset(100, {1, 3, 3});
+  const Sampler sampler(Stripes(100, 16, 8), Shuffle::stripes, 9);
+  const std::int64_t steps = sampler.stripes().steps();
+  Loader loader(dataset, sampler, scale, own);
+  loader.start(1);
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const Batch& batch = loader.next();
+    if (step == steps - 1) break;
+    const Batch* ahead = nullptr;
+    while (ahead == nullptr) ahead = loader.ahead();
+    expect_batch(*ahead, sampler, 1, step + 1, own, 9);
+    expect_batch(batch, sampler, 1, step, own, 9);
+  }
+  EXPECT_EQ(loader.ahead(), nullptr);
+}
+
 TEST(Loader, StartsAnywhereAndDropsWhatWasPrefetched) {
   const NumberedDataset dataset(1000, {5});
   const Sampler sampler(Stripes(1000, 16, 8), Shuffle::global, 9);
@@ -102,6 +123,48 @@ TEST(Loader, CountsItsMemory) {
   const Sampler sampler(Stripes(100, 10, 2), Shuffle::none, 9);
   const Loader loader(dataset, sampler, scale, {0, 2}, 4);
   EXPECT_EQ(loader.bytes(), 4 * 10 * (16 * 4 + 4 + 8));
+}
+
+/// Whoever holds which shards, from whichever step on.
+TEST(Loader, DistortsEachSampleAlikeWhereverItIs) {
+  const Shape image{1, 5, 4};
+  const NumberedDataset dataset(57, image);
+  const Sampler sampler(Stripes(57, 6, 8), Shuffle::stripes, 9);
+  const Augmentation augmentation({.shift = 1, .rotate = 30, .shear = 0.1, .zoom = 0.2}, 9, image, "");
+  Distorter distorter(image);
+  std::vector<float> expected(20);
+  for (const Range own : {Range{0, 8}, {0, 3}, {3, 8}, {6, 7}}) {
+    Loader loader(dataset, sampler, scale, own, 2, Faults::none, Images::gathered, augmentation);
+    Loader leaving(dataset, sampler, scale, own, 2, Faults::none, Images::left, augmentation);
+    for (std::int64_t epoch = 1; epoch <= 2; ++epoch) {
+      const std::int64_t first = own.begin + epoch - 1;
+      loader.start(epoch, first);
+      leaving.start(epoch, first);
+      for (std::int64_t step = first; step < sampler.stripes().steps(); ++step) {
+        const Batch& batch = loader.next();
+        const Batch& left = leaving.next();
+        for (std::size_t shard = 0; shard < batch.shards.size(); ++shard)
+          for (std::int64_t i = 0; i < batch.shards[shard].count; ++i) {
+            const std::int64_t row = batch.shards[shard].rows[i];
+            const AffineMap map = augmentation.map(epoch, row);
+            distorter.gather(dataset, row, scale, map, expected);
+            const std::span found(batch.shards[shard].images + i * image.count(), expected.size());
+            ASSERT_TRUE(std::ranges::equal(std::as_bytes(found), std::as_bytes(std::span(expected))))
+                << "epoch " << epoch << " step " << step << " row " << row;
+            ASSERT_EQ(left.shards[shard].maps[i], map);
+            ASSERT_EQ(left.shards[shard].images, nullptr);
+          }
+      }
+    }
+  }
+}
+
+TEST(Loader, WithoutAnAugmentationHasNoMaps) {
+  const NumberedDataset dataset(30, {3});
+  Loader loader(dataset, Sampler(Stripes(30, 15, 4), Shuffle::none, 9), scale, {0, 4}, 3, Faults::none,
+                Images::left);
+  loader.start(1);
+  for (const ShardBatch& shard : loader.next().shards) EXPECT_EQ(shard.maps, nullptr);
 }
 
 /// Fails at one row.

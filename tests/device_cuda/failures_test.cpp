@@ -8,6 +8,8 @@
 #include <set>
 
 #include "base/error.h"
+#include "device/cuda/libraries.h"
+#include "device_cuda/add_two.h"
 #include "device_cuda/standin_device.h"
 #include "tensor/parameters.h"
 
@@ -55,7 +57,7 @@ void use_everything(int device_index) {
   graph = stream->capture([&] {
     other->wait_for(*stream);
     accelerator->hash_blocks(*other, a.span(), 1, hashes.span());
-    accelerator->add(*stream, a.span(), b.span(), b.span());
+    add(*accelerator, *stream, a.span(), b.span(), b.span());
     stream->wait_for(*other);
     accelerator->sgd_update(*stream, arguments.span(), b.span(), a.span(), {}, false, flags.span());
   });
@@ -134,6 +136,37 @@ TEST_P(Failures, of_the_device_are_reported_by_a_later_call) {
     standin::configure("");
     static_cast<void>(cudaGetLastError());  // it would be the next test's
   }
+}
+
+/// What the libraries say of themselves.
+std::string message_of(const auto& failing) {
+  try {
+    failing();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(LibraryFailures, for_want_of_memory_say_how_much_there_is) {
+  const StandinDevice device("memory_mb=64");
+  const auto some = device->allocate(std::int64_t{16} << 20U);
+  for (const std::string& text :
+       {message_of([] { device::cuda::call(CUBLAS_STATUS_ALLOC_FAILED, "cublasCreate"); }), message_of([] {
+          device::cuda::call(CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED, "cudnnCreate");
+        })})
+    EXPECT_THAT(text,
+                ::testing::ContainsRegex("^cu(BLAS: cublas|DNN: cudnn)Create failed: device 0 has no room "
+                                         "for what the library needs: 4[0-9]\\.[0-9] MiB of its 64\\.0 MiB "
+                                         "are free\\. Use fewer device\\.branches"));
+}
+
+TEST(LibraryFailures, come_with_what_cudnn_itself_says) {
+  standin::configure("fail=cudnnCreate:1");
+  EXPECT_THAT(
+      message_of([] { static_cast<void>(device::cuda::make_cudnn()); }),
+      ::testing::StartsWith("cuDNN: cudnnCreate failed: CUDNN_STATUS_NOT_INITIALIZED: cudnnCreate was "
+                            "asked to fail (1001) at src/device/cuda/libraries.cpp:"));
 }
 
 // In a process of its own, in which nothing has failed before.

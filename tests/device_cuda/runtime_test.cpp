@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "device_cuda/add_two.h"
 #include "device_cuda/standin_device.h"
 
 // Memory, streams and graphs.
@@ -51,7 +52,7 @@ TEST(Accelerator, says_how_much_is_free_when_memory_runs_out) {
   }
   // The failure is not left behind for the next call.
   const auto values = device.upload(std::vector<float>{1, 2});
-  device->add(device.stream(), values.span(), values.span(), values.span());
+  add(*device, device.stream(), values.span(), values.span(), values.span());
   EXPECT_EQ(device.download(values), (std::vector<float>{2, 4}));
 }
 
@@ -69,7 +70,7 @@ TEST(Accelerator, works_on_its_own_device_on_any_thread) {
   std::thread([&] {
     const auto sum = device->make_array<float>(3);
     const auto stream = device->make_stream();
-    device->add(*stream, values.span(), values.span(), sum.span());
+    add(*device, *stream, values.span(), values.span(), sum.span());
     stream->synchronize();
     EXPECT_EQ(device.download(sum), (std::vector<float>{2, 4, 6}));
   }).join();
@@ -88,10 +89,10 @@ TEST(Stream, copies_in_all_directions_and_clears) {
 TEST(Stream, is_idle_in_the_end) {
   const StandinDevice device("seed=0");  // as late as possible
   const auto values = device.upload(std::vector<float>(100, 1));
-  for (int i = 0; i < 5; ++i) device->add(device.stream(), values.span(), values.span(), values.span());
+  for (int i = 0; i < 5; ++i) add(*device, device.stream(), values.span(), values.span(), values.span());
   ASSERT_FALSE(device.stream().idle());
   // That it was not idle is no error that the next kernel would report.
-  device->add(device.stream(), values.span(), values.span(), values.span());
+  add(*device, device.stream(), values.span(), values.span(), values.span());
   int polls = 0;
   while (!device.stream().idle()) ASSERT_LT(++polls, 1000);
   EXPECT_EQ(device.download(values), std::vector<float>(100, 64));
@@ -108,9 +109,9 @@ TEST_P(AnyOrder, streams_wait_for_each_other) {
   const auto values = device_.upload(std::vector<float>{1});
   // To and fro, so that an event is recorded anew while waits for its earlier records are still queued.
   for (int i = 0; i < 10; ++i) {
-    device_->add(device_.stream(), values.span(), values.span(), values.span());
+    add(*device_, device_.stream(), values.span(), values.span(), values.span());
     other->wait_for(device_.stream());
-    device_->add(*other, values.span(), values.span(), values.span());
+    add(*device_, *other, values.span(), values.span(), values.span());
     device_.stream().wait_for(*other);
   }
   EXPECT_EQ(device_.download(values), std::vector<float>{1 << 20});
@@ -122,12 +123,12 @@ TEST_P(AnyOrder, a_graph_keeps_what_its_streams_waited_for) {
   const auto left = device_->make_array<float>(1);
   const auto right = device_->make_array<float>(1);
   const auto graph = device_.stream().capture([&] {
-    device_->add(device_.stream(), input.span(), input.span(), input.span());
+    add(*device_, device_.stream(), input.span(), input.span(), input.span());
     other->wait_for(device_.stream());
-    device_->add(*other, input.span(), input.span(), left.span());
-    device_->add(device_.stream(), input.span(), input.span(), right.span());
+    add(*device_, *other, input.span(), input.span(), left.span());
+    add(*device_, device_.stream(), input.span(), input.span(), right.span());
     device_.stream().wait_for(*other);
-    device_->add(device_.stream(), left.span(), right.span(), input.span());
+    add(*device_, device_.stream(), left.span(), right.span(), input.span());
   });
   device_.store(input, {1});
   for (int launch = 0; launch < 3; ++launch) graph->launch(device_.stream());
@@ -145,7 +146,7 @@ TEST(Graph, is_given_up_when_the_work_throws) {
   const StandinDevice device;
   const auto values = device.upload(std::vector<float>{1});
   EXPECT_THROW(static_cast<void>(device.stream().capture([&] {
-                 device->add(device.stream(), values.span(), values.span(), values.span());
+                 add(*device, device.stream(), values.span(), values.span(), values.span());
                  throw std::runtime_error("no");
                })),
                std::runtime_error);
@@ -160,7 +161,7 @@ TEST(Graph, is_refused_while_a_stream_is_left_behind) {
   try {
     static_cast<void>(device.stream().capture([&] {
       other->wait_for(device.stream());
-      device->add(*other, values.span(), values.span(), values.span());
+      add(*device, *other, values.span(), values.span(), values.span());
     }));
     FAIL() << "no error";
   } catch (const Error& error) {

@@ -13,23 +13,6 @@ using device::DeviceSpan;
 using device::TreeAddition;
 using device::UpdateArguments;
 
-TEST(Add, is_one_addition_for_each_element) {
-  const StandinDevice device;
-  for (const std::int64_t count : {0, 1, 255, 256, 257, 10000}) {
-    const auto a = random_floats(count, 1);
-    const auto b = random_floats(count, 2);
-    std::vector<float> expected(a.size());
-    std::ranges::transform(a, b, expected.begin(), std::plus<>());
-    const auto on_device_a = device.upload(a);
-    const auto on_device_b = device.upload(b);
-    const auto sum = device->make_array<float>(count);
-    device->add(device.stream(), on_device_a.span(), on_device_b.span(), sum.span());
-    EXPECT_EQ(bits(device.download(sum)), bits(expected));
-    device->add(device.stream(), on_device_a.span(), on_device_b.span(), on_device_a.span());
-    EXPECT_EQ(bits(device.download(on_device_a)), bits(expected));
-  }
-}
-
 struct Sum {
   std::vector<std::vector<float>> partials;
   std::vector<TreeAddition> additions;
@@ -55,14 +38,19 @@ Sum random_sum(int partials, std::int64_t count, unsigned seed) {
 }
 
 /// What the additions say, one after the other.
-std::vector<float> reference_mean(Sum sum, float samples) {
+std::vector<float> reference_sum(Sum sum) {
   for (const TreeAddition& addition : sum.additions) {
     auto& into = sum.partials[static_cast<std::size_t>(addition.into)];
     std::ranges::transform(into, sum.partials[static_cast<std::size_t>(addition.from)], into.begin(),
                            std::plus<>());
   }
-  for (float& value : sum.partials.front()) value /= samples;
   return sum.partials.front();
+}
+
+std::vector<float> reference_mean(const Sum& sum, float samples) {
+  std::vector<float> mean = reference_sum(sum);
+  for (float& value : mean) value /= samples;
+  return mean;
 }
 
 class OnDevice {
@@ -80,10 +68,17 @@ class OnDevice {
       spans_.emplace_back(partials_.span().subspan(i * count, count));
   }
   void queue() const { device_->mean(device_.stream(), spans_, additions_, arguments_.span(), mean_.span()); }
+  /// Into partial sum `into`.
+  void queue_sum(std::size_t into) const {
+    const std::int64_t count = mean_.span().count;
+    device_->sum(device_.stream(), spans_, additions_,
+                 partials_.span().subspan(static_cast<std::int64_t>(into) * count, count));
+  }
   void set_samples(float samples) const {
     device_.store(arguments_, {{.sgd = {}, .adamw = {}, .samples = samples}});
   }
   [[nodiscard]] std::vector<float> mean() const { return device_.download(mean_); }
+  [[nodiscard]] std::vector<float> partials() const { return device_.download(partials_); }
 
  private:
   const StandinDevice& device_;
@@ -93,6 +88,24 @@ class OnDevice {
   device::DeviceArray<float> partials_;  ///< one after the other
   std::vector<DeviceSpan<const float>> spans_;
 };
+
+TEST(Sum, may_take_the_place_of_any_of_its_terms) {
+  const StandinDevice device;
+  for (const int partials : {1, 2, 3, 33}) {
+    for (const std::int64_t count : {0, 1, 255, 256, 1000}) {
+      const Sum sum = random_sum(partials, count, static_cast<unsigned>(100 * partials));
+      for (const int into : {0, partials / 2, partials - 1}) {
+        const OnDevice on_device(device, sum, 1);
+        on_device.queue_sum(static_cast<std::size_t>(into));
+        Sum expected = sum;
+        expected.partials[static_cast<std::size_t>(into)] = reference_sum(sum);
+        std::vector<float> all;
+        for (const auto& partial : expected.partials) all.insert(all.end(), partial.begin(), partial.end());
+        EXPECT_EQ(bits(on_device.partials()), bits(all)) << partials << " of " << count << " into " << into;
+      }
+    }
+  }
+}
 
 TEST(Mean, adds_as_it_is_told_and_divides_once) {
   const StandinDevice device;

@@ -85,7 +85,7 @@ TEST_P(FailingCall, IsNamed) {
 INSTANTIATE_TEST_SUITE_P(
     Each, FailingCall,
     ::testing::Values(Call{"cudaMalloc", {1, 30}}, Call{"cudaHostAlloc", {1, 12}},
-                      Call{"cudaMemcpyAsync", {1, 40}}, Call{"cudaStreamCreateWithFlags", {1, 5}},
+                      Call{"cudaMemcpyAsync", {1, 20}}, Call{"cudaStreamCreateWithFlags", {1, 5}},
                       Call{"cudaStreamQuery", {1}}, Call{"cudaEventRecord", {1, 8}},
                       Call{"cudaStreamWaitEvent", {1, 8}}, Call{"cudaStreamBeginCapture", {1, 2}},
                       Call{"cudaStreamEndCapture", {1, 2}}, Call{"cudaGraphInstantiate", {1, 2}},
@@ -117,7 +117,12 @@ TEST_F(GpuTest, DoctorFindsNothingWrong) {
     EXPECT_GT(report["checks"].size(), 15U);
     for (const nlohmann::json& check : report["checks"]) EXPECT_TRUE(check["passed"]) << check;
     EXPECT_EQ(report["trainings"].size(), 2U) << "run and lockstep";
+    EXPECT_TRUE(report["trainings"][0]["published_seconds"].is_null()) << "nobody published this one";
     EXPECT_EQ(report["libraries"]["NCCL"], "2.28.9");
+    const std::string text = report.dump();
+    for (const char* name : {"all-reduce by nccl among ranks: 2", "exchange of 67 MB among ranks: 2, by nccl",
+                             "all-reduce of 67 MB among ranks: 2, by nccl"})
+      EXPECT_EQ(text.find(name) != std::string::npos, ranks == 2) << name;
   }
 }
 
@@ -133,6 +138,8 @@ TEST_F(GpuTest, DoctorGoesOnBehindACheckThatFails) {
                                     [](const nlohmann::json& check) { return !check["passed"].get<bool>(); });
   EXPECT_EQ(failed, 1);
   EXPECT_GT(report["checks"].size(), 15U);
+  EXPECT_EQ(report["not_run"].size(), 2U) << "the published experiments are not where this test runs";
+  EXPECT_THAT(result.out, HasSubstr("configs/mnist_cnn_unshuffled.yaml is not in this folder"));
 }
 
 TEST_F(GpuTest, DoctorSaysWhenThereIsNoGpu) {

@@ -49,6 +49,25 @@ TEST_F(ResumeTest, AnyRanksGoOnInTheMiddleOfAnEpoch) {
   EXPECT_EQ(summary("cut")["best"]["val_accuracy"], summary("whole")["best"]["val_accuracy"]);
 }
 
+TEST_F(ResumeTest, DistortedImagesAndTheAverageOfWeightsAreTheSameToo) {
+  // Both of 104 steps: the first stop is before the average begins, the second in the midst of it.
+  const Words experiment = {"train", write("odd.yaml", odd_network()),
+                            "data.augment={shift: 2, rotate: 10, shear: 0.1, zoom: 0.1}",
+                            "training.average={from_epoch: 2, every_steps: 10}"};
+  const Outcome whole = train_whole(experiment);
+  expect_success(run(with(experiment, into("cut", {"--until", "60"})), {.ranks = 3}));
+  expect_success(run({"resume", run_folder("cut"), "--until", "135"}, {.ranks = 2}));
+  expect_failure(run({"resume", run_folder("cut"), "data.augment.zoom=0.2"}), ExitCode::bad_config,
+                 {"data.augment.zoom: 0.1 there, 0.2 now"});
+  expect_failure(run({"resume", run_folder("cut"), "training.average.every_steps=5"}), ExitCode::bad_config,
+                 {"training.average.every_steps: 10 there, 5 now"});
+  expect_success(run({"resume", run_folder("cut")}, {.ranks = 4}));
+  expect_equal(outcome("cut"), whole);
+  const ProcessResult evaluated = run({"evaluate", run_folder("cut")}, {.ranks = 2});
+  expect_success(evaluated);
+  EXPECT_THAT(evaluated.out, HasSubstr("the same as the run recorded, to the bit"));
+}
+
 TEST_F(ResumeTest, WithDigestsCheckpointsAndChecksThatAreNotTheDefaults) {
   // An epoch has 104 steps; a checkpoint is due every 6 ms.
   const Words experiment = {"train",

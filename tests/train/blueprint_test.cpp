@@ -60,6 +60,26 @@ TEST_F(BlueprintTest, HoldsTheFactsOfDataAndNetwork) {
   EXPECT_EQ(blueprint.validation_stripes().steps(), 2);
 }
 
+TEST_F(BlueprintTest, KnowsWhetherImagesAreDistorted) {
+  const std::string file = data(64);
+  EXPECT_FALSE(augmentation(make_blueprint(sample_experiment(file))));
+  EXPECT_TRUE(augmentation(make_blueprint(sample_experiment(file, {"data.augment.shift=11"}))));
+  EXPECT_THROW(make_blueprint(sample_experiment(file, {"data.augment.shift=12"})), Error);
+}
+
+TEST_F(BlueprintTest, PartsOfOneFileAreOtherData) {
+  const std::string file = data(64);
+  const Blueprint whole = make_blueprint(sample_experiment(file));
+  const Blueprint part = make_blueprint(
+      sample_experiment(file, {"data.train.rows=[0, 50]", "data.validation.images=/train/x",
+                               "data.validation.labels=/train/y", "data.validation.rows=[50, 64]"}));
+  EXPECT_EQ(part.train.samples, 50);
+  EXPECT_EQ(part.validation->samples, 14);
+  EXPECT_THAT(fingerprint(part), HasSubstr("50 samples (rows 0 to 50)"));
+  EXPECT_THAT(fingerprint(part), HasSubstr("14 samples (rows 50 to 64)"));
+  EXPECT_THAT(fingerprint(whole), ::testing::Not(HasSubstr("rows")));
+}
+
 TEST_F(BlueprintTest, WholeSetMayBeOneBatch) {
   EXPECT_EQ(make_blueprint(sample_experiment(data(32))).steps_per_epoch(), 1);
   EXPECT_THROW(make_blueprint(sample_experiment(data(31))), Error);

@@ -113,17 +113,44 @@ TEST_F(DeviceReplicaTest, WhereverTheSamplesAreAndHoweverManyBranches) {
       expect_equal({}, {fmt::format("device.data={}", place), fmt::format("device.branches={}", branches)});
 }
 
+/// The arithmetic check computes a shard again from images that the host distorts.
+TEST_F(DeviceReplicaTest, WithDistortedImagesAndTheAverageOfWeights) {
+  for (const char* place : {"device", "host"})
+    expect_equal({"data.augment={shift: 2, rotate: 20, shear: 0.1, zoom: 0.2}", "checks.arithmetic_every=2",
+                  "training.average={from_epoch: 2, every_steps: 2}"},
+                 {fmt::format("device.data={}", place)});
+}
+
 TEST_F(DeviceReplicaTest, MoreShardsThanSamplesInTheLastStep) {
   expect_equal({"training.shards=16"});
 }
 
+/// All that a rank has at once, but in the steps whose arithmetic is checked: other sums, and no other
+/// numbers from dropout.
 TEST_F(DeviceReplicaTest, InRunModeCloseToTheHost) {
-  const Overrides overrides{"training.reproducibility=run"};
-  const Outcome host = train(false, overrides);
-  const Outcome device = train(true, overrides);
+  const Outcome host = train(false, {"training.reproducibility=run"});
+  const Outcome device = train(true, {"training.reproducibility=run", "checks.arithmetic_every=0"});
+  ASSERT_EQ(device.digests.size(), host.digests.size());
   ASSERT_EQ(device.weights.size(), host.weights.size());
   for (std::size_t i = 0; i < host.weights.size(); ++i)
     ASSERT_NEAR(device.weights[i], host.weights[i], 1e-4) << i;
+  for (const char* place : {"device", "host"})
+    for (const int every : {1, 2})
+      EXPECT_EQ(train(true, {"training.reproducibility=run", fmt::format("device.data={}", place),
+                             fmt::format("checks.arithmetic_every={}", every)}),
+                device)
+          << place << " " << every;
+}
+
+TEST_F(DeviceReplicaTest, InRunModeFaultsAreFoundAsOnTheHost) {
+  const Overrides run{"training.reproducibility=run", "checks.arithmetic_every=0"};
+  const std::vector<fault::Fault> nan{{.rank = 0, .step = 5, .spec = fault::Nan{}}};
+  const std::string text = error_of(true, run, nan);
+  EXPECT_THAT(text, HasSubstr("epoch 2, step 2 of 3: the gradient of "));
+  EXPECT_EQ(text, error_of(false, run, nan));
+  const std::vector<fault::Fault> flips{
+      {.rank = 0, .step = 2, .spec = fault::Flip{.target = fault::Target::optimizer_state}}};
+  EXPECT_THAT(error_of(true, run, flips), HasSubstr("before step 2: bits of the optimizer's state"));
 }
 
 TEST_F(DeviceReplicaTest, DamagedWeightsAreRepairedAsOnTheHost) {

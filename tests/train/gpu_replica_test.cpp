@@ -58,19 +58,44 @@ TEST_F(GpuReplicaTest, TwoHundredOrdersOfStreamsGiveTheSameBits) {
     ASSERT_TRUE(train(seed) == as_late_as_possible) << "seed " << seed;
 }
 
+TEST_F(GpuReplicaTest, OrdersGiveTheSameBitsWhereverImagesAreAndHoweverGradientsAreAdded) {
+  for (const std::vector<std::string>& way :
+       {std::vector<std::string>{"device.data=host"},
+        {"training.reproducibility=run"},
+        {"training.reproducibility=run", "device.data=host", "checks.arithmetic_every=0"}}) {
+    const std::vector<float> as_late_as_possible = train(0, way);
+    for (std::uint64_t seed = 1; seed <= 10; ++seed)
+      ASSERT_TRUE(train(seed, way) == as_late_as_possible) << "seed " << seed << ", " << way.front();
+  }
+}
+
 TEST_F(GpuReplicaTest, LeavesNothingBehind) {
   train(1);
   EXPECT_TRUE(standin::live_handles().empty());
 }
 
-/// What is done in a step does not grow: two graphs, and one wait of the host.
+/// What is done in a step does not grow: two graphs, and one wait of the host; one in the validation.
 TEST_F(GpuReplicaTest, AStepIsTwoLaunches) {
   train(1, {"training.epochs=6", "checks.arithmetic_every=0"});
   const std::int64_t six = standin::calls("cudaGraphLaunch");
   train(1, {"training.epochs=7", "checks.arithmetic_every=0"});
-  constexpr std::int64_t steps = 3;   // of an epoch
-  constexpr std::int64_t graphs = 2;  // up to the sums, and from the exchange on
-  EXPECT_EQ(standin::calls("cudaGraphLaunch") - six, steps * graphs);
+  constexpr std::int64_t steps = 3;       // of an epoch
+  constexpr std::int64_t validation = 2;  // steps of it
+  constexpr std::int64_t graphs = 2;      // up to the report, and from the exchange on
+  EXPECT_EQ(standin::calls("cudaGraphLaunch") - six, steps * graphs + validation);
+}
+
+/// One pass over all that the rank has, instead of eight over its shards.
+TEST_F(GpuReplicaTest, InRunModeAStepIsFewOperations) {
+  const auto operations = [&](const char* reproducibility) {
+    const auto of = [&](int epochs) {
+      train(1, {fmt::format("training.reproducibility={}", reproducibility), "checks.arithmetic_every=0",
+                fmt::format("training.epochs={}", epochs), "training.validate_every=100"});
+      return standin::calls("operation");
+    };
+    return of(7) - of(6);
+  };
+  EXPECT_LT(4 * operations("run"), operations("lockstep"));
 }
 
 }  // namespace

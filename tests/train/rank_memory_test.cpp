@@ -38,7 +38,7 @@ class RankMemoryTest : public ::testing::Test {
     memory.data = dataset->bytes_kept();
     memory.batches = loader.bytes();
     memory.activations = engine.bytes();
-    const Evaluator evaluator(blueprint, *backend_, shards, workers);
+    const Evaluator evaluator(blueprint, {.backend = *backend_, .workers = workers}, shards);
     evaluator_bytes_ = evaluator.bytes();
     return memory;
   }

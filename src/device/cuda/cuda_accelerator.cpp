@@ -13,6 +13,7 @@
 #include "device/cuda/kernels/hash_blocks.h"
 #include "device/cuda/kernels/sums.h"
 #include "device/cuda/kernels/update.h"
+#include "device/cuda/lane.h"
 #include "device/cuda/libraries.h"
 #include "device/cuda/memory.h"
 #include "device/cuda/network_plan.h"
@@ -59,22 +60,20 @@ class CudaAccelerator final : public Accelerator {
     return make_network_plan(*this, precision_, network, samples, mode, choices);
   }
 
+  std::shared_ptr<DeviceLane> make_lane() override { return std::make_shared<Lane>(*this); }
+
   void gather(Stream& stream, const StoredSamples& stored, DeviceSpan<const std::int64_t> positions,
-              float scale, DeviceSpan<float> images, DeviceSpan<std::int32_t> labels) override {
-    cuda::gather(queue(stream), stored, positions, scale, images, labels);
+              DeviceSpan<const AffineMap> maps, float scale, DeviceSpan<float> images,
+              DeviceSpan<std::int32_t> labels) override {
+    cuda::gather(queue(stream), stored, positions, maps, scale, images, labels);
   }
-  void add(Stream& stream, DeviceSpan<const float> a, DeviceSpan<const float> b,
-           DeviceSpan<float> sum) override {
-    cuda::add(queue(stream), a, b, sum);
+  void sum(Stream& stream, std::span<const DeviceSpan<const float>> partials,
+           std::span<const TreeAddition> additions, DeviceSpan<float> sum) override {
+    cuda::sum(queue(stream), partials, additions, sum);
   }
   void mean(Stream& stream, std::span<const DeviceSpan<const float>> partials,
             std::span<const TreeAddition> additions, DeviceSpan<const UpdateArguments> arguments,
             DeviceSpan<float> mean) override {
-    if (partials.size() > max_partial_sums)
-      fail(ExitCode::bad_config,
-           "device.kind=cuda adds up to {} partial sums, and this job has {}: use fewer ranks or a smaller "
-           "training.shards",
-           max_partial_sums, partials.size());
     cuda::mean(queue(stream), partials, additions, arguments, mean);
   }
   void sgd_update(Stream& stream, DeviceSpan<const UpdateArguments> arguments, DeviceSpan<float> weights,

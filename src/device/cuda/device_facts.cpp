@@ -48,6 +48,8 @@ DeviceFacts facts_of(int index) {
           .name = properties.name,
           .unique_id = text(properties.uuid),
           .architecture = fmt::format("{}.{}", properties.major, properties.minor),
+          .board = fmt::format("{:04x}:{:02x}:{:02x}.0", properties.pciDomainID, properties.pciBusID,
+                               properties.pciDeviceID),
           .memory_bytes = static_cast<std::int64_t>(properties.totalGlobalMem),
           .free_bytes = 0,
           .peers = {}};

@@ -43,6 +43,23 @@ void fail_call(cudaError_t status, std::string_view function, ExitCode exit_code
   fail_call("CUDA", function, cudaGetErrorString(status), cudaGetErrorName(status), exit_code, where);
 }
 
+void call_launch(std::source_location where) {
+  const cudaError_t status = cudaGetLastError();
+  switch (status) {
+    case cudaSuccess:
+      return;
+    case cudaErrorInvalidValue:
+    case cudaErrorInvalidConfiguration:
+    case cudaErrorInvalidDeviceFunction:
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorLaunchOutOfResources:
+    case cudaErrorMemoryAllocation:
+      fail_call(status, "launch of a kernel", ExitCode::internal, where);
+    default:
+      fail_call(status, "what was queued before the launch of a kernel", ExitCode::internal, where);
+  }
+}
+
 void note(cudaError_t status, std::string_view function) noexcept {
   if (status == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());

@@ -26,6 +26,10 @@ inline void call(cudaError_t status, std::string_view function, ExitCode exit_co
     fail_call(status, function, exit_code, where);
 }
 
+/// For CUDA's runtime, after the launch of a kernel, which returns nothing: what was queued earlier and has
+/// failed meanwhile is told apart from a launch that was refused.
+void call_launch(std::source_location where);
+
 /// For what destroys: a failure is warned of, unless one was reported before, after which CUDA fails whatever
 /// it is asked.
 void note(cudaError_t status, std::string_view function) noexcept;

@@ -24,7 +24,7 @@ void launch_n(cudaStream_t stream, std::int64_t n, const F& f,
   check(n >= 0, "a kernel has no negative number of elements", where);
   if (n == 0) return;
   impl::launch_n(stream, n, f);
-  call(cudaGetLastError(), "launch of a kernel", ExitCode::internal, where);
+  call_launch(where);
 }
 
 /// Calls f(block) for each of `blocks` blocks of `threads` threads that share `shared_bytes` of memory, with
@@ -44,7 +44,7 @@ void launch_blocks(cudaStream_t stream, std::int64_t blocks, int threads, std::s
         "a kernel's blocks fit every device", where);
   if (blocks == 0) return;
   impl::launch_blocks(stream, blocks, threads, shared_bytes, f);
-  call(cudaGetLastError(), "launch of a kernel", ExitCode::internal, where);
+  call_launch(where);
 }
 
 }  // namespace lockstep::device::cuda

@@ -2,9 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <array>
 #include <limits>
+#include <string>
 
 #include "base/error.h"
+#include "device/cuda/memory.h"
 
 namespace lockstep::device::cuda {
 namespace {
@@ -13,14 +16,23 @@ namespace {
 /// partial sums of each.
 constexpr std::int64_t cublas_workspace = std::int64_t{8} << 20U;
 
+constexpr std::string_view what_it_needs = "what the library needs";
+
 }  // namespace
 
 void fail_call(cudnnStatus_t status, std::string_view function, std::source_location where) {
-  fail_call("cuDNN", function, cudnnGetErrorString(status), fmt::format("{}", static_cast<int>(status)),
-            ExitCode::internal, where);
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
+    fail_for_room("cuDNN", function, what_it_needs);
+  std::array<char, 512> detail = {};  // what cuDNN itself says of the thread's last failure, if it does
+  cudnnGetLastErrorString(detail.data(), detail.size());
+  const std::string_view code = cudnnGetErrorString(status);
+  fail_call("cuDNN", function,
+            detail.front() == '\0' ? std::string(code) : fmt::format("{}: {}", code, detail.data()),
+            fmt::format("{}", static_cast<int>(status)), ExitCode::internal, where);
 }
 
 void fail_call(cublasStatus_t status, std::string_view function, std::source_location where) {
+  if (status == CUBLAS_STATUS_ALLOC_FAILED) fail_for_room("cuBLAS", function, what_it_needs);
   fail_call("cuBLAS", function, cublasGetStatusString(status), fmt::format("{}", static_cast<int>(status)),
             ExitCode::internal, where);
 }

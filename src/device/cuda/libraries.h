@@ -75,7 +75,7 @@ FilterDescriptor describe_filter(cudnnDataType_t type, std::int64_t out, std::in
 /// `value` as the libraries count. Error(bad_config) where it does not fit.
 int narrow(std::int64_t value);
 
-/// What one runner has of the libraries. Two that share a handle or a workspace could not run side by side,
+/// What one lane has of the libraries. Two that share a handle or a workspace could not run side by side,
 /// nor would cuBLAS then promise the same bits from run to run.
 class Libraries {
  public:

@@ -31,17 +31,6 @@ std::string mebibytes(std::size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
-[[noreturn]] void fail_for_room(int device, std::size_t bytes) {
-  static_cast<void>(cudaGetLastError());
-  std::size_t free = 0;
-  std::size_t total = 0;
-  call(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  fail(ExitCode::internal,
-       "CUDA: cudaMalloc failed: device {} has no room for {}: {} of its {} are free. Use fewer "
-       "device.branches, a smaller training.batch, or more ranks with a device each",
-       device, mebibytes(bytes), mebibytes(free), mebibytes(total));
-}
-
 }  // namespace
 
 std::unique_ptr<Memory> allocate_device_memory(int device, std::int64_t bytes) {
@@ -50,9 +39,23 @@ std::unique_ptr<Memory> allocate_device_memory(int device, std::int64_t bytes) {
   use_device(device);
   void* data = nullptr;
   const cudaError_t status = cudaMalloc(&data, static_cast<std::size_t>(bytes));
-  if (status == cudaErrorMemoryAllocation) fail_for_room(device, static_cast<std::size_t>(bytes));
+  if (status == cudaErrorMemoryAllocation)
+    fail_for_room("CUDA", "cudaMalloc", mebibytes(static_cast<std::size_t>(bytes)));
   call(status, "cudaMalloc");
   return std::make_unique<DeviceMemory>(data, bytes);
+}
+
+void fail_for_room(std::string_view library, std::string_view function, std::string_view what) {
+  static_cast<void>(cudaGetLastError());
+  int device = 0;
+  call(cudaGetDevice(&device), "cudaGetDevice");
+  std::size_t free = 0;
+  std::size_t total = 0;
+  call(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  fail(ExitCode::internal,
+       "{}: {} failed: device {} has no room for {}: {} of its {} are free. Use fewer device.branches, a "
+       "smaller training.batch, or more ranks with a device each",
+       library, function, device, what, mebibytes(free), mebibytes(total));
 }
 
 std::unique_ptr<Memory> allocate_pinned_memory(int device, std::int64_t bytes) {

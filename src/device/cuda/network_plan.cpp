@@ -158,8 +158,8 @@ void NetworkPlan::find_gaps() {
   gaps_ = gaps_between(network_.parameters, written);
 }
 
-std::unique_ptr<DeviceRunner> NetworkPlan::make_runner() {
-  return std::make_unique<NetworkRunner>(*this);
+std::unique_ptr<DeviceRunner> NetworkPlan::make_runner(std::shared_ptr<DeviceLane> lane) {
+  return std::make_unique<NetworkRunner>(*this, lane_or_new(std::move(lane), accelerator_));
 }
 
 std::int64_t NetworkPlan::runner_bytes() const {

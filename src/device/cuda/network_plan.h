@@ -25,7 +25,8 @@ class NetworkPlan final : public DevicePlan {
   NetworkPlan(Accelerator& accelerator, Precision precision, const Network& network, std::int64_t samples,
               Mode mode, const std::string& choices);
 
-  [[nodiscard]] std::unique_ptr<DeviceRunner> make_runner() override;
+  using DevicePlan::make_runner;
+  [[nodiscard]] std::unique_ptr<DeviceRunner> make_runner(std::shared_ptr<DeviceLane> lane) override;
   [[nodiscard]] std::int64_t runner_bytes() const override;
   [[nodiscard]] std::vector<std::string> implementations() const override;
   [[nodiscard]] std::string choices() const override { return choices_.text(); }

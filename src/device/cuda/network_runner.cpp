@@ -1,5 +1,7 @@
 #include "device/cuda/network_runner.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "device/cuda/clear_gaps.h"
 #include "device/cuda/layer_error.h"
@@ -8,23 +10,14 @@
 
 namespace lockstep::device::cuda {
 
-NetworkRunner::NetworkRunner(const NetworkPlan& plan)
-    : plan_(plan), device_(plan.accelerator().facts().index) {
-  use_device(device_);
-  arena_ = plan.accelerator().allocate(plan.arena().bytes());
-  libraries_ = std::make_unique<Libraries>(plan.accelerator(), plan.needs_cudnn(), plan.needs_cublas());
-  for (const NetworkPlan::Stage& stage : plan.stages()) {
-    auto& addresses = buffers_.emplace_back();
-    for (const int place : stage.buffers) addresses.push_back(at(place));
-  }
-}
-
-NetworkRunner::~NetworkRunner() {
-  note(cudaSetDevice(device_), "cudaSetDevice");  // handles are closed on their device
+NetworkRunner::NetworkRunner(const NetworkPlan& plan, std::shared_ptr<Lane> lane)
+    : plan_(plan), lane_(std::move(lane)) {
+  lane_->provide(
+      {.arena_bytes = plan.arena().bytes(), .cudnn = plan.needs_cudnn(), .cublas = plan.needs_cublas()});
 }
 
 std::byte* NetworkRunner::at(int place) const {
-  return place < 0 ? nullptr : arena_->data() + plan_.arena().offset(place);
+  return place < 0 ? nullptr : lane_->arena() + plan_.arena().offset(place);
 }
 
 float* NetworkRunner::floats(int place) const {
@@ -52,22 +45,26 @@ void NetworkRunner::evaluate(Stream& stream, const DeviceShard& shard, DeviceSpa
 }
 
 NetworkRunner::Pass NetworkRunner::begin(Stream& stream, const DeviceShard& shard,
-                                         DeviceSpan<const float> weights, bool training,
-                                         float* gradient) const {
+                                         DeviceSpan<const float> weights, bool training, float* gradient) {
   const Network& network = plan_.network();
   check(
       shard.images.count == plan_.samples() * network.input.count() && shard.labels.count == plan_.samples(),
       "a shard has as many images and labels as its plan");
   check(weights.count == network.parameters.slab_size(), "weights come as a whole slab");
-  use_device(device_);
-  libraries_->use(native(stream));
+  lane_->use(native(stream));
+  if (buffers_.empty()) {  // from now on the lane's arena stays
+    for (const NetworkPlan::Stage& stage : plan_.stages()) {
+      auto& addresses = buffers_.emplace_back();
+      for (const int place : stage.buffers) addresses.push_back(at(place));
+    }
+  }
   return {native(stream), shard, weights.data, training, gradient};
 }
 
 Run NetworkRunner::run_of(const Pass& pass, std::size_t stage) const {
   const int src = plan_.activations()[stage];
   return {.stream = pass.stream,
-          .libraries = *libraries_,
+          .libraries = lane_->libraries(),
           .shard = pass.shard,
           .training = pass.training,
           .weights = pass.weights,

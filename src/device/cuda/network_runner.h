@@ -4,18 +4,16 @@
 #include <vector>
 
 #include "device/accelerator.h"
+#include "device/cuda/lane.h"
 #include "device/cuda/layer.h"
 #include "device/cuda/network_plan.h"
 
 namespace lockstep::device::cuda {
 
-/// One runner's memory and library handles, and the order of a pass.
+/// The order of a pass, on a lane.
 class NetworkRunner final : public DeviceRunner {
  public:
-  explicit NetworkRunner(const NetworkPlan& plan);
-  NetworkRunner(const NetworkRunner&) = delete;
-  NetworkRunner& operator=(const NetworkRunner&) = delete;
-  ~NetworkRunner() override;
+  NetworkRunner(const NetworkPlan& plan, std::shared_ptr<Lane> lane);
 
   void train(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
              DeviceSpan<float> gradient, DeviceSpan<Totals> totals) override;
@@ -32,7 +30,7 @@ class NetworkRunner final : public DeviceRunner {
     float* gradient;
   };
   [[nodiscard]] Pass begin(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
-                           bool training, float* gradient) const;
+                           bool training, float* gradient);
   [[nodiscard]] Run run_of(const Pass& pass, std::size_t stage) const;
   void forward(const Pass& pass) const;
   void loss(const Pass& pass, DeviceSpan<Totals> totals) const;
@@ -42,10 +40,8 @@ class NetworkRunner final : public DeviceRunner {
   [[nodiscard]] float* floats(int place) const;
 
   const NetworkPlan& plan_;
-  int device_;
-  std::unique_ptr<Memory> arena_;
-  std::unique_ptr<Libraries> libraries_;
-  std::vector<std::vector<std::byte*>> buffers_;  ///< by stage
+  std::shared_ptr<Lane> lane_;
+  std::vector<std::vector<std::byte*>> buffers_;  ///< by stage; none before the first pass
 };
 
 }  // namespace lockstep::device::cuda

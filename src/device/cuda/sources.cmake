@@ -3,7 +3,7 @@
 
 # Compiled by the C++ compiler.
 set(LOCKSTEP_CUDA_SOURCES
-  choices.cpp convolution.cpp cuda_accelerator.cpp cudnn_convolution.cpp dense.cpp device_facts.cpp error.cpp flatten.cpp layer.cpp
+  choices.cpp convolution.cpp cuda_accelerator.cpp cudnn_convolution.cpp dense.cpp device_facts.cpp error.cpp flatten.cpp lane.cpp layer.cpp
   layer_error.cpp libraries.cpp memory.cpp network_plan.cpp network_runner.cpp stream.cpp
   sum_program.cpp)
 # With kernels: compiled by nvcc.

@@ -14,6 +14,7 @@
 #include "control.h"
 #include "device/accelerator.h"
 #include "device/network_builder.h"
+#include "device_cuda/add_two.h"
 #include "nccl_race_scenario.h"
 
 namespace {
@@ -39,9 +40,9 @@ void streams(Accelerator& accelerator, bool sound) {
   const auto b = accelerator.make_stream();
   const auto x = ones(accelerator, *a);
   const auto y = accelerator.make_array<float>(count);
-  accelerator.add(*a, x.span(), x.span(), y.span());
+  testing::add(accelerator, *a, x.span(), x.span(), y.span());
   if (sound) b->wait_for(*a);
-  accelerator.add(*b, y.span(), y.span(), y.span());
+  testing::add(accelerator, *b, y.span(), y.span(), y.span());
   a->synchronize();
   b->synchronize();
 }
@@ -53,7 +54,7 @@ void early_wait(Accelerator& accelerator, bool sound) {
   const auto x = ones(accelerator, *a);
   const auto y = accelerator.make_array<float>(count);
   if (!sound) b->wait_for(*a);
-  accelerator.add(*a, x.span(), x.span(), y.span());
+  testing::add(accelerator, *a, x.span(), x.span(), y.span());
   if (sound) b->wait_for(*a);
   b->copy(x.span().data, y.span().data, y.span().bytes());
   a->synchronize();
@@ -88,7 +89,7 @@ void release(Accelerator& accelerator, bool sound) {
   const auto stream = accelerator.make_stream();
   const auto x = ones(accelerator, *stream);
   auto y = std::make_unique<DeviceArray<float>>(accelerator.make_array<float>(count));
-  accelerator.add(*stream, x.span(), x.span(), y->span());
+  testing::add(accelerator, *stream, x.span(), x.span(), y->span());
   if (sound) stream->synchronize();
   y.reset();
   stream->synchronize();
@@ -103,10 +104,10 @@ void graph(Accelerator& accelerator, bool sound) {
   const auto z = ones(accelerator, *stream);
   const auto recorded = stream->capture([&] {
     branch->wait_for(*stream);
-    accelerator.add(*branch, x.span(), x.span(), y.span());
-    accelerator.add(*stream, x.span(), x.span(), sound ? z.span() : y.span());
+    testing::add(accelerator, *branch, x.span(), x.span(), y.span());
+    testing::add(accelerator, *stream, x.span(), x.span(), sound ? z.span() : y.span());
     stream->wait_for(*branch);
-    accelerator.add(*stream, y.span(), z.span(), z.span());
+    testing::add(accelerator, *stream, y.span(), z.span(), z.span());
   });
   for (int launch = 0; launch < 3; ++launch) recorded->launch(*stream);
   stream->synchronize();

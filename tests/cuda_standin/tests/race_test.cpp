@@ -55,11 +55,11 @@ TEST_P(RaceTest, ReportedWithBothOperations) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, RaceTest,
-                         ::testing::Values(Race{"streams", {"Add"}},
-                                           Race{"early_wait", {"Add", "cudaMemcpyAsync"}},
+                         ::testing::Values(Race{"streams", {"TreeSum"}},
+                                           Race{"early_wait", {"TreeSum", "cudaMemcpyAsync"}},
                                            Race{"read_back", {"cudaMemcpyAsync", "read_back"}},
                                            Race{"refill", {"cudaMemcpyAsync", "refill"}},
-                                           Race{"release", {"memset", "Add"}}, Race{"graph", {"Add"}},
+                                           Race{"release", {"memset", "TreeSum"}}, Race{"graph", {"TreeSum"}},
                                            Race{"train", {"operator()"}},
                                            Race{"all_reduce", {"cudaMemcpyAsync", "nccl::Operation"}}),
                          [](const auto& race) { return race.param.scenario; });

@@ -12,6 +12,7 @@ static_assert(cudaErrorInvalidConfiguration == 9);
 static_assert(cudaErrorStubLibrary == 34);
 static_assert(cudaErrorInsufficientDriver == 35);
 static_assert(cudaErrorDevicesUnavailable == 46);
+static_assert(cudaErrorInvalidDeviceFunction == 98);
 static_assert(cudaErrorNoDevice == 100);
 static_assert(cudaErrorInvalidDevice == 101);
 static_assert(cudaErrorNoKernelImageForDevice == 209);

@@ -8,6 +8,7 @@ namespace lockstep::device::cuda {
 
 /// See Accelerator::gather.
 void gather(cudaStream_t stream, const StoredSamples& stored, DeviceSpan<const std::int64_t> positions,
-            float scale, DeviceSpan<float> images, DeviceSpan<std::int32_t> labels);
+            DeviceSpan<const AffineMap> maps, float scale, DeviceSpan<float> images,
+            DeviceSpan<std::int32_t> labels);
 
 }  // namespace lockstep::device::cuda

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/check.h"
+#include "device/accelerator.h"
+
+namespace lockstep::train {
+
+/// What a device tells the host of a step: arrays of several types, in device memory and page-locked memory
+/// alike, that travel in one copy, as each copy costs microseconds of its own. First all are added, then the
+/// memory is made.
+class DeviceReport {
+ public:
+  template <class T>
+  struct Part {
+    std::int64_t first_byte = 0;
+    std::int64_t count = 0;
+  };
+
+  template <class T>
+  Part<T> add(std::int64_t count) {
+    check(device_.span().count == 0, "arrays are added before there is memory");
+    const Part<T> part{bytes_, count};
+    const std::int64_t end = bytes_ + count * static_cast<std::int64_t>(sizeof(T));
+    bytes_ = (end + alignment - 1) / alignment * alignment;
+    return part;
+  }
+
+  /// Zeros, once the stream has come so far, which must be before anything else uses it.
+  void allocate(device::Accelerator& accelerator, device::Stream& stream) {
+    device_ = accelerator.make_array<std::byte>(bytes_);
+    host_ = accelerator.make_pinned<std::byte>(bytes_);
+    stream.clear(device_.span().data, bytes_);
+    queue_copy(stream);
+  }
+
+  template <class T>
+  [[nodiscard]] device::DeviceSpan<T> on_device(Part<T> part) const {
+    return {reinterpret_cast<T*>(device_.span().data + part.first_byte), part.count};
+  }
+  /// As of the last copy that is done.
+  template <class T>
+  [[nodiscard]] std::span<T> on_host(Part<T> part) const {
+    return {reinterpret_cast<T*>(host_.span().data() + part.first_byte),
+            static_cast<std::size_t>(part.count)};
+  }
+
+  void queue_copy(device::Stream& stream) const {
+    device::copy_out<std::byte>(stream, host_.span(), device_.span());
+  }
+
+ private:
+  static constexpr std::int64_t alignment = alignof(std::max_align_t);
+
+  std::int64_t bytes_ = 0;
+  device::DeviceArray<std::byte> device_;
+  device::PinnedArray<std::byte> host_;
+};
+
+}  // namespace lockstep::train
