@@ -27,7 +27,7 @@ def ratios(results: Results, machine: Machine) -> list[Ratio]:
         ("CIFAR-shaped: PyTorch by Lockstep", "peer.cifar.", "cifar.", "at least 1.3"),
         ("evaluation: PyTorch by Lockstep", "peer.evaluation.", "evaluation.", "at least 3"),
         ("CNN: oneDNN's primitives alone by Lockstep", "primitives.", "cnn.", "at least 1"),
-        ("CNN: with oneDNN's convolutions by with own", "onednn.cnn.", f"cnn.{by_ranks}", "at least 1"),
+        ("CNN: with oneDNN's layers by with own", "onednn.cnn.", f"cnn.{by_ranks}", "at least 1"),
         ("CIFAR-shaped: the same", "onednn.cifar.", f"cifar.{by_ranks}", "at least 1"),
         ("samples/s: two threads by two copies", "rate.1 rank", "copies", "at least 0.95"),
         ("samples/s: two ranks by two copies", "rate.2 ranks", "copies", "at least 0.95"),

@@ -53,7 +53,7 @@ class Peers:
 
     def configurations(self, workload: Workload) -> list[Configuration]:
         """What is worth a trial. Not among these is torch.compile, which takes a minute to begin and was slower."""
-        threads = sorted({1, self.machine.cores})
+        threads = sorted({1, self.machine.workers, len(self.machine.distinct), self.machine.cores})
         layouts = [Layout(1, number) for number in threads]
         orders = (False, True) if workload.network.name != "mnist_softmax" else (False,)  # of channels
         if workload.evaluates:
@@ -92,6 +92,11 @@ class Peers:
         arguments = [network.name, f"--images={network.images}", f"--labels={network.labels}"]
         arguments += configuration.arguments()
         arguments += ["--evaluate"] if workload.evaluates else [f"--steps={steps}"]
-        report = json.loads(run([str(self.python), str(PROGRAM), *arguments]))
+        command = [str(self.python), str(PROGRAM), *arguments]
+        if configuration.layout.ranks == 1:  # held to cores as Lockstep is
+            command = self.machine.command(configuration.layout, command)
+        else:
+            command += ["--processors", *map(str, self.machine.distinct)]
+        report = json.loads(run(command))
         self.version = report["version"]
         return report["seconds"]

@@ -155,9 +155,8 @@ def run(rank: int, options: argparse.Namespace, meeting_place: str) -> None:
         model = model.to(memory_format=torch.channels_last)
     data = Data(options.images, options.labels, options.channels_last)
     if options.processes > 1:
-        processors = sorted(os.sched_getaffinity(0))
-        if len(processors) >= options.processes:
-            os.sched_setaffinity(0, {processors[rank]})
+        if len(options.processors) >= options.processes:
+            os.sched_setaffinity(0, {options.processors[rank]})
         torch.distributed.init_process_group(
             "gloo", init_method=f"file://{meeting_place}", rank=rank, world_size=options.processes
         )
@@ -177,6 +176,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128, help="of all processes together")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--processes", type=int, default=1, help="with DistributedDataParallel over gloo")
+    parser.add_argument("--processors", type=int, nargs="+", default=[], help="one of each core, for the processes")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--bfloat16", action="store_true", help="autocast")
     parser.add_argument("--steps", type=int, default=100, help="that are timed")

@@ -18,10 +18,6 @@ class Stopwatch {
     sum += now - last_;
     last_ = now;
   }
-  /// Leaves the time since the lap before out.
-  void skip() {
-    if (wanted_) last_ = Clock::now();
-  }
 
  private:
   bool wanted_;

@@ -30,7 +30,7 @@ class LocalTree {
   /// Takes all slabs back. No worker may hold one.
   void reset();
   /// After reset(): in this step the floats that are apart are added up elsewhere. add() leaves them out, and
-  /// the caller writes them into sums() before anybody reads partials().
+  /// the caller writes them into each sum() before anybody reads partials().
   void set_apart() { added_ = besides_; }
   /// A slab with unspecified contents.
   std::span<float> take_slab();

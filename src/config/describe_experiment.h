@@ -301,8 +301,8 @@ struct Description<Device> {
               .effect =
                   "how CPUs compute convolutions. `auto`: Lockstep's own kernels where they are faster, "
                   "by a rule on the layer's extents; `winograd` or `direct`: these own kernels wherever "
-                  "they can; `onednn`: that library's alone, also for the weight gradients of large dense "
-                  "layers. Another way gives other bits"},
+                  "they can; `onednn`: that library's alone, also for large dense layers. Another way gives "
+                  "other bits"},
           device.convolutions,
           choices<ConvolutionMethod>({{ConvolutionMethod::automatic, "auto"},
                                       {ConvolutionMethod::winograd, "winograd"},

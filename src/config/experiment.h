@@ -223,7 +223,7 @@ enum class ConvolutionMethod : std::uint8_t {
   automatic,  ///< chosen for each layer by a rule on its extents
   winograd,
   direct,  ///< own kernels
-  onednn   ///< and no own kernels for weight gradients of dense layers either
+  onednn   ///< and no own kernels for dense layers either
 };
 
 struct Device {

@@ -40,9 +40,13 @@ bool has_not_begun(const RunFolder& run) {
   return !error;
 }
 
-bool depends_on_epochs(const config::Schedule& schedule) {
-  return std::holds_alternative<config::CosineSchedule>(schedule.kind) ||
-         std::holds_alternative<config::LinearSchedule>(schedule.kind);
+/// Whether a training of so many epochs more would have been another from the start: its learning rate
+/// follows the end, or its end was validated, which only every so many epochs are.
+bool depends_on_epochs(const config::Experiment& recorded) {
+  const auto& kind = recorded.schedule.kind;
+  return std::holds_alternative<config::CosineSchedule>(kind) ||
+         std::holds_alternative<config::LinearSchedule>(kind) ||
+         recorded.training.epochs % recorded.training.validate_every != 0;
 }
 
 /// What a training is computed on may change where the user names the run: the bits then do, of which the
@@ -58,7 +62,7 @@ std::vector<std::string> changed_settings(const config::Experiment& recorded, co
   std::vector<std::string> changed;
   for (const SetupDifference& difference : compare_settings(settings(recorded), settings(now))) {
     if (!changes_results(difference.key)) continue;
-    if (difference.key == "training.epochs" && !depends_on_epochs(now.schedule)) continue;
+    if (difference.key == "training.epochs" && !depends_on_epochs(recorded)) continue;
     // With the one tree it does not matter what carries gradients.
     if (difference.key == "device.exchange" &&
         now.training.reproducibility == config::Reproducibility::lockstep)
@@ -82,7 +86,8 @@ void check_same_experiment(const config::Experiment& recorded, const config::Exp
        "{} cannot go on with other settings that change its results:\n  {}\nSet them as they were, or start "
        "a new run. What may change: {}, device.kind, device.precision, device.exchange with reproducibility "
        "lockstep, training.epochs unless the schedule depends "
-       "on it (cosine, linear), and device.instruction_set if it was auto.",
+       "on it (cosine, linear) or the last epoch is no multiple of training.validate_every, and "
+       "device.instruction_set if it was auto.",
        where, fmt::join(changed, "\n  "), fmt::join(settings_without_influence, ", "));
 }
 

@@ -58,6 +58,24 @@ data::Stripes Blueprint::validation_stripes() const {
   return {validation.value().samples, experiment.training.batch, experiment.training.shards};
 }
 
+namespace {
+
+/// That at least one of the steps whose weights are averaged comes.
+void check_average(const Blueprint& blueprint) {
+  const config::Training& training = blueprint.experiment.training;
+  if (!training.average || training.average->every_steps == 0) return;
+  const std::int64_t steps = blueprint.steps_per_epoch();
+  const std::int64_t every = training.average->every_steps;
+  if (training.epochs * steps / every > (training.average->from_epoch - 1) * steps / every) return;
+  fail(
+      ExitCode::bad_config,
+      "{}: training.average.every_steps is {}, but none of the steps from epoch {} to the end, step {}, is a "
+      "multiple of it: nothing would be averaged",
+      blueprint.experiment.source, every, training.average->from_epoch, training.epochs * steps);
+}
+
+}  // namespace
+
 Blueprint make_blueprint(const config::Experiment& experiment) {
   Blueprint blueprint{.experiment = experiment,
                       .train = data::inspect_dataset(experiment.data.train),
@@ -73,6 +91,7 @@ Blueprint make_blueprint(const config::Experiment& experiment) {
   }
   blueprint.network = nn::build_network(experiment, blueprint.train.image, most_classes->classes,
                                         most_classes->smallest_label);
+  check_average(blueprint);
   return blueprint;
 }
 

@@ -103,7 +103,7 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
   }
   memory.activations +=
       engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners);
-  memory.activations += kept_bytes(blueprint.network, backend, stripes, shards);
+  if (!on_gpu) memory.activations += kept_bytes(blueprint.network, backend, stripes, shards);
   memory.checks = check_bytes(blueprint, backend, stripes, ranks);
   if (blueprint.validation) {
     const data::Stripes validation = blueprint.validation_stripes();

@@ -75,7 +75,8 @@ WorkerTimes* ShardEngine::times_of(int worker) const {
 std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree,
                                                    ShardWatch* watch) {
   const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
-  const bool together = joint_ != nullptr && watch == nullptr && !fault::any();
+  const bool is_watched = watch != nullptr && shards.contains(watch->shard);
+  const bool together = joint_ != nullptr && !is_watched && !fault::any();
   if (together) tree.set_apart();
   const auto totals = run(batch, [&](const Work& work) {
     const std::int64_t shard = work.shard.shard;

@@ -262,6 +262,7 @@ std::optional<metrics::EpochRecord> Trainer::finish_epoch(Clock::time_point star
     do {
       validation = evaluator_->evaluate(world_, result(), stop_was_requested);
     } while (agree_on_step(own_status()).memory_damaged);
+    if (average_) average_->check_memory(world_);
     if (!validation) return std::nullopt;
     record.val_loss = mean_loss(*validation);
     record.val_accuracy = accuracy(*validation);

@@ -12,7 +12,7 @@ namespace lockstep::train {
 
 /// The equal mean of a training's weights at some of its steps (config::Average), which is validated and
 /// saved instead of the last weights; the training knows nothing of it. Every rank keeps the whole mean of
-/// the weights that it has, so nothing is exchanged, and it is the same on all ranks.
+/// the weights that it has, so no weights are exchanged, and it is the same on all ranks.
 ///
 /// m ← m + (w − m) / n with the n-th weights, in float, so that a checkpoint has all of it. Its hash is taken
 /// when it is written, and looked at before it is used, unless `checks.memory` is off. Main thread only.

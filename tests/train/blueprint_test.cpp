@@ -48,6 +48,21 @@ class BlueprintTest : public ::testing::Test {
   lockstep::testing::TemporaryFolder folder_;
 };
 
+TEST_F(BlueprintTest, RefusesAnAverageOfNothing) {
+  const std::string file = data(75);  // 2 epochs of 3 steps
+  for (const char* comes :
+       {"{from_epoch: 2}", "{from_epoch: 2, every_steps: 5}", "{from_epoch: 1, every_steps: 6}"})
+    EXPECT_NO_THROW(make_blueprint(sample_experiment(file, {std::string("training.average=") + comes})))
+        << comes;
+  try {
+    make_blueprint(sample_experiment(file, {"training.average={from_epoch: 2, every_steps: 7}"}));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_config);
+    EXPECT_THAT(error.what(), HasSubstr("none of the steps from epoch 2 to the end, step 6, is a multiple"));
+  }
+}
+
 TEST_F(BlueprintTest, HoldsTheFactsOfDataAndNetwork) {
   const Blueprint blueprint = make_blueprint(sample_experiment(data(75)));
   EXPECT_EQ(blueprint.train.samples, 75);

@@ -149,6 +149,25 @@ TEST_F(ShardEngineTest, AddsTheGradientsOfAllShardsAndZerosOfAnEmptyOne) {
   }
 }
 
+/// Counts what is added up.
+class CountedGradients final : public device::JointGradients {
+ public:
+  explicit CountedGradients(const device::JointGradients& gradients) : gradients_(gradients) {}
+  [[nodiscard]] std::span<const Range> ranges() const override { return gradients_.ranges(); }
+  [[nodiscard]] std::int64_t kept_floats(std::int64_t samples) const override {
+    return gradients_.kept_floats(samples);
+  }
+  [[nodiscard]] std::int64_t pieces() const override { return gradients_.pieces(); }
+  void add_up(std::int64_t piece, std::span<const device::KeptShard> shards, float* slab) const override {
+    ++count;
+    gradients_.add_up(piece, shards, slab);
+  }
+  mutable std::atomic<std::int64_t> count = 0;
+
+ private:
+  const device::JointGradients& gradients_;
+};
+
 /// Six shards, which are two subtrees, of 1 and 2 samples and one of them empty, by the CPU's kernels.
 TEST_F(ShardEngineTest, ComputesJointGradientsToTheBitsOfSingleShards) {
   const device::Network network = testing::NetworkBuilder({300}).dense(256).relu().dense(4).build();
@@ -188,11 +207,17 @@ TEST_F(ShardEngineTest, ComputesJointGradientsToTheBitsOfSingleShards) {
   const auto single = sums(nullptr);
   ASSERT_EQ(single.size(), 2U);
   EXPECT_TRUE(std::ranges::any_of(single[1], [](float value) { return value != 0; }));
-  engine.join(*joint);
+  const CountedGradients counted(*joint);
+  engine.join(counted);
   EXPECT_EQ(sums(nullptr), single);
+  EXPECT_EQ(counted.count, 2 * joint->pieces());
+  ShardWatch elsewhere{.shard = 7};  // on another rank
+  EXPECT_EQ(sums(&elsewhere), single);
+  EXPECT_EQ(counted.count, 4 * joint->pieces());
   ShardWatch watch{.shard = 3};  // whose whole gradient is hashed
   EXPECT_EQ(sums(&watch), single);
   EXPECT_NE(watch.hash, 0U);
+  EXPECT_EQ(counted.count, 4 * joint->pieces());
 }
 
 TEST_F(ShardEngineTest, LoadsWeightsOncePerPlanAndChange) {

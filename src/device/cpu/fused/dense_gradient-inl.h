@@ -59,11 +59,8 @@ class DenseGradients {
     }
   }
 
-  static std::int64_t panels(const DenseExtents& extents) {
-    std::int64_t count = 0;
-    for_each_panel(round_up(extents.in, lanes), [&](std::int64_t, int, bool) { ++count; });
-    return count;
-  }
+  static std::int64_t panels(const DenseExtents& extents) { return (vectors_of(extents) + 2) / 3; }
+  static std::int64_t vectors_of(const DenseExtents& extents) { return round_up(extents.in, lanes) / lanes; }
 
   static std::int64_t pieces(const DenseExtents& extents) {
     return panels(extents) * ((extents.out + rows_of_a_piece - 1) / rows_of_a_piece);
@@ -71,17 +68,19 @@ class DenseGradients {
 
   static void add_up(const DenseExtents& extents, std::int64_t before, std::int64_t piece,
                      std::span<const KeptShard> shards, float* dweight) {
-    const std::int64_t wanted = piece % panels(extents);
-    const std::int64_t first_row = piece / panels(extents) * rows_of_a_piece;
+    const std::int64_t count = panels(extents);
+    const std::int64_t panel = piece % count;
+    // As for_each_panel cuts them: widths differ by one at most, and the wider ones come first.
+    const std::int64_t narrow = vectors_of(extents) / count;
+    const std::int64_t wider = vectors_of(extents) % count;
+    const std::int64_t column = (panel * narrow + std::min(panel, wider)) * lanes;
+    const std::int64_t vectors = narrow + (panel < wider ? 1 : 0);
+    const std::int64_t first_row = piece / count * rows_of_a_piece;
     const std::int64_t end_row = std::min(first_row + rows_of_a_piece, extents.out);
-    std::int64_t panel = 0;
-    for_each_panel(round_up(extents.in, lanes), [&](std::int64_t column, int vectors, bool) {
-      if (panel++ != wanted) return;
-      const Panel where{extents, before, column, shards, dweight};
-      if (vectors == 1) add_up_panel<1>(where, first_row, end_row);
-      if (vectors == 2) add_up_panel<2>(where, first_row, end_row);
-      if (vectors == 3) add_up_panel<3>(where, first_row, end_row);
-    });
+    const Panel where{extents, before, column, shards, dweight};
+    if (vectors == 1) add_up_panel<1>(where, first_row, end_row);
+    if (vectors == 2) add_up_panel<2>(where, first_row, end_row);
+    if (vectors == 3) add_up_panel<3>(where, first_row, end_row);
   }
 
   struct Panel {

@@ -1,8 +1,10 @@
 #include "device/cpu/fused/joint_dense.h"
 
 #include <algorithm>
+#include <bit>
 #include <variant>
 
+#include "base/check.h"
 #include "device/cpu/fused/choice.h"
 
 namespace lockstep::device::cpu::fused {
@@ -29,6 +31,7 @@ class Joint final : public JointGradients {
   }
   [[nodiscard]] std::int64_t pieces() const override { return pieces_; }
   void add_up(std::int64_t piece, std::span<const KeptShard> shards, float* slab) const override {
+    check(std::has_single_bit(shards.size()), "the shards of a complete subtree are a power of two");
     for (const JointDense& layer : layers_) {
       if (piece < layer.pieces()) return layer.add_up(piece, shards, slab);
       piece -= layer.pieces();
@@ -44,9 +47,7 @@ class Joint final : public JointGradients {
 }  // namespace
 
 bool is_joint(const DenseOp& op, ConvolutionMethod convolutions) {
-  // Gradients of a few thousand floats stay in the nearest cache anyway.
-  constexpr std::int64_t large = std::int64_t{64} * 1024;
-  return convolutions != ConvolutionMethod::onednn && processor_suits() && op.in * op.out >= large;
+  return convolutions != ConvolutionMethod::onednn && processor_suits() && op.in * op.out >= large_layer;
 }
 
 JointDense::JointDense(const Network& network, const Node& node, ConvolutionMethod convolutions)

@@ -9,9 +9,11 @@
 
 namespace lockstep::device::cpu::fused {
 
-/// Whether the forward pass and the weight gradient of a dense layer are computed by own kernels, the latter
-/// for one shard or for many at once: by extents alone, as all ranks must choose the same.
+/// Whether the weight gradient of a dense layer is computed by own kernels, for one shard or for many at
+/// once: by extents alone, as all ranks must choose the same.
 bool is_joint(const DenseOp& op, ConvolutionMethod convolutions);
+/// Weights of layers with fewer than so many are in the caches anyway.
+inline constexpr std::int64_t large_layer = std::int64_t{64} * 1024;
 
 /// The weight gradient of one such layer, among those of a network.
 class JointDense {
