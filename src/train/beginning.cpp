@@ -40,13 +40,15 @@ bool has_not_begun(const RunFolder& run) {
   return !error;
 }
 
-/// Whether a training of so many epochs more would have been another from the start: its learning rate
+bool depends_on_epochs(const config::Schedule& schedule) {
+  return std::holds_alternative<config::CosineSchedule>(schedule.kind) ||
+         std::holds_alternative<config::LinearSchedule>(schedule.kind);
+}
+
+/// Whether the recorded training would have been another from the start with more epochs: its learning rate
 /// follows the end, or its end was validated, which only every so many epochs are.
-bool depends_on_epochs(const config::Experiment& recorded) {
-  const auto& kind = recorded.schedule.kind;
-  return std::holds_alternative<config::CosineSchedule>(kind) ||
-         std::holds_alternative<config::LinearSchedule>(kind) ||
-         recorded.training.epochs % recorded.training.validate_every != 0;
+bool end_was_special(const config::Training& recorded, const config::Schedule& schedule) {
+  return depends_on_epochs(schedule) || recorded.epochs % recorded.validate_every != 0;
 }
 
 /// What a training is computed on may change where the user names the run: the bits then do, of which the
@@ -62,7 +64,7 @@ std::vector<std::string> changed_settings(const config::Experiment& recorded, co
   std::vector<std::string> changed;
   for (const SetupDifference& difference : compare_settings(settings(recorded), settings(now))) {
     if (!changes_results(difference.key)) continue;
-    if (difference.key == "training.epochs" && !depends_on_epochs(recorded)) continue;
+    if (difference.key == "training.epochs" && !end_was_special(recorded.training, now.schedule)) continue;
     // With the one tree it does not matter what carries gradients.
     if (difference.key == "device.exchange" &&
         now.training.reproducibility == config::Reproducibility::lockstep)
