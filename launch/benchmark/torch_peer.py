@@ -166,6 +166,9 @@ def run(rank: int, options: argparse.Namespace, meeting_place: str) -> None:
         torch.distributed.destroy_process_group()
     if rank == 0:
         json.dump({**result, "version": torch.__version__}, sys.stdout)
+    if options.processes > 1:
+        sys.stdout.flush()
+        os._exit(0)  # gloo's threads may abort a process that is ending
 
 
 def main() -> None:
