@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <cstddef>
+#include <span>
+#include <vector>
 
 #include "data/augmentation.h"
 #include "data/distorter.h"
@@ -47,6 +49,15 @@ class StoredValues : public data::Dataset {
   const std::vector<T>& values_;
 };
 
+const std::vector<std::int32_t> stored_labels{10, 11, 12, 13, 14, 15, 16};
+const std::vector<std::int64_t> positions{6, 0, 3, 3, 5};  // what is gathered of them
+
+template <class T>
+std::vector<std::byte> bytes_of(const std::vector<T>& values) {
+  const auto bytes = std::as_bytes(std::span(values));
+  return {bytes.begin(), bytes.end()};
+}
+
 class Gather : public ::testing::TestWithParam<std::tuple<DType, std::int64_t>> {};
 
 TEST_P(Gather, converts_and_scales_like_the_processor) {
@@ -54,11 +65,8 @@ TEST_P(Gather, converts_and_scales_like_the_processor) {
   const StandinDevice device;
   with_type(type, [&, size = size, type = type]<class T>(T) {
     const std::vector<T> values = stored_values<T>(rows * size);
-    std::vector<std::byte> bytes(values.size() * sizeof(T));
-    std::memcpy(bytes.data(), values.data(), bytes.size());
-    const auto images = device.upload(bytes);
-    const auto labels = device.upload(std::vector<std::int32_t>{10, 11, 12, 13, 14, 15, 16});
-    const std::vector<std::int64_t> positions = {6, 0, 3, 3, 5};
+    const auto images = device.upload(bytes_of(values));
+    const auto labels = device.upload(stored_labels);
     const auto on_device = device.upload(positions);
     const auto gathered = device->make_array<float>(std::ssize(positions) * size);
     const auto gathered_labels = device->make_array<std::int32_t>(std::ssize(positions));
@@ -94,11 +102,8 @@ TEST(Gather, distorts_like_the_processor) {
   for (const DType type : {DType::u8, DType::f32})
     with_type(type, [&]<class T>(T) {
       const std::vector<T> values = stored_values<T>(rows * size);
-      std::vector<std::byte> bytes(values.size() * sizeof(T));
-      std::memcpy(bytes.data(), values.data(), bytes.size());
-      const auto images = device.upload(bytes);
-      const auto labels = device.upload(std::vector<std::int32_t>{10, 11, 12, 13, 14, 15, 16});
-      const std::vector<std::int64_t> positions = {6, 0, 3, 3, 5};
+      const auto images = device.upload(bytes_of(values));
+      const auto labels = device.upload(stored_labels);
       const std::vector<AffineMap> maps = {
           {},
           data::Augmentation({.shift = 5}, 1, image, "").map(1, 1),
