@@ -44,13 +44,19 @@ run_tests() {
   (cd "$root" && ctest --test-dir "build/$preset" --output-on-failure --parallel "$(cores)" "$@")
 }
 
-status=0
+failed=()
 if [[ -n $sanitize ]]; then
   configure_for_checks sanitize
   build sanitize lockstep_unit_tests
   say "Unit tests with sanitizers"
-  run_tests sanitize -L unit --no-tests=ignore "${options[@]}" || status=1
+  run_tests sanitize -L unit --no-tests=ignore "${options[@]}" || failed+=(sanitize)
 fi
 say "All tests of the release build"
-run_tests release --no-tests=error "${options[@]}" || status=1
-if ((status != 0)); then exit 1; fi
+run_tests release --no-tests=error "${options[@]}" || failed+=(release)
+
+# What failed comes last, where it is seen: ctest's own list for the sanitized tests is far above by now.
+for preset in "${failed[@]}"; do
+  say "Failed in the $preset build:"
+  sed 's/^/  /' "$root/build/$preset/Testing/Temporary/LastTestsFailed.log" 2>/dev/null || true
+done
+if ((${#failed[@]} > 0)); then exit 1; fi

@@ -88,10 +88,10 @@ TEST_P(EveryExchange, AddsInPlace) {
   for (const DeviceRank::Way way : ways(rank))
     for (int repeat = 0; repeat < 2; ++repeat, ++round) {
       std::vector<float> own, expected;
-      const std::int64_t ranks = world_.size();
+      const std::int64_t sum_of_factors = std::int64_t{world_.size()} * (world_.size() + 1) / 2;
       for (std::int64_t i = 0; i < rank.size(); ++i) {
         own.push_back(static_cast<float>((world_.rank() + 1) * (i % 97 + round)));
-        expected.push_back(static_cast<float>(ranks * (ranks + 1) / 2 * (i % 97 + round)));
+        expected.push_back(static_cast<float>(sum_of_factors * (i % 97 + round)));
       }
       EXPECT_EQ(rank.sum(own, way), expected);
     }

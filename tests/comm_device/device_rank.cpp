@@ -28,8 +28,7 @@ std::vector<float> sum_of(const testing::Step& step, Subtree tree, std::int64_t 
 
 DeviceRank::DeviceRank(World& world, config::Exchange exchange, std::int64_t shards, std::int64_t blocks,
                        int device)
-    : world_(world),
-      shards_(shards),
+    : shards_(shards),
       size_(blocks * Parameters::block),
       accelerator_(device::make_accelerator({.index = device})),
       stream_(accelerator_->make_stream()),

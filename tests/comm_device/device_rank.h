@@ -43,7 +43,6 @@ class DeviceRank {
   /// What is in result_ when all that `queue` queues is done.
   std::vector<float> result_of(const std::function<void()>& queue);
 
-  World& world_;
   std::int64_t shards_;
   std::int64_t size_;
   std::unique_ptr<device::Accelerator> accelerator_;

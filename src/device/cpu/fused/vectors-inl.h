@@ -54,6 +54,7 @@ template <class D>
 HWY_INLINE Vector<D> load(D d, const float* HWY_RESTRICT p, std::int64_t count) {
   constexpr std::int64_t n = hn::MaxLanes(D());
   if (count >= n) return hn::LoadU(d, p);
+  if constexpr (n == 1) return hn::Zero(d);  // Highway's masked load of one lane reads it before it looks
 #if HWY_MEM_OPS_MIGHT_FAULT
   HWY_ALIGN float some[n] = {};
   for (std::int64_t i = 0; i < count; ++i) some[i] = p[i];
