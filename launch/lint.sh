@@ -80,11 +80,11 @@ changed_files() {
 }
 
 # through_source FILE…: the files themselves if they are compiled, for a header its own .cpp or the first that includes it.
-# nvcc's sources (.cu) are left out: their command lines are not clang's.
+# nvcc's sources (.cu) are left out, as their command lines are not clang's, and *_tsan.cpp, whose header is GCC's.
 through_source() {
   local file name
   for file in "$@"; do
-    if [[ $file == *.cu ]]; then continue; fi
+    if [[ $file == *.cu || $file == *_tsan.cpp ]]; then continue; fi
     if [[ $file == *.h ]]; then
       name=${file#src/}
       name=${name#tests/}
