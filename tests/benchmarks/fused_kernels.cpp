@@ -42,10 +42,9 @@ AlignedBuffer<float> random_floats(std::int64_t count) {
 /// One layer with its memory.
 class Fused {
  public:
-  Fused(const Layer& layer, const fused::Kernels& kernels, bool direct)
+  Fused(const Layer& layer, const fused::Method& method)
       : problem_(layer.problem),
-        method_(direct ? (problem_.kernel == 3 ? kernels.direct3 : kernels.direct5)
-                       : (problem_.kernel == 3 ? kernels.winograd3 : kernels.winograd5)),
+        method_(method),
         layout_(method_.layout(problem_, !layer.lowest)),
         x_(random_floats(problem_.samples * problem_.in_height * problem_.in_width * problem_.in_channels)),
         weights_(
@@ -93,10 +92,10 @@ class Fused {
 };
 
 /// Products that the Winograd kernels do, for each of the definition.
-double done(const Layer& layer, bool direct) {
-  if (direct) return 1;
+double done(const Layer& layer, std::int64_t tile) {
   const auto taps = static_cast<double>(layer.problem.kernel);
-  return (taps + 1) * (taps + 1) / (4 * taps * taps);
+  const double patch = static_cast<double>(tile) + taps - 1;
+  return patch * patch / (static_cast<double>(tile * tile) * taps * taps);
 }
 
 double peak() {
@@ -117,11 +116,6 @@ void add(const std::string& name, double operations, double done_share, const st
   })->Unit(benchmark::kMicrosecond);
 }
 
-const char* name_of(device::ConvolutionMethod method) {
-  if (method == device::ConvolutionMethod::winograd) return "winograd";
-  return method == device::ConvolutionMethod::direct ? "direct" : "onednn";
-}
-
 /// A layer's two passes in every way, and what is compared of them.
 class LayerBenchmarks {
  public:
@@ -129,18 +123,17 @@ class LayerBenchmarks {
       : layer_(layer),
         contest_{
             .layer = layer.name,
-            .chosen = name_of(layer.automatic()),
+            .chosen = layer.automatic(),
             .reference = "onednn",
             .passes = {{.name = "forward", .operations = layer.operations()},
                        {.name = "backward", .operations = layer.operations() * (layer.lowest ? 1 : 2)}}} {}
 
-  void add_own(const fused::Kernels& kernels, bool direct, bool compared) {
-    const auto own = std::make_shared<Fused>(layer_, kernels, direct);
-    const std::string way = direct ? "direct" : "winograd";
-    const std::string label = fmt::format("{}_{}", way, kernels.instruction_set);
-    add_pass(0, way, label, done(layer_, direct), compared, [own] { own->forward(); });
-    add_pass(1, way, label, done(layer_, direct), compared,
-             [own, data = !layer_.lowest] { own->backward(data); });
+  void add_own(const fused::Kernels& kernels, bool compared) {
+    const std::int64_t kernel = layer_.problem.kernel;
+    for (const std::int64_t tile : {2, 4})
+      add_method(kernels, fmt::format("winograd{}", tile), kernels.winograd(tile, kernel), done(layer_, tile),
+                 compared);
+    if (layer_.lowest) add_method(kernels, "direct", kernels.direct(kernel), 1, compared);
   }
   void add_onednn() {
     const auto primitives = std::make_shared<OnednnBlock>(layer_.problem, !layer_.lowest);
@@ -150,6 +143,13 @@ class LayerBenchmarks {
   [[nodiscard]] const Contest& contest() const { return contest_; }
 
  private:
+  void add_method(const fused::Kernels& kernels, const std::string& way, const fused::Method& method,
+                  double done_share, bool compared) {
+    const auto own = std::make_shared<Fused>(layer_, method);
+    const std::string label = fmt::format("{}_{}", way, kernels.instruction_set);
+    add_pass(0, way, label, done_share, compared, [own] { own->forward(); });
+    add_pass(1, way, label, done_share, compared, [own, data = !layer_.lowest] { own->backward(data); });
+  }
   void add_pass(std::size_t index, const std::string& way, const std::string& label, double done_share,
                 bool compared, const std::function<void()>& run) {
     Contest::Pass& pass = contest_.passes[index];
@@ -169,9 +169,7 @@ std::vector<Contest> register_all() {
     LayerBenchmarks benchmarks(layer);
     for (const fused::Kernels& kernels : fused::all_kernels()) {
       if (kernels.lanes < 8) continue;  // the least target is there to be right
-      const bool compared = kernels.instruction_set == best;
-      benchmarks.add_own(kernels, false, compared);
-      if (layer.lowest) benchmarks.add_own(kernels, true, compared);
+      benchmarks.add_own(kernels, kernels.instruction_set == best);
     }
     benchmarks.add_onednn();
     contests.push_back(benchmarks.contest());

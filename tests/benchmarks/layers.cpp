@@ -51,7 +51,7 @@ double Layer::operations() const {
                                    p.kernel * p.kernel);
 }
 
-device::ConvolutionMethod Layer::automatic() const {
+std::string Layer::automatic() const {
   const auto& p = problem;
   const device::Conv2dOp convolve{.in_channels = p.in_channels,
                                   .in_height = p.in_height,
@@ -92,7 +92,11 @@ device::ConvolutionMethod Layer::automatic() const {
                                .following = std::span(network.nodes).subspan(1),
                                .parameters_below = !lowest,
                                .relu_follows = true};
-  return device::cpu::fused::choose(convolve, site);
+  using device::ConvolutionMethod;
+  const ConvolutionMethod method = device::cpu::fused::choose(convolve, site);
+  if (method == ConvolutionMethod::winograd)
+    return fmt::format("winograd{}", device::cpu::fused::winograd_tile(convolve));
+  return method == ConvolutionMethod::direct ? "direct" : "onednn";
 }
 
 std::vector<Layer> layers() {

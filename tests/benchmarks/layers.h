@@ -16,8 +16,9 @@ struct Layer {
 
   /// Operations of one pass as the definition counts them, two for a multiply-add.
   [[nodiscard]] double operations() const;
-  /// What device.convolutions=auto computes it with.
-  [[nodiscard]] device::ConvolutionMethod automatic() const;
+  /// What device.convolutions=auto computes it with: "winograd2" (with tiles of 2×2), "winograd4", "direct"
+  /// or "onednn".
+  [[nodiscard]] std::string automatic() const;
 };
 
 /// Shapes that networks for small images have, those of MNIST's and of the CIFAR-shaped benchmark among them.

@@ -91,7 +91,7 @@ TEST(FusedKernels, compute_the_layers_of_the_mnist_network) {
                    .kernel = 5,
                    .relu = true,
                    .pool = true};
-  FusedCase second{.way = Way::winograd, .problem = first.problem};
+  FusedCase second{.way = Way::winograd4, .problem = first.problem};
   second.problem.in_channels = 24;
   second.problem.in_height = second.problem.in_width = 12;
   second.problem.out_channels = 48;
@@ -157,13 +157,13 @@ TEST(FusedKernels, compute_each_sample_as_if_it_were_alone) {
 }
 
 /// y = Aᵀ [(G g) ⊙ (Bᵀ d)] in doubles is the filter, but for the rounding of G to floats.
-template <int kTaps>
+template <int kOutputs, int kTaps>
 void check_matrices() {
-  using Transform = fused::CookToom<kTaps>;
+  using Transform = fused::CookToom<kOutputs, kTaps>;
   constexpr auto& m = Transform::matrices;
   for (int tap = 0; tap < kTaps; ++tap)
     for (int cell = 0; cell < Transform::points; ++cell)
-      for (int output = 0; output < 2; ++output) {
+      for (int output = 0; output < kOutputs; ++output) {
         double y = 0;
         for (int p = 0; p < Transform::points; ++p)
           y += double{m.output.row[p][output]} * m.filter.row[p][tap] * m.input.row[p][cell];
@@ -172,8 +172,10 @@ void check_matrices() {
 }
 
 TEST(CookToom, matrices_are_those_of_a_filter) {
-  check_matrices<3>();
-  check_matrices<5>();
+  check_matrices<2, 3>();
+  check_matrices<2, 5>();
+  check_matrices<4, 3>();
+  check_matrices<4, 5>();
 }
 
 }  // namespace

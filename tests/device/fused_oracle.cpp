@@ -3,9 +3,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string_view>
 
 #include "device/cpu/fused/cook_toom.h"
 
@@ -41,13 +43,13 @@ void each_product(const Problem& p, F&& f) {
         }
 }
 
-/// Visits every tile and channel: the index of its record, and those of its four outputs in z (-1 outside).
+/// Visits every window and channel: the index of its record, and those of its four outputs in z (-1 outside).
 template <class F>
-void each_tile(const Problem& p, F&& f) {
+void each_window(const Problem& p, F&& f) {
   std::size_t record = 0;
   for (std::int64_t n = 0; n < p.samples; ++n)
-    for (std::int64_t i = 0; i < p.tile_rows(); ++i)
-      for (std::int64_t j = 0; j < p.tile_columns(); ++j)
+    for (std::int64_t i = 0; i < p.window_rows(); ++i)
+      for (std::int64_t j = 0; j < p.window_columns(); ++j)
         for (std::int64_t c = 0; c < p.out_channels; ++c) {
           std::int64_t z[4];
           for (int k = 0; k < 4; ++k) {
@@ -66,7 +68,7 @@ void each_tile(const Problem& p, F&& f) {
 std::vector<double> route(const Problem& p, const std::vector<float>& dy,
                           const std::vector<std::uint8_t>& record) {
   std::vector<double> dz(at(p.samples * p.out_height * p.out_width * p.out_channels));
-  each_tile(p, [&](std::size_t index, const std::int64_t* z, std::int64_t pooled) {
+  each_window(p, [&](std::size_t index, const std::int64_t* z, std::int64_t pooled) {
     for (int k = 0; k < 4; ++k) {
       if (z[k] < 0) continue;
       if (p.pool)
@@ -131,12 +133,14 @@ FusedBounds bound_direct(const FusedCase& one, const FusedInputs& in, const std:
 }
 
 /// The algorithm of the Winograd kernels with absolute values throughout.
-template <int kKernel>
+template <int kTile, int kKernel>
 FusedBounds bound_winograd(const FusedCase& one, const FusedInputs& in, const std::vector<double>& dz) {
-  constexpr auto& m = fused::CookToom<kKernel>::matrices;
-  constexpr int n = kKernel + 1;
+  constexpr auto& m = fused::CookToom<kTile, kKernel>::matrices;
+  constexpr int n = kTile + kKernel - 1;
   constexpr int points = n * n;
   const Problem& p = one.problem;
+  const std::int64_t tile_rows = (2 * p.window_rows() + kTile - 1) / kTile;
+  const std::int64_t tile_columns = (2 * p.window_columns() + kTile - 1) / kTile;
   FusedBounds bounds{.z = std::vector<double>(at(z_count(p))),
                      .dweights = std::vector<double>(in.weights.size()),
                      .dbias = {},
@@ -145,7 +149,7 @@ FusedBounds bound_winograd(const FusedCase& one, const FusedInputs& in, const st
     return magnitude(m.input.row[point / n][i]) * magnitude(m.input.row[point % n][j]);
   };
   const auto a = [&](int point, int k) {
-    return magnitude(m.output.row[point / n][k / 2]) * magnitude(m.output.row[point % n][k % 2]);
+    return magnitude(m.output.row[point / n][k / kTile]) * magnitude(m.output.row[point % n][k % kTile]);
   };
   const auto g = [&](int point, int tap) {
     return magnitude(m.filter.row[point / n][tap / kKernel]) *
@@ -163,10 +167,10 @@ FusedBounds bound_winograd(const FusedCase& one, const FusedInputs& in, const st
   std::vector<double> dv(v.size());
   std::vector<double> product(at(p.out_channels * points));
   std::vector<double> dproduct(product.size());
-  for (std::int64_t tile = 0; tile < p.all_tile_rows() * p.tile_columns(); ++tile) {
-    const std::int64_t sample = tile / (p.tile_rows() * p.tile_columns());
-    const std::int64_t row = 2 * (tile / p.tile_columns() % p.tile_rows());
-    const std::int64_t column = 2 * (tile % p.tile_columns());
+  for (std::int64_t tile = 0; tile < p.samples * tile_rows * tile_columns; ++tile) {
+    const std::int64_t sample = tile / (tile_rows * tile_columns);
+    const std::int64_t row = kTile * (tile / tile_columns % tile_rows);
+    const std::int64_t column = kTile * (tile % tile_columns);
     const auto each_cell = [&](auto&& f) {
       for (int i = 0; i < n; ++i)
         for (int j = 0; j < n; ++j) {
@@ -180,12 +184,13 @@ FusedBounds bound_winograd(const FusedCase& one, const FusedInputs& in, const st
         }
     };
     const auto each_output = [&](auto&& f) {
-      for (int k = 0; k < 4; ++k) {
-        if (row + k / 2 >= p.out_height || column + k % 2 >= p.out_width) continue;
+      for (int k = 0; k < kTile * kTile; ++k) {
+        if (row + k / kTile >= p.out_height || column + k % kTile >= p.out_width) continue;
         for (std::int64_t oc = 0; oc < p.out_channels; ++oc)
           for (int point = 0; point < points; ++point)
             f(at(oc * points + point), a(point, k),
-              at(((sample * p.out_height + row + k / 2) * p.out_width + column + k % 2) * p.out_channels +
+              at(((sample * p.out_height + row + k / kTile) * p.out_width + column + k % kTile) *
+                     p.out_channels +
                  oc));
       }
     };
@@ -212,30 +217,34 @@ FusedBounds bound_winograd(const FusedCase& one, const FusedInputs& in, const st
 
   // Two transforms of inputs, one of them the filter's, and one of outputs, each in two directions.
   constexpr double transforms = 3 * 2 * n + 2;
-  constexpr int across = n / 2;
+  constexpr int across = (n + kTile - 1) / kTile;
   constexpr double neighbours = across * across;  // tiles whose patches meet in a cell
   for (double& bound : bounds.z) bound *= static_cast<double>(p.in_channels) + transforms;
   for (double& bound : bounds.dweights)
-    bound *= static_cast<double>(p.all_tile_rows() * p.tile_columns()) + transforms;
+    bound *= static_cast<double>(p.samples * tile_rows * tile_columns) + transforms;
   for (double& bound : bounds.dx) bound *= static_cast<double>(p.out_channels) + transforms + neighbours;
   return bounds;
 }
 
-}  // namespace
-
 const fused::Method& method_of(const fused::Kernels& kernels, Way way, std::int64_t kernel) {
-  if (way == Way::winograd) return kernel == 3 ? kernels.winograd3 : kernels.winograd5;
-  return kernel == 3 ? kernels.direct3 : kernels.direct5;
+  return is_winograd(way) ? kernels.winograd(way == Way::winograd2 ? 2 : 4, kernel) : kernels.direct(kernel);
 }
+
+std::string_view name_of(Way way) {
+  if (way == Way::direct) return "direct";
+  return way == Way::winograd2 ? "winograd 2×2" : "winograd 4×4";
+}
+
+}  // namespace
 
 std::string FusedCase::text() const {
   const Problem& p = problem;
   return fmt::format(
       "{}: {} samples of {}×{}×{}, {} filters of {}×{}, padding {} {}, outputs {}×{}{}{}{}{}{}{}",
-      way == Way::winograd ? "winograd" : "direct", p.samples, p.in_channels, p.in_height, p.in_width,
-      p.out_channels, p.kernel, p.kernel, p.pad_top, p.pad_left, p.out_height, p.out_width,
-      p.relu ? ", relu" : "", p.pool ? ", pool" : "", p.plain_src ? ", plain x" : "",
-      p.plain_dst ? ", plain y" : "", bias ? "" : ", no bias", data_gradient ? "" : ", no dx");
+      name_of(way), p.samples, p.in_channels, p.in_height, p.in_width, p.out_channels, p.kernel, p.kernel,
+      p.pad_top, p.pad_left, p.out_height, p.out_width, p.relu ? ", relu" : "", p.pool ? ", pool" : "",
+      p.plain_src ? ", plain x" : "", p.plain_dst ? ", plain y" : "", bias ? "" : ", no bias",
+      data_gradient ? "" : ", no dx");
 }
 
 FusedCase draw_fused(std::uint32_t seed) {
@@ -244,9 +253,9 @@ FusedCase draw_fused(std::uint32_t seed) {
     return *(values.begin() + generator() % values.size());
   };
   FusedCase one;
-  one.way = pick({0, 0, 1}) == 0 ? Way::winograd : Way::direct;
+  one.way = std::array{Way::winograd2, Way::winograd4, Way::direct}.at(at(pick({0, 1, 2})));
   one.bias = pick({0, 1, 1}) == 1;
-  one.data_gradient = one.way == Way::winograd && pick({0, 1, 1}) == 1;
+  one.data_gradient = is_winograd(one.way) && pick({0, 1, 1}) == 1;
   Problem& p = one.problem;
   p.kernel = pick({3, 5});
   p.relu = pick({0, 1, 1}) == 1;
@@ -259,7 +268,7 @@ FusedCase draw_fused(std::uint32_t seed) {
   p.in_height = pick({4, 5, 6, 7, 9, 12});
   p.in_width = pick({4, 5, 6, 8, 11, 13});
   if (pick({0, 0, 0, 0, 0, 0, 0, 0, 0, 1}) == 1) {  // many channels, or a row of more than one chunk
-    if (one.way == Way::winograd && pick({0, 1}) == 1) {
+    if (is_winograd(one.way) && pick({0, 1}) == 1) {
       p.in_channels = 100;
       p.in_height = p.in_width = 5;
     } else {
@@ -329,9 +338,9 @@ FusedOutputs run_fused(const fused::Kernels& kernels, const FusedCase& one, cons
                    .dx = one.data_gradient ? outputs.dx.data() : nullptr,
                    .workspace = workspace.data()});
   if (p.plain_dst) outputs.y = reordered(outputs.y, p.samples, p.out_channels, out_plane);
-  for (std::int64_t tile = 0; tile < p.all_tile_rows() * p.tile_columns(); ++tile)
+  for (std::int64_t window = 0; window < p.all_window_rows() * p.window_columns(); ++window)
     for (std::int64_t c = 0; c < p.out_channels; ++c)
-      outputs.record.push_back(p.keeps_record() ? record[at(tile * layout.out_stride + c)] : 0);
+      outputs.record.push_back(p.keeps_record() ? record[at(window * layout.out_stride + c)] : 0);
   return outputs;
 }
 
@@ -354,7 +363,7 @@ FusedExpected expect_fused(const FusedCase& one, const FusedInputs& in,
   if (one.bias)
     for (std::size_t i = 0; i < dz.size(); ++i) expected.dbias[i % at(p.out_channels)] += dz[i];
   expected.y.resize(in.dy.size());
-  each_tile(p, [&](std::size_t /*index*/, const std::int64_t* z, std::int64_t pooled) {
+  each_window(p, [&](std::size_t /*index*/, const std::int64_t* z, std::int64_t pooled) {
     double best = 0;
     for (int k = 0; k < 4; ++k) {
       if (z[k] < 0) continue;
@@ -372,9 +381,11 @@ FusedBounds bound_fused(const FusedCase& one, const FusedInputs& in,
                         const std::vector<std::uint8_t>& record) {
   const Problem& p = one.problem;
   const auto dz = route(p, in.dy, record);
-  FusedBounds bounds = one.way == Way::direct ? bound_direct(one, in, dz)
-                       : p.kernel == 3        ? bound_winograd<3>(one, in, dz)
-                                              : bound_winograd<5>(one, in, dz);
+  const auto bound = one.way == Way::direct ? bound_direct
+                     : one.way == Way::winograd2
+                         ? (p.kernel == 3 ? bound_winograd<2, 3> : bound_winograd<2, 5>)
+                         : (p.kernel == 3 ? bound_winograd<4, 3> : bound_winograd<4, 5>);
+  FusedBounds bounds = bound(one, in, dz);
   bounds.dbias.resize(in.bias.size());
   if (one.bias) {
     for (std::size_t i = 0; i < dz.size(); ++i) bounds.dbias[i % at(p.out_channels)] += magnitude(dz[i]);

@@ -12,11 +12,14 @@ namespace lockstep::testing {
 
 namespace fused = device::cpu::fused;
 
-enum class Way : std::uint8_t { winograd, direct };
-const fused::Method& method_of(const fused::Kernels& kernels, Way way, std::int64_t kernel);
+/// winograd2: with tiles of 2×2 outputs; winograd4: of 4×4.
+enum class Way : std::uint8_t { winograd2, winograd4, direct };
+inline bool is_winograd(Way way) {
+  return way != Way::direct;
+}
 
 struct FusedCase {
-  Way way = Way::winograd;
+  Way way = Way::winograd2;
   fused::Problem problem;
   bool bias = true, data_gradient = true;
   [[nodiscard]] std::string text() const;
@@ -33,7 +36,7 @@ FusedInputs draw_inputs(const FusedCase& one, std::uint32_t seed);
 
 struct FusedOutputs {
   std::vector<float> y, dweights, dbias, dx;
-  std::vector<std::uint8_t> record;  ///< for each tile row, tile, channel; no padding
+  std::vector<std::uint8_t> record;  ///< for each window row, window, channel; no padding
 };
 /// Runs forward and backward in memory filled with NaN beforehand; nothing may be read that was not written.
 FusedOutputs run_fused(const fused::Kernels& kernels, const FusedCase& one, const FusedInputs& inputs);

@@ -1,6 +1,7 @@
 // The fused kernels where numbers are special: equal outputs, zeros, NaN and infinity.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -12,9 +13,15 @@ namespace {
 
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr std::array every_way{Way::winograd2, Way::winograd4, Way::direct};
+
+/// Of Winograd's filters only those of F(2, 3) have no thirds.
+bool is_exact_for_integers(const FusedCase& one) {
+  return one.way == Way::direct || (one.way == Way::winograd2 && one.problem.kernel == 3);
+}
 
 FusedCase small_case(Way way, std::int64_t kernel, bool relu, bool pool) {
-  FusedCase one{.way = way, .problem = {}, .bias = true, .data_gradient = way == Way::winograd};
+  FusedCase one{.way = way, .problem = {}, .bias = true, .data_gradient = is_winograd(way)};
   one.problem = {.samples = 2,
                  .in_channels = 3,
                  .in_height = 8,
@@ -32,19 +39,18 @@ FusedCase small_case(Way way, std::int64_t kernel, bool relu, bool pool) {
 
 std::vector<FusedCase> small_cases() {
   std::vector<FusedCase> cases;
-  for (const Way way : {Way::winograd, Way::direct})
+  for (const Way way : every_way)
     for (const std::int64_t kernel : {3, 5})
       for (const bool relu : {false, true})
         for (const bool pool : {false, true}) cases.push_back(small_case(way, kernel, relu, pool));
   return cases;
 }
 
-/// Small integers make every sum exact, so equal outputs are equal in floats too. (Not so with the filters of
-/// Winograd's F(2, 5), which have thirds.)
+/// Small integers make every sum exact, so equal outputs are equal in floats too.
 TEST(FusedTies, the_first_of_equal_outputs_wins) {
   std::int64_t ties = 0;
   for (FusedCase one : small_cases()) {
-    if (!one.problem.pool || (one.way == Way::winograd && one.problem.kernel == 5)) continue;
+    if (!one.problem.pool || !is_exact_for_integers(one)) continue;
     SCOPED_TRACE(one.text());
     FusedInputs inputs = draw_inputs(one, 3);
     for (auto* values : {&inputs.x, &inputs.weights, &inputs.bias})
@@ -149,7 +155,7 @@ TEST(FusedNonFinite, stays_a_nan_through_relu_and_pool) {
 
 /// A corner of a patch touches one of the tile's four outputs.
 TEST(FusedNonFinite, wins_from_any_place_in_the_window) {
-  for (const Way way : {Way::winograd, Way::direct})
+  for (const Way way : every_way)
     for (int place = 0; place < 4; ++place) {
       FusedCase one = small_case(way, 3, true, true);
       one.problem.pad_top = one.problem.pad_left = 0;
@@ -164,7 +170,7 @@ TEST(FusedNonFinite, wins_from_any_place_in_the_window) {
         ASSERT_TRUE(std::isnan(actual.y[c])) << place << " " << c;
         const int winner = actual.record[c];
         // Winograd's transforms may spread it over the tile.
-        ASSERT_TRUE(winner == place || (way == Way::winograd && winner < 4)) << winner << " " << c;
+        ASSERT_TRUE(winner == place || (is_winograd(way) && winner < 4)) << winner << " " << c;
       }
     }
 }

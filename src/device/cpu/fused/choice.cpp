@@ -3,7 +3,7 @@
 namespace lockstep::device::cpu::fused {
 namespace {
 
-bool is_pool_of_tiles(const Op& op) {
+bool is_pool_of_windows(const Op& op) {
   const auto* pool = std::get_if<Pool2dOp>(&op);
   return pool != nullptr && pool->kind == Pool2dOp::Kind::max && pool->size_height == 2 &&
          pool->size_width == 2 && pool->stride_height == 2 && pool->stride_width == 2 && pool->pad_top == 0 &&
@@ -13,14 +13,23 @@ bool is_pool_of_tiles(const Op& op) {
 // Of inputs: with fewer there are too few products for each number that is transformed.
 constexpr std::int64_t fewest_inputs = 4;
 
-bool suits_winograd(const Conv2dOp& op) {
-  // Transformed weights that leave the caches are slower than the products that they save.
+/// Products of each input with each output channel that the Winograd kernels do for a sample.
+std::int64_t products(const Conv2dOp& op, std::int64_t tile) {
+  const std::int64_t patch = tile + op.kernel_height - 1;
+  return (op.out_height + tile - 1) / tile * ((op.out_width + tile - 1) / tile) * patch * patch;
+}
+
+/// Transformed weights that leave the caches are slower than the products that they save.
+bool weights_fit(const Conv2dOp& op, std::int64_t tile) {
   constexpr std::int64_t most_weights = std::int64_t{3} << 19;
-  const std::int64_t points = (op.kernel_height + 1) * (op.kernel_width + 1);
+  const std::int64_t patch = tile + op.kernel_height - 1;
+  return patch * patch * op.in_channels * op.out_channels <= most_weights;
+}
+
+bool suits_winograd(const Conv2dOp& op) {
   // On a tile or less oneDNN skips what a 5×5 kernel reads of the padding.
   const bool is_tiny = op.kernel_height == 5 && op.out_height <= 2 && op.out_width <= 2;
-  return op.in_channels >= fewest_inputs && points * op.in_channels * op.out_channels <= most_weights &&
-         !is_tiny;
+  return op.in_channels >= fewest_inputs && weights_fit(op, winograd_tile(op)) && !is_tiny;
 }
 
 /// Whether the nodes' outputs are asked for in C, H, W order: by the loss, a flattening, a dropout, before
@@ -52,12 +61,16 @@ Pattern match(const Site& site) {
     pattern.relu = true;
     if (!following.empty()) following = following.subspan(1);
   }
-  if (!following.empty() && is_pool_of_tiles(following.front().op)) {
+  if (!following.empty() && is_pool_of_windows(following.front().op)) {
     pattern.pool = true;
     following = following.subspan(1);
   }
   pattern.plain_dst = wants_plain(following);
   return pattern;
+}
+
+std::int64_t winograd_tile(const Conv2dOp& op) {
+  return products(op, 4) < products(op, 2) && weights_fit(op, 4) ? 4 : 2;
 }
 
 ConvolutionMethod choose(const Conv2dOp& op, const Site& site) {

@@ -2,8 +2,8 @@
 
 namespace lockstep::device::cpu::fused {
 
-/// The matrices of Winograd's minimal filtering F(2, r), made by the Cook–Toom method: two outputs of a
-/// filter with r taps from r + 1 inputs and r + 1 multiplications,
+/// The matrices of Winograd's minimal filtering F(m, r), made by the Cook–Toom method: m outputs of a filter
+/// with r taps from n = m + r - 1 inputs and as many multiplications,
 ///
 ///   y = Aᵀ [(G g) ⊙ (Bᵀ d)],
 ///
@@ -11,12 +11,13 @@ namespace lockstep::device::cpu::fused {
 /// Convolutional Neural Networks", CVPR 2016; the method: S. Winograd, "Arithmetic Complexity of
 /// Computations", SIAM 1980.
 ///
-/// Multiplying two polynomials is evaluating both at r + 1 points, multiplying the values and interpolating;
+/// Multiplying two polynomials is evaluating both at n points, multiplying the values and interpolating;
 /// filtering is the transpose of that. So a row of G and of A (one for each point a) holds powers of a, and a
-/// row of Bᵀ the coefficients of the product of (x - b) over the other points b. The points are 0, ±1, ±2 and
-/// infinity, those with the smallest numbers; G carries all fractions, so that only weights meet them.
+/// row of Bᵀ the coefficients of the product of (x - b) over the other points b. The points are 0, ±1, ±2,
+/// ±1/2 and infinity, as many as needed, which keep the numbers small. Those of A and Bᵀ are floats; G
+/// carries the thirds, so that only weights meet them.
 ///
-/// For r = 5:  Bᵀ = 4  0 -5  0 1 0   G = 1/4   0     0     0    0     A = 1  0
+/// For m = 2, r = 5:  Bᵀ = 4  0 -5  0 1 0   G = 1/4   0     0     0    0     A = 1  0
 ///                  0 -4 -4  1 1 0      -1/6 -1/6  -1/6  -1/6 -1/6        1  1
 ///                  0  4 -4 -1 1 0      -1/6  1/6  -1/6   1/6 -1/6        1 -1
 ///                  0 -2 -1  2 1 0      1/24  1/12  1/6   1/3  2/3        1  2
@@ -25,10 +26,9 @@ namespace lockstep::device::cpu::fused {
 ///
 /// Point 0 comes first, then pairs ±a, infinity last. The rows of a pair differ in the sign of odd columns
 /// alone, which halves the work of applying them.
-template <int kTaps>
+template <int kOutputs, int kTaps>
 struct CookToom {
-  static constexpr int taps = kTaps;
-  static constexpr int points = kTaps + 1;
+  static constexpr int points = kOutputs + kTaps - 1;
 
   /// One row for each point.
   template <int kColumns>
@@ -37,18 +37,19 @@ struct CookToom {
     float row[points][kColumns] = {};
   };
   struct Matrices {
-    Matrix<points> input;  ///< Bᵀ
-    Matrix<kTaps> filter;  ///< G
-    Matrix<2> output;      ///< A
+    Matrix<points> input;     ///< Bᵀ
+    Matrix<kTaps> filter;     ///< G
+    Matrix<kOutputs> output;  ///< A
   };
 
   static constexpr Matrices make() {
-    static_assert(kTaps % 2 == 1 && kTaps >= 3);
+    constexpr double pairs[] = {1, 2, 0.5};
+    static_assert(points % 2 == 0 && points <= 8, "there are points for it");
     constexpr int finite = points - 1;
     double at[finite] = {};
-    for (int pair = 1; 2 * pair < finite; ++pair) {
-      at[2 * pair - 1] = pair;
-      at[2 * pair] = -pair;
+    for (int pair = 0; 2 * pair + 1 < finite; ++pair) {
+      at[2 * pair + 1] = pairs[pair];
+      at[2 * pair + 2] = -pairs[pair];
     }
 
     Matrices made;
@@ -65,13 +66,13 @@ struct CookToom {
       for (int j = 0; j < points; ++j) made.input.row[p][j] = static_cast<float>(product[j]);
       if (p == finite) break;
       double power = 1;
-      for (int j = 0; j < kTaps; ++j, power *= at[p]) {
-        made.filter.row[p][j] = static_cast<float>(power / value);
-        if (j < 2) made.output.row[p][j] = static_cast<float>(power);
+      for (int j = 0; j < kTaps || j < kOutputs; ++j, power *= at[p]) {
+        if (j < kTaps) made.filter.row[p][j] = static_cast<float>(power / value);
+        if (j < kOutputs) made.output.row[p][j] = static_cast<float>(power);
       }
     }
     made.filter.row[finite][kTaps - 1] = 1;
-    made.output.row[finite][1] = 1;
+    made.output.row[finite][kOutputs - 1] = 1;
     return made;
   }
 

@@ -1,9 +1,9 @@
 // The block for few input channels, by the definition of a convolution: a Winograd transform would cost more
 // than it saves there, having too few products per transformed number.
 //
-// Forward: a tile or two of 2×2 outputs lie in registers, for a few vectors of output channels; each tap is
+// Forward: a window or two of 2×2 outputs lie in registers, for a few vectors of output channels; each tap is
 // one load of its weights and one broadcast input per output. Bias, ReLU and pool happen in these registers.
-// Weight gradient: a row of taps lies in registers, and each output of a row of tiles is one load of its
+// Weight gradient: a row of taps lies in registers, and each output of a row of windows is one load of its
 // gradients and one broadcast input per tap; behind a pool, winners-inl.h does better.
 //
 // Inputs come from a copy of the sample in planes with the padding around them, small enough for L1 or L2.
@@ -24,9 +24,11 @@ namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
 template <int kKernel>
 struct Direct {
-  /// Extents of the padded planes: all that the tiles read.
-  static std::int64_t plane_height(const Problem& problem) { return 2 * problem.tile_rows() + kKernel - 1; }
-  static std::int64_t plane_width(const Problem& problem) { return 2 * problem.tile_columns() + kKernel - 1; }
+  /// Extents of the padded planes: all that the windows read.
+  static std::int64_t plane_height(const Problem& problem) { return 2 * problem.window_rows() + kKernel - 1; }
+  static std::int64_t plane_width(const Problem& problem) {
+    return 2 * problem.window_columns() + kKernel - 1;
+  }
   static std::int64_t planes_floats(const Problem& problem) {
     return problem.in_channels * plane_height(problem) * plane_width(problem);
   }
@@ -34,9 +36,10 @@ struct Direct {
   static std::int64_t planes_memory(const Problem& problem) {
     return round_up(planes_floats(problem) + Winners<kKernel>::overhang, 16);
   }
-  /// Gradients of a row of tiles' two rows of outputs; behind a pool, those of a strip's winners.
+  /// Gradients of a row of windows' two rows of outputs; behind a pool, those of a strip's winners.
   static std::int64_t gradients_floats(const Problem& problem, const Layout& layout) {
-    return round_up((problem.pool ? layout.strip_rows : 4) * problem.tile_columns() * layout.out_stride, 16);
+    return round_up((problem.pool ? layout.strip_rows : 4) * problem.window_columns() * layout.out_stride,
+                    16);
   }
   static std::int64_t sums_floats(const Problem& problem, const Layout& layout) {
     return problem.pool ? Winners<kKernel>::sums_floats(problem) : round_up(layout.packed, 16);
@@ -48,11 +51,11 @@ struct Direct {
     layout.out_stride = round_up(problem.out_channels, half_lanes);
     layout.packed = std::int64_t{kKernel} * kKernel * problem.in_channels * layout.out_stride;
     constexpr std::int64_t strip_floats = 2048;  // gradients and places of winners stay in L1
-    layout.strip_rows = strip_floats / (problem.tile_columns() * layout.out_stride);
+    layout.strip_rows = strip_floats / (problem.window_columns() * layout.out_stride);
     if (layout.strip_rows < 1) layout.strip_rows = 1;
     layout.workspace = planes_memory(problem) + staging_of(problem) + 2 * gradients_floats(problem, layout) +
                        sums_floats(problem, layout);
-    layout.record = problem.all_tile_rows() * problem.tile_columns() * layout.out_stride;
+    layout.record = problem.all_window_rows() * problem.window_columns() * layout.out_stride;
     return layout;
   }
 
@@ -125,13 +128,13 @@ struct Direct {
     }
   }
 
-  /// kTiles tiles from tile `first` on, for a block of output channels from `channel` on. `x` is the planes
-  /// at the upper left of the row's patches.
-  template <int kTiles, int kVectors, bool kHalf>
-  static void convolve_tiles(const Problem& problem, const Layout& layout, const float* x,
-                             const Forward& pass, const TileRow<float, std::uint8_t>& row, std::int64_t first,
-                             std::int64_t channel) {
-    Accumulators<4 * kTiles, kVectors, kHalf> block;
+  /// kWindows windows from window `first` on, for a block of output channels from `channel` on. `x` is the
+  /// planes at the upper left of the row's patches.
+  template <int kWindows, int kVectors, bool kHalf>
+  static void convolve_windows(const Problem& problem, const Layout& layout, const float* x,
+                               const Forward& pass, const WindowRow<float, std::uint8_t>& row,
+                               std::int64_t first, std::int64_t channel) {
+    Accumulators<4 * kWindows, kVectors, kHalf> block;
     block.clear();
     const std::int64_t width = plane_width(problem);
     const std::int64_t plane = plane_height(problem) * width;
@@ -151,54 +154,54 @@ struct Direct {
       }
     }
     LOCKSTEP_UNROLL
-    for (int tile = 0; tile < kTiles; ++tile) {
+    for (int window = 0; window < kWindows; ++window) {
       LOCKSTEP_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         Vector<Full> z[4];
         LOCKSTEP_UNROLL
-        for (int k = 0; k < 4; ++k) z[k] = block.full[4 * tile + k][v];
-        finish(Full(), problem, layout, pass, row, first + tile, channel + v * lanes, z);
+        for (int k = 0; k < 4; ++k) z[k] = block.full[4 * window + k][v];
+        finish(Full(), problem, layout, pass, row, first + window, channel + v * lanes, z);
       }
       if constexpr (kHalf) {
         Vector<Half> z[4];
         LOCKSTEP_UNROLL
-        for (int k = 0; k < 4; ++k) z[k] = block.half[4 * tile + k];
-        finish(Half(), problem, layout, pass, row, first + tile, channel + kVectors * lanes, z);
+        for (int k = 0; k < 4; ++k) z[k] = block.half[4 * window + k];
+        finish(Half(), problem, layout, pass, row, first + window, channel + kVectors * lanes, z);
       }
     }
   }
 
   template <class D>
   HWY_INLINE static void finish(D d, const Problem& problem, const Layout& layout, const Forward& pass,
-                                const TileRow<float, std::uint8_t>& row, std::int64_t tile, std::int64_t c,
-                                Vector<D>* HWY_RESTRICT z) {
+                                const WindowRow<float, std::uint8_t>& row, std::int64_t window,
+                                std::int64_t c, Vector<D>* HWY_RESTRICT z) {
     const std::int64_t count = problem.out_channels - c;
     if (pass.bias != nullptr) {
       const auto bias = load(d, pass.bias + c, count);
       LOCKSTEP_UNROLL
       for (int k = 0; k < 4; ++k) z[k] = hn::Add(z[k], bias);
     }
-    finish_tile(d, problem, row, tile, c, count, layout.out_stride, z);
+    finish_window(d, problem, row, window, c, count, layout.out_stride, z);
   }
 
   template <int kVectors, bool kHalf>
   static void convolve_row(const Problem& problem, const Layout& layout, const float* x, const Forward& pass,
-                           const TileRow<float, std::uint8_t>& row, std::int64_t channel) {
+                           const WindowRow<float, std::uint8_t>& row, std::int64_t channel) {
     constexpr int together = rows_of(kVectors + (kHalf ? 1 : 0)) / 4;
-    std::int64_t tile = 0;
-    for (; tile + together <= problem.tile_columns(); tile += together)
-      convolve_tiles<together, kVectors, kHalf>(problem, layout, x, pass, row, tile, channel);
-    for (; tile < problem.tile_columns(); ++tile)
-      convolve_tiles<1, kVectors, kHalf>(problem, layout, x, pass, row, tile, channel);
+    std::int64_t window = 0;
+    for (; window + together <= problem.window_columns(); window += together)
+      convolve_windows<together, kVectors, kHalf>(problem, layout, x, pass, row, window, channel);
+    for (; window < problem.window_columns(); ++window)
+      convolve_windows<1, kVectors, kHalf>(problem, layout, x, pass, row, window, channel);
   }
 
   static void forward(const Problem& problem, const Layout& layout, const Forward& pass) {
     const Workspace workspace(problem, layout, pass.workspace);
     const std::int64_t sample = problem.in_channels * problem.in_height * problem.in_width;
-    for (std::int64_t index = 0; index < problem.all_tile_rows(); ++index) {
+    for (std::int64_t index = 0; index < problem.all_window_rows(); ++index) {
       const RowPlace place(problem, index);
-      if (place.tile_row == 0) copy_planes(problem, pass.x + place.sample * sample, workspace.planes);
-      const float* x = workspace.planes + 2 * place.tile_row * plane_width(problem);
+      if (place.window_row == 0) copy_planes(problem, pass.x + place.sample * sample, workspace.planes);
+      const float* x = workspace.planes + 2 * place.window_row * plane_width(problem);
       const auto row = destination(problem, index, layout.out_stride, pass, workspace.staging);
       for_each_panel(layout.out_stride, [&](std::int64_t channel, int width, bool half) {
         if (half) {
@@ -215,16 +218,16 @@ struct Direct {
     }
   }
 
-  /// The gradients of a row of tiles as two rows of outputs, each [column][channel]; adds to the bias's.
+  /// The gradients of a row of windows as two rows of outputs, each [column][channel]; adds to the bias's.
   static void spread_gradients(const Problem& problem, const Layout& layout,
-                               const TileRow<const float, const std::uint8_t>& row, float* gradients,
+                               const WindowRow<const float, const std::uint8_t>& row, float* gradients,
                                float* dbias) {
-    const std::int64_t lower = 2 * problem.tile_columns() * layout.out_stride;
-    for (std::int64_t tile = 0; tile < problem.tile_columns(); ++tile) {
-      float* cell = gradients + 2 * tile * layout.out_stride;
+    const std::int64_t lower = 2 * problem.window_columns() * layout.out_stride;
+    for (std::int64_t window = 0; window < problem.window_columns(); ++window) {
+      float* cell = gradients + 2 * window * layout.out_stride;
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
         Vector<decltype(d)> z[4];
-        start_tile(d, problem, row, tile, c, count, layout.out_stride, z);
+        start_window(d, problem, row, window, c, count, layout.out_stride, z);
         hn::StoreU(z[0], d, cell + c);
         hn::StoreU(z[1], d, cell + layout.out_stride + c);
         hn::StoreU(z[2], d, cell + lower + c);
@@ -236,7 +239,7 @@ struct Direct {
     }
   }
 
-  /// Adds a row of tiles to the gradients of one row of taps, for a block of output channels.
+  /// Adds a row of windows to the gradients of one row of taps, for a block of output channels.
   template <int kVectors, bool kHalf>
   static void add_taps(std::int64_t columns, std::int64_t stride, const float* x, std::int64_t width,
                        const float* gradients, float* dweight) {
@@ -254,18 +257,18 @@ struct Direct {
     const Workspace workspace(problem, layout, pass.workspace);
     const std::int64_t sample = problem.in_channels * problem.in_height * problem.in_width;
     const std::int64_t width = plane_width(problem);
-    const std::int64_t columns = 2 * problem.tile_columns();
+    const std::int64_t columns = 2 * problem.window_columns();
     const std::int64_t stride = layout.out_stride;
     clear(workspace.sums, layout.packed);
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
-    for (std::int64_t index = 0; index < problem.all_tile_rows(); ++index) {
+    for (std::int64_t index = 0; index < problem.all_window_rows(); ++index) {
       const RowPlace place(problem, index);
-      if (place.tile_row == 0) copy_planes(problem, pass.x + place.sample * sample, workspace.planes);
+      if (place.window_row == 0) copy_planes(problem, pass.x + place.sample * sample, workspace.planes);
       const auto row = source(problem, index, stride, pass, workspace.staging);
       spread_gradients(problem, layout, row, workspace.gradients, pass.dbias);
       for (std::int64_t in = 0; in < problem.in_channels; ++in) {
         for (int i = 0; i < kKernel; ++i) {
-          const float* x = workspace.planes + (in * plane_height(problem) + 2 * place.tile_row + i) * width;
+          const float* x = workspace.planes + (in * plane_height(problem) + 2 * place.window_row + i) * width;
           for_each_panel(stride, [&](std::int64_t channel, int vectors, bool half) {
             const float* g = workspace.gradients + channel;
             float* dw = workspace.sums + (in * kKernel + i) * kKernel * stride + channel;
@@ -285,29 +288,29 @@ struct Direct {
     unpack(problem, layout, workspace.sums, pass.dweight);
   }
 
-  /// Strip by strip of one sample's tile rows.
+  /// Strip by strip of one sample's window rows.
   static void backward_winners(const Problem& problem, const Layout& layout, const Backward& pass) {
     const Workspace workspace(problem, layout, pass.workspace);
     const Planes planes{workspace.planes, plane_height(problem), plane_width(problem)};
     const std::int64_t floats = problem.in_channels * problem.in_height * problem.in_width;
-    const std::int64_t row_floats = problem.tile_columns() * layout.out_stride;
+    const std::int64_t row_floats = problem.window_columns() * layout.out_stride;
     clear(workspace.sums, sums_floats(problem, layout));
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     for (std::int64_t sample = 0; sample < problem.samples; ++sample) {
       copy_planes(problem, pass.x + sample * floats, workspace.planes);
       if (!Winners<kKernel>::all_finite(problem, planes))
         Winners<kKernel>::add_zeros(problem, planes, workspace.sums);
-      for (std::int64_t begin = 0; begin < problem.tile_rows(); begin += layout.strip_rows) {
-        const std::int64_t left = problem.tile_rows() - begin;
+      for (std::int64_t begin = 0; begin < problem.window_rows(); begin += layout.strip_rows) {
+        const std::int64_t left = problem.window_rows() - begin;
         const std::int64_t rows = left < layout.strip_rows ? left : layout.strip_rows;
         for (std::int64_t row = 0; row < rows; ++row) {
-          const std::int64_t index = sample * problem.tile_rows() + begin + row;
+          const std::int64_t index = sample * problem.window_rows() + begin + row;
           Winners<kKernel>::find(problem, layout.out_stride, begin + row, planes.width,
                                  source(problem, index, layout.out_stride, pass, workspace.staging),
                                  workspace.gradients + row * row_floats, workspace.begins + row * row_floats,
                                  pass.dbias);
         }
-        Winners<kKernel>::add(problem, rows * problem.tile_columns(), layout.out_stride, planes,
+        Winners<kKernel>::add(problem, rows * problem.window_columns(), layout.out_stride, planes,
                               workspace.gradients, workspace.begins, workspace.sums);
       }
     }

@@ -103,23 +103,22 @@ class Runner final : public BlockRunner {
   Memory memory_;
 };
 
-Method method_of(ConvolutionMethod method, std::int64_t kernel) {
-  const Kernels& all = kernels();
-  if (method == ConvolutionMethod::winograd) return kernel == 3 ? all.winograd3 : all.winograd5;
-  return kernel == 3 ? all.direct3 : all.direct5;
+Method method_of(ConvolutionMethod method, const Conv2dOp& op) {
+  if (method == ConvolutionMethod::direct) return kernels().direct(op.kernel_height);
+  return kernels().winograd(winograd_tile(op), op.kernel_height);
 }
 
 /// Without the instruction set: it does not show in the result, so ranks may differ in it.
-std::string name_of(ConvolutionMethod method, std::int64_t kernel) {
-  return method == ConvolutionMethod::winograd ? fmt::format("lockstep:winograd_2x2_{0}x{0}", kernel)
-                                               : fmt::format("lockstep:direct_{0}x{0}", kernel);
+std::string name_of(ConvolutionMethod method, const Conv2dOp& op) {
+  if (method == ConvolutionMethod::direct) return fmt::format("lockstep:direct_{0}x{0}", op.kernel_height);
+  return fmt::format("lockstep:winograd_{0}x{0}_{1}x{1}", winograd_tile(op), op.kernel_height);
 }
 
 FusedConvolution::FusedConvolution(const Conv2dOp& op, const Site& site, ConvolutionMethod method)
     : weight_(site.parameter(op.weight)),
       bias_(bias_of(op.bias, site)),
       problem_(problem_of(op, site, match(site))),
-      method_(method_of(method, op.kernel_height)),
+      method_(method_of(method, op)),
       data_gradient_(site.data_gradient) {
   // With one channel both layouts are the same bytes.
   const Dims src{site.samples, op.in_channels, op.in_height, op.in_width};
@@ -141,7 +140,7 @@ FusedConvolution::FusedConvolution(const Conv2dOp& op, const Site& site, Convolu
     if (problem_.keeps_record()) record_ = contract_.add_buffer(bytes(layout_.record), Life::whole);
     backward_workspace_ = contract_.add_buffer(workspace, Life::backward);
   }
-  contract_.implementations.push_back(name_of(method, op.kernel_height));
+  contract_.implementations.push_back(name_of(method, op));
   if (problem_.relu) contract_.implementations.emplace_back("fused");
   if (problem_.pool) contract_.implementations.emplace_back("fused");
 }

@@ -24,8 +24,10 @@ namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 const Kernels* target_kernels() {
   static const Kernels table{.instruction_set = hwy::TargetName(HWY_TARGET),
                              .lanes = lanes,
-                             .winograd3 = Winograd<3>::method(),
-                             .winograd5 = Winograd<5>::method(),
+                             .winograd2x3 = Winograd<2, 3>::method(),
+                             .winograd2x5 = Winograd<2, 5>::method(),
+                             .winograd4x3 = Winograd<4, 3>::method(),
+                             .winograd4x5 = Winograd<4, 5>::method(),
                              .direct3 = Direct<3>::method(),
                              .direct5 = Direct<5>::method(),
                              .dense_forward = DenseForwards::method(),

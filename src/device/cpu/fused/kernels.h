@@ -79,10 +79,18 @@ struct DenseGradient {
 /// The kernels, compiled for one instruction set. All instruction sets give the same bits.
 struct Kernels {
   const char* instruction_set;
-  std::int64_t lanes;  ///< floats in a vector
-  Method winograd3, winograd5;
+  std::int64_t lanes;               ///< floats in a vector
+  Method winograd2x3, winograd2x5;  ///< with tiles of 2×2 outputs
+  Method winograd4x3, winograd4x5;  ///< with tiles of 4×4
   /// For few input channels; without a data gradient.
   Method direct3, direct5;
+
+  /// `tile`: 2 or 4; `kernel`: 3 or 5.
+  [[nodiscard]] const Method& winograd(std::int64_t tile, std::int64_t kernel) const {
+    if (tile == 2) return kernel == 3 ? winograd2x3 : winograd2x5;
+    return kernel == 3 ? winograd4x3 : winograd4x5;
+  }
+  [[nodiscard]] const Method& direct(std::int64_t kernel) const { return kernel == 3 ? direct3 : direct5; }
   DenseForward dense_forward;
   DenseGradient dense_gradient;
 };

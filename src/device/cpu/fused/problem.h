@@ -7,8 +7,8 @@ namespace lockstep::device::cpu::fused {
 /// One fused block over the samples of a shard: convolution with stride 1 and a square kernel of 3 or 5,
 /// bias, perhaps a ReLU, perhaps a 2×2 max-pool with stride 2.
 ///
-/// The outputs of the convolution are cut into tiles of 2×2, which are the windows of the pool. A pool leaves
-/// out an odd last row or column; without a pool the last tiles hang over the edge by half.
+/// The outputs of the convolution are cut into windows of 2×2, which are the windows of the pool. A pool
+/// leaves out an odd last row or column; without a pool the last windows hang over the edge by half.
 struct Problem {
   std::int64_t samples = 0;
   std::int64_t in_channels = 0, in_height = 0, in_width = 0;
@@ -19,10 +19,10 @@ struct Problem {
   /// Activations are channels-last, but for these. The Winograd kernels take no plain input.
   bool plain_src = false, plain_dst = false;  ///< x is C, H, W; y and dy are
 
-  [[nodiscard]] std::int64_t tile_rows() const { return pool ? out_height / 2 : (out_height + 1) / 2; }
-  [[nodiscard]] std::int64_t tile_columns() const { return pool ? out_width / 2 : (out_width + 1) / 2; }
-  /// Tile rows of all samples, one after the other: the blocks' unit of work.
-  [[nodiscard]] std::int64_t all_tile_rows() const { return samples * tile_rows(); }
+  [[nodiscard]] std::int64_t window_rows() const { return pool ? out_height / 2 : (out_height + 1) / 2; }
+  [[nodiscard]] std::int64_t window_columns() const { return pool ? out_width / 2 : (out_width + 1) / 2; }
+  /// Window rows of all samples, one after the other: the blocks' unit of work.
+  [[nodiscard]] std::int64_t all_window_rows() const { return samples * window_rows(); }
   /// Extents of what the block gives.
   [[nodiscard]] std::int64_t dst_height() const { return pool ? out_height / 2 : out_height; }
   [[nodiscard]] std::int64_t dst_width() const { return pool ? out_width / 2 : out_width; }
@@ -38,7 +38,7 @@ struct Layout {
   std::int64_t workspace = 0;  ///< scratch memory of one runner
   std::int64_t record = 0;     ///< bytes that forward leaves for backward
 
-  /// Winograd: tile rows at a time; from one point of the transform domain to the next in the transformed
+  /// Winograd: window rows at a time; from one point of the transform domain to the next in the transformed
   /// input and output.
   std::int64_t strip_rows = 0, in_point = 0, out_point = 0;
 };

@@ -1,4 +1,4 @@
-// Rows of tiles in the shard, and their outputs in a C, H, W layout.
+// Rows of windows in the shard, and their outputs in a C, H, W layout.
 //
 // Kernels read and write channels-last. Where the next layer wants C, H, W (a dense one), a row's outputs
 // pass through a small buffer that stays in L1.
@@ -9,20 +9,20 @@
 #define LOCKSTEP_FUSED_ROWS_INL_H_
 #endif
 
-#include "device/cpu/fused/tile-inl.h"
+#include "device/cpu/fused/window-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
-/// Tile row `index` of a shard: of which sample, where in it.
+/// Window row `index` of a shard: of which sample, where in it.
 struct RowPlace {
-  std::int64_t sample, tile_row;
+  std::int64_t sample, window_row;
   std::int64_t dst_row;  ///< first row of outputs, as the block gives them
   std::int64_t height;   ///< rows of outputs
 
   HWY_INLINE RowPlace(const Problem& problem, std::int64_t index)
-      : sample(index / problem.tile_rows()), tile_row(index % problem.tile_rows()) {
-    dst_row = problem.pool ? tile_row : 2 * tile_row;
+      : sample(index / problem.window_rows()), window_row(index % problem.window_rows()) {
+    dst_row = problem.pool ? window_row : 2 * window_row;
     const std::int64_t below = problem.dst_height() - dst_row;
     height = problem.pool || below == 1 ? 1 : 2;
   }
@@ -37,12 +37,12 @@ inline std::int64_t staging_of(const Problem& problem) {
 template <class Byte>
 HWY_INLINE Byte* record_of(const Problem& problem, std::int64_t index, std::int64_t stride, Byte* record) {
   if (record == nullptr || !problem.keeps_record()) return nullptr;
-  return record + index * problem.tile_columns() * stride;
+  return record + index * problem.window_columns() * stride;
 }
 
 /// Where the outputs of row `index` go: y itself, or the buffer.
-inline TileRow<float, std::uint8_t> destination(const Problem& problem, std::int64_t index,
-                                                std::int64_t stride, const Forward& pass, float* staging) {
+inline WindowRow<float, std::uint8_t> destination(const Problem& problem, std::int64_t index,
+                                                  std::int64_t stride, const Forward& pass, float* staging) {
   const RowPlace place(problem, index);
   float* y = problem.plain_dst ? staging
                                : pass.y + (place.sample * problem.dst_height() + place.dst_row) *
@@ -63,9 +63,9 @@ inline void unstage(const Problem& problem, std::int64_t index, const float* sta
 }
 
 /// Where the gradients of row `index` are, brought into the buffer if need be.
-inline TileRow<const float, const std::uint8_t> source(const Problem& problem, std::int64_t index,
-                                                       std::int64_t stride, const Backward& pass,
-                                                       float* staging) {
+inline WindowRow<const float, const std::uint8_t> source(const Problem& problem, std::int64_t index,
+                                                         std::int64_t stride, const Backward& pass,
+                                                         float* staging) {
   const RowPlace place(problem, index);
   const std::int64_t channels = problem.out_channels;
   const std::int64_t plane = problem.dst_height() * problem.dst_width();

@@ -36,32 +36,32 @@ struct Winners {
     return round_up(problem.in_channels * problem.out_channels * filter, 16);
   }
 
-  /// For a row of tiles: each window's gradient, 0 where no output is alive, and where the winner's patch
+  /// For a row of windows: each window's gradient, 0 where no output is alive, and where the winner's patch
   /// begins in a plane. Adds to the bias's gradient.
-  static void find(const Problem& problem, std::int64_t stride, std::int64_t tile_row,
-                   std::int64_t plane_width, const TileRow<const float, const std::uint8_t>& row,
+  static void find(const Problem& problem, std::int64_t stride, std::int64_t window_row,
+                   std::int64_t plane_width, const WindowRow<const float, const std::uint8_t>& row,
                    float* gradients, std::int32_t* begins, float* dbias) {
-    for (std::int64_t tile = 0; tile < problem.tile_columns(); ++tile) {
+    for (std::int64_t window = 0; window < problem.window_columns(); ++window) {
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
         const hn::RebindToSigned<decltype(d)> ints;
-        const auto winner = load_record(d, row.record + tile * stride + c);
+        const auto winner = load_record(d, row.record + window * stride + c);
         const auto dead = hn::RebindMask(d, hn::Eq(winner, hn::Set(ints, 4)));
         const auto gradient =
-            hn::IfThenZeroElse(dead, load(d, row.y + tile * problem.out_channels + c, count));
-        const auto upper = static_cast<std::int32_t>(2 * (tile_row * plane_width + tile));
+            hn::IfThenZeroElse(dead, load(d, row.y + window * problem.out_channels + c, count));
+        const auto upper = static_cast<std::int32_t>(2 * (window_row * plane_width + window));
         const auto lower = hn::IfThenElseZero(hn::TestBit(winner, hn::Set(ints, 2)),
                                               hn::Set(ints, static_cast<std::int32_t>(plane_width)));
         const auto begin = hn::Add(hn::Add(hn::Set(ints, upper), lower), hn::And(winner, hn::Set(ints, 1)));
-        hn::StoreU(gradient, d, gradients + tile * stride + c);
-        hn::StoreU(begin, ints, begins + tile * stride + c);
+        hn::StoreU(gradient, d, gradients + window * stride + c);
+        hn::StoreU(begin, ints, begins + window * stride + c);
         if (dbias != nullptr) store(d, hn::Add(load(d, dbias + c, count), gradient), dbias + c, count);
       });
     }
   }
 
-  /// Adds the tiles' products to the sums of kChannels channels.
+  /// Adds the windows' products to the sums of kChannels channels.
   template <int kChannels>
-  static void add_channels(std::int64_t tiles, std::int64_t stride, const float* plane,
+  static void add_channels(std::int64_t windows, std::int64_t stride, const float* plane,
                            std::int64_t plane_width, const float* gradients, const std::int32_t* begins,
                            float* sums) {
     const Taps d;
@@ -71,7 +71,7 @@ struct Winners {
       LOCKSTEP_UNROLL
       for (int i = 0; i < kKernel * parts; ++i) sum[c][i] = hn::LoadU(d, sums + c * filter + i * width);
     }
-    for (std::int64_t tile = 0; tile < tiles; ++tile, gradients += stride, begins += stride) {
+    for (std::int64_t window = 0; window < windows; ++window, gradients += stride, begins += stride) {
       LOCKSTEP_UNROLL
       for (int c = 0; c < kChannels; ++c) {
         const auto gradient = hn::Set(d, gradients[c]);
@@ -92,16 +92,16 @@ struct Winners {
     }
   }
 
-  static void add(const Problem& problem, std::int64_t tiles, std::int64_t stride, const Planes& planes,
+  static void add(const Problem& problem, std::int64_t windows, std::int64_t stride, const Planes& planes,
                   const float* gradients, const std::int32_t* begins, float* sums) {
     for (std::int64_t in = 0; in < problem.in_channels; ++in) {
       const float* plane = planes.data + in * planes.floats();
       float* own = sums + in * problem.out_channels * filter;
       std::int64_t c = 0;
       for (; c + 2 <= problem.out_channels; c += 2)
-        add_channels<2>(tiles, stride, plane, planes.width, gradients + c, begins + c, own + c * filter);
+        add_channels<2>(windows, stride, plane, planes.width, gradients + c, begins + c, own + c * filter);
       if (c < problem.out_channels)
-        add_channels<1>(tiles, stride, plane, planes.width, gradients + c, begins + c, own + c * filter);
+        add_channels<1>(windows, stride, plane, planes.width, gradients + c, begins + c, own + c * filter);
     }
   }
 
@@ -121,8 +121,8 @@ struct Winners {
       for (int i = 0; i < kKernel; ++i)
         for (int j = 0; j < kKernel; ++j) {
           float sum = 0;
-          for (std::int64_t row = 0; row < 2 * problem.tile_rows(); ++row)
-            for (std::int64_t column = 0; column < 2 * problem.tile_columns(); ++column)
+          for (std::int64_t row = 0; row < 2 * problem.window_rows(); ++row)
+            for (std::int64_t column = 0; column < 2 * problem.window_columns(); ++column)
               sum += 0 * planes.data[in * planes.floats() + (row + i) * planes.width + column + j];
           for (std::int64_t c = 0; c < problem.out_channels; ++c)
             sums[(in * problem.out_channels + c) * filter + i * parts * width + j] += sum;

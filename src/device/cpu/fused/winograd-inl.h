@@ -1,8 +1,9 @@
-// The block in the Winograd domain, F(2×2, r×r): the transform's output tile is the pooling window.
+// The block in the Winograd domain, F(m×m, r×r): the transform's output tile is made of pooling windows.
 //
-// A tile of 2×2 outputs comes from a patch of n×n inputs, n = r + 1. Transformed, patch and filter meet in n²
-// multiplications instead of 4 r² (36 instead of 100; 16 instead of 36). For all tiles and channels these
-// are n² matrix products, one for each point p of the transform domain:
+// A tile of m×m outputs comes from a patch of n×n inputs, n = m + r - 1. Transformed, patch and filter meet
+// in n² multiplications instead of m² r²: for each output of a 5×5 kernel 9 with m = 2 and 4 with m = 4
+// instead of 25, of a 3×3 kernel 4 and 2¼ instead of 9. For all tiles and channels these are n² matrix
+// products, one for each point p of the transform domain:
 //
 //   forward           m[p] = v[p] u[p]      (tiles × out) = (tiles × in) (in × out)
 //   weight gradient  du[p] = v[p]ᵀ dm[p]
@@ -10,7 +11,7 @@
 //
 // v: transformed input, u: transformed weights, m: transformed output. Backward is the transpose of forward,
 // step by step, so it uses the same matrices transposed. Bias, ReLU and pool happen in the registers that the
-// output transform ends in; backward starts there from a tile with one non-zero.
+// output transform ends in; backward starts there from windows with one non-zero.
 //
 // Work goes by strips of tile rows, few enough that v and m stay in L2. The distance from point to point is
 // an odd number of cache lines: a transform touches all points of a tile, and powers of two would put them
@@ -30,12 +31,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
-template <int kKernel>
+template <int kTile, int kKernel>
 struct Winograd {
-  using Weights = WinogradWeights<kKernel>;
-  using Input = WinogradInput<kKernel>;
-  using Output = WinogradOutput<kKernel>;
-  static constexpr int points = (kKernel + 1) * (kKernel + 1);
+  using Tiles = WinogradTiles<kTile>;
+  using Weights = WinogradWeights<kTile, kKernel>;
+  using Input = WinogradInput<kTile, kKernel>;
+  using Output = WinogradOutput<kTile, kKernel>;
+  static constexpr int points = Weights::n * Weights::n;
 
   /// Rounded up to an odd number of cache lines.
   static std::int64_t odd_lines(std::int64_t floats) {
@@ -46,13 +48,14 @@ struct Winograd {
   /// Tile rows whose v and m fit into a part of L2, and if a few fewer suffice, so many that the products
   /// have whole blocks of rows.
   static std::int64_t strip_rows_of(const Problem& problem, std::int64_t channels) {
-    constexpr std::int64_t strip_floats = std::int64_t{96} * 1024;
+    constexpr std::int64_t strip_floats = std::int64_t{192} * 1024;
     constexpr std::int64_t block = 8;
-    const std::int64_t most = strip_floats / (points * problem.tile_columns() * channels);
-    if (most >= problem.all_tile_rows()) return problem.all_tile_rows();
+    const std::int64_t columns = Tiles::columns(problem);
+    const std::int64_t most = strip_floats / (points * columns * channels);
+    if (most >= Tiles::all_rows(problem)) return Tiles::all_rows(problem);
     if (most < 1) return 1;
     for (std::int64_t rows = most; rows > 0 && rows > most - block; --rows)
-      if (rows * problem.tile_columns() % block == 0) return rows;
+      if (rows * columns % block == 0) return rows;
     return most;
   }
 
@@ -61,14 +64,14 @@ struct Winograd {
     layout.in_stride = round_up(problem.in_channels, half_lanes);
     layout.out_stride = round_up(problem.out_channels, half_lanes);
     layout.strip_rows = strip_rows_of(problem, layout.in_stride + layout.out_stride);
-    const std::int64_t tiles = layout.strip_rows * problem.tile_columns();
+    const std::int64_t tiles = layout.strip_rows * Tiles::columns(problem);
     layout.in_point = odd_lines(tiles * layout.in_stride);
     layout.out_point = odd_lines(tiles * layout.out_stride);
     layout.packed = Weights::floats(problem, layout) +
                     (data_gradient ? points * problem.out_channels * layout.in_stride : 0);
-    layout.workspace = points * (layout.in_point + layout.out_point) + staging_of(problem) +
+    layout.workspace = points * (layout.in_point + layout.out_point) + Tiles::windows * staging_of(problem) +
                        Weights::floats(problem, layout);
-    layout.record = problem.all_tile_rows() * problem.tile_columns() * layout.out_stride;
+    layout.record = problem.all_window_rows() * problem.window_columns() * layout.out_stride;
     return layout;
   }
 
@@ -79,16 +82,16 @@ struct Winograd {
         : v(memory),
           m(v + points * layout.in_point),
           staging(m + points * layout.out_point),
-          du(staging + staging_of(problem)) {}
+          du(staging + Tiles::windows * staging_of(problem)) {}
   };
 
   static void forward(const Problem& problem, const Layout& layout, const Forward& pass) {
     const Workspace workspace(problem, layout, pass.workspace);
     const std::int64_t filter = problem.in_channels * layout.out_stride;
-    const std::int64_t all = problem.all_tile_rows();
+    const std::int64_t all = Tiles::all_rows(problem);
     for (std::int64_t begin = 0; begin < all; begin += layout.strip_rows) {
       const std::int64_t end = begin + layout.strip_rows < all ? begin + layout.strip_rows : all;
-      const std::int64_t tiles = (end - begin) * problem.tile_columns();
+      const std::int64_t tiles = (end - begin) * Tiles::columns(problem);
       Input::transform(problem, layout, begin, end, pass.x, workspace.v);
       for (int p = 0; p < points; ++p)
         multiply(tiles, layout.out_stride, problem.in_channels,
@@ -96,10 +99,16 @@ struct Winograd {
                  {pass.packed + p * filter, layout.out_stride},
                  {workspace.m + p * layout.out_point, layout.out_stride, false});
       for (std::int64_t index = begin; index < end; ++index) {
-        const auto row = destination(problem, index, layout.out_stride, pass, workspace.staging);
-        const float* m = workspace.m + (index - begin) * problem.tile_columns() * layout.out_stride;
-        Output::finish(problem, layout, m, pass.bias, row);
-        unstage(problem, index, workspace.staging, pass.y);
+        const typename Tiles::RowPlace place(problem, index);
+        typename Output::DstRows rows;
+        for (; rows.count < place.window_rows; ++rows.count)
+          rows.row[rows.count] = destination(problem, place.first_window_row + rows.count, layout.out_stride,
+                                             pass, workspace.staging + rows.count * staging_of(problem));
+        const float* m = workspace.m + (index - begin) * Tiles::columns(problem) * layout.out_stride;
+        Output::finish(problem, layout, m, pass.bias, rows);
+        for (int row = 0; row < rows.count; ++row)
+          unstage(problem, place.first_window_row + row, workspace.staging + row * staging_of(problem),
+                  pass.y);
       }
     }
   }
@@ -110,15 +119,19 @@ struct Winograd {
     const std::int64_t data_filter = problem.out_channels * layout.in_stride;
     const float* data_weights = pass.packed + Weights::floats(problem, layout);
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
-    const std::int64_t all = problem.all_tile_rows();
+    const std::int64_t all = Tiles::all_rows(problem);
     for (std::int64_t begin = 0; begin < all; begin += layout.strip_rows) {
       const std::int64_t end = begin + layout.strip_rows < all ? begin + layout.strip_rows : all;
-      const std::int64_t tiles = (end - begin) * problem.tile_columns();
+      const std::int64_t tiles = (end - begin) * Tiles::columns(problem);
       Input::transform(problem, layout, begin, end, pass.x, workspace.v);
       for (std::int64_t index = begin; index < end; ++index) {
-        const auto row = source(problem, index, layout.out_stride, pass, workspace.staging);
-        float* dm = workspace.m + (index - begin) * problem.tile_columns() * layout.out_stride;
-        Output::start(problem, layout, row, dm, pass.dbias);
+        const typename Tiles::RowPlace place(problem, index);
+        typename Output::SrcRows rows;
+        for (; rows.count < place.window_rows; ++rows.count)
+          rows.row[rows.count] = source(problem, place.first_window_row + rows.count, layout.out_stride, pass,
+                                        workspace.staging + rows.count * staging_of(problem));
+        float* dm = workspace.m + (index - begin) * Tiles::columns(problem) * layout.out_stride;
+        Output::start(problem, layout, rows, dm, pass.dbias);
       }
       for (int p = 0; p < points; ++p) {
         float* v = workspace.v + p * layout.in_point;

@@ -9,19 +9,20 @@
 #define LOCKSTEP_FUSED_WINOGRAD_INPUT_INL_H_
 #endif
 
-#include "device/cpu/fused/rows-inl.h"
 #include "device/cpu/fused/transform-inl.h"
+#include "device/cpu/fused/winograd_tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
-template <int kKernel>
+template <int kTile, int kKernel>
 struct WinogradInput {
-  static constexpr int n = CookToom<kKernel>::points;  // extent of a patch
-  static constexpr auto& matrices = CookToom<kKernel>::matrices;
-  /// Tiles whose columns are transformed together.
-  static constexpr int chunk = 16;
-  static constexpr int chunk_columns = 2 * chunk + kKernel - 1;
+  using Tiles = WinogradTiles<kTile>;
+  static constexpr int n = CookToom<kTile, kKernel>::points;  // extent of a patch
+  static constexpr auto& matrices = CookToom<kTile, kKernel>::matrices;
+  /// Tiles whose columns are transformed together, and stay in L1 meanwhile.
+  static constexpr int chunk = 32 / kTile;
+  static constexpr int chunk_columns = kTile * chunk + kKernel - 1;
 
   /// Transforms the patches of `tiles` tiles from tile `first` of a row on, for a vector of channels. `x` is
   /// the sample's, at the vector's first channel; v that of tile `first`.
@@ -31,10 +32,10 @@ struct WinogradInput {
                              float* v) {
     using V = Vector<D>;
     V columns[chunk_columns][n];
-    const std::int64_t top = 2 * tile_row - problem.pad_top;
-    const std::int64_t left = 2 * first - problem.pad_left;
+    const std::int64_t top = kTile * tile_row - problem.pad_top;
+    const std::int64_t left = kTile * first - problem.pad_left;
     const bool all_rows = top >= 0 && top + n <= problem.in_height;
-    const std::int64_t width = 2 * tiles + kKernel - 1;
+    const std::int64_t width = kTile * tiles + kKernel - 1;
     for (std::int64_t j = 0; j < width; ++j) {
       V in[n];
       const bool inside = left + j >= 0 && left + j < problem.in_width;
@@ -57,7 +58,7 @@ struct WinogradInput {
         V line[n];
         V out[n];
         LOCKSTEP_UNROLL
-        for (int j = 0; j < n; ++j) line[j] = columns[2 * tile + j][i];
+        for (int j = 0; j < n; ++j) line[j] = columns[kTile * tile + j][i];
         to_points(d, matrices.input, line, out);
         LOCKSTEP_UNROLL
         for (int j = 0; j < n; ++j) hn::StoreU(out[j], d, v + (i * n + j) * layout.in_point);
@@ -72,9 +73,9 @@ struct WinogradInput {
                            float* dx) {
     using V = Vector<D>;
     V columns[chunk_columns][n];
-    const std::int64_t top = 2 * tile_row - problem.pad_top;
-    const std::int64_t left = 2 * first - problem.pad_left;
-    const std::int64_t width = 2 * tiles + kKernel - 1;
+    const std::int64_t top = kTile * tile_row - problem.pad_top;
+    const std::int64_t left = kTile * first - problem.pad_left;
+    const std::int64_t width = kTile * tiles + kKernel - 1;
     for (std::int64_t j = 0; j < width; ++j)
       for (int i = 0; i < n; ++i) columns[j][i] = hn::Zero(d);
     for (std::int64_t tile = 0; tile < tiles; ++tile, dv += layout.in_stride) {
@@ -86,7 +87,8 @@ struct WinogradInput {
         for (int j = 0; j < n; ++j) line[j] = hn::LoadU(d, dv + (i * n + j) * layout.in_point);
         from_points(d, matrices.input, line, out);
         LOCKSTEP_UNROLL
-        for (int j = 0; j < n; ++j) columns[2 * tile + j][i] = hn::Add(columns[2 * tile + j][i], out[j]);
+        for (int j = 0; j < n; ++j)
+          columns[kTile * tile + j][i] = hn::Add(columns[kTile * tile + j][i], out[j]);
       }
     }
     for (std::int64_t j = 0; j < width; ++j) {
@@ -107,8 +109,9 @@ struct WinogradInput {
   template <class F>
   HWY_INLINE static void for_each_part(const Problem& problem, F f) {
     for_each_vector(problem.in_channels, [&](auto d, std::int64_t c, std::int64_t count) {
-      for (std::int64_t first = 0; first < problem.tile_columns(); first += chunk) {
-        const std::int64_t left = problem.tile_columns() - first;
+      const std::int64_t columns = Tiles::columns(problem);
+      for (std::int64_t first = 0; first < columns; first += chunk) {
+        const std::int64_t left = columns - first;
         f(d, c, count, first, left < chunk ? left : chunk);
       }
     });
@@ -118,8 +121,8 @@ struct WinogradInput {
   static void transform(const Problem& problem, const Layout& layout, std::int64_t begin, std::int64_t end,
                         const float* x, float* v) {
     const std::int64_t sample = problem.in_height * problem.in_width * problem.in_channels;
-    for (std::int64_t index = begin; index < end; ++index, v += problem.tile_columns() * layout.in_stride) {
-      const RowPlace place(problem, index);
+    for (std::int64_t index = begin; index < end; ++index, v += Tiles::columns(problem) * layout.in_stride) {
+      const typename Tiles::RowPlace place(problem, index);
       for_each_part(problem,
                     [&](auto d, std::int64_t c, std::int64_t count, std::int64_t first, std::int64_t tiles) {
                       transform_part(d, problem, layout, place.tile_row, first, tiles,
@@ -131,8 +134,8 @@ struct WinogradInput {
   static void collect(const Problem& problem, const Layout& layout, std::int64_t begin, std::int64_t end,
                       const float* dv, float* dx) {
     const std::int64_t sample = problem.in_height * problem.in_width * problem.in_channels;
-    for (std::int64_t index = begin; index < end; ++index, dv += problem.tile_columns() * layout.in_stride) {
-      const RowPlace place(problem, index);
+    for (std::int64_t index = begin; index < end; ++index, dv += Tiles::columns(problem) * layout.in_stride) {
+      const typename Tiles::RowPlace place(problem, index);
       if (place.tile_row == 0) clear(dx + place.sample * sample, sample);
       for_each_part(problem,
                     [&](auto d, std::int64_t c, std::int64_t count, std::int64_t first, std::int64_t tiles) {

@@ -7,66 +7,85 @@
 #define LOCKSTEP_FUSED_WINOGRAD_OUTPUT_INL_H_
 #endif
 
-#include "device/cpu/fused/rows-inl.h"
 #include "device/cpu/fused/transform-inl.h"
+#include "device/cpu/fused/winograd_tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
-template <int kKernel>
+template <int kTile, int kKernel>
 struct WinogradOutput {
-  static constexpr int n = CookToom<kKernel>::points;  // extent of a patch
-  static constexpr auto& matrices = CookToom<kKernel>::matrices;
+  using Tiles = WinogradTiles<kTile>;
+  using DstRows = typename Tiles::template Rows<WindowRow<float, std::uint8_t>>;
+  using SrcRows = typename Tiles::template Rows<WindowRow<const float, const std::uint8_t>>;
+  static constexpr int n = CookToom<kTile, kKernel>::points;  // extent of a patch
+  static constexpr auto& matrices = CookToom<kTile, kKernel>::matrices;
 
   /// One row of tiles from m to y.
   static void finish(const Problem& problem, const Layout& layout, const float* m, const float* bias,
-                     const TileRow<float, std::uint8_t>& row) {
-    for (std::int64_t tile = 0; tile < problem.tile_columns(); ++tile, m += layout.out_stride) {
+                     const DstRows& rows) {
+    for (std::int64_t tile = 0; tile < Tiles::columns(problem); ++tile, m += layout.out_stride) {
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
         using V = Vector<decltype(d)>;
-        V half_done[2][n];
+        V half_done[kTile][n];
         LOCKSTEP_UNROLL
         for (int j = 0; j < n; ++j) {
           V column[n];
-          V out[2];
+          V out[kTile];
           LOCKSTEP_UNROLL
           for (int i = 0; i < n; ++i) column[i] = hn::LoadU(d, m + (i * n + j) * layout.out_point + c);
           from_points(d, matrices.output, column, out);
-          half_done[0][j] = out[0];
-          half_done[1][j] = out[1];
-        }
-        V z[4];
-        from_points(d, matrices.output, half_done[0], z);
-        from_points(d, matrices.output, half_done[1], z + 2);
-        if (bias != nullptr) {
-          const V b = load(d, bias + c, count);
           LOCKSTEP_UNROLL
-          for (V& output : z) output = hn::Add(output, b);
+          for (int k = 0; k < kTile; ++k) half_done[k][j] = out[k];
         }
-        finish_tile(d, problem, row, tile, c, count, layout.out_stride, z);
+        const V b = bias != nullptr ? load(d, bias + c, count) : hn::Zero(d);
+        V z[kTile][kTile];
+        LOCKSTEP_UNROLL
+        for (int k = 0; k < kTile; ++k) {
+          from_points(d, matrices.output, half_done[k], z[k]);
+          if (bias == nullptr) continue;
+          LOCKSTEP_UNROLL
+          for (V& output : z[k]) output = hn::Add(output, b);
+        }
+        Tiles::for_each_window(problem, rows, tile, [&](int i, int j, const auto& row, std::int64_t column) {
+          V window[4] = {z[2 * i][2 * j], z[2 * i][2 * j + 1], z[2 * i + 1][2 * j], z[2 * i + 1][2 * j + 1]};
+          finish_window(d, problem, row, column, c, count, layout.out_stride, window);
+        });
       });
     }
   }
 
   /// One row of tiles from dy to dm; adds to the bias's gradient.
-  static void start(const Problem& problem, const Layout& layout,
-                    const TileRow<const float, const std::uint8_t>& row, float* dm, float* dbias) {
-    for (std::int64_t tile = 0; tile < problem.tile_columns(); ++tile, dm += layout.out_stride) {
+  static void start(const Problem& problem, const Layout& layout, const SrcRows& rows, float* dm,
+                    float* dbias) {
+    for (std::int64_t tile = 0; tile < Tiles::columns(problem); ++tile, dm += layout.out_stride) {
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
         using V = Vector<decltype(d)>;
-        V z[4];
-        start_tile(d, problem, row, tile, c, count, layout.out_stride, z);
-        if (dbias != nullptr) {
-          const V sum = hn::Add(hn::Add(z[0], z[1]), hn::Add(z[2], z[3]));
-          store(d, hn::Add(load(d, dbias + c, count), sum), dbias + c, count);
+        V z[kTile][kTile];
+        LOCKSTEP_UNROLL
+        for (auto& line : z) {
+          LOCKSTEP_UNROLL
+          for (V& output : line) output = hn::Zero(d);
         }
-        V half_done[2][n];
-        to_points(d, matrices.output, z, half_done[0]);
-        to_points(d, matrices.output, z + 2, half_done[1]);
+        Tiles::for_each_window(problem, rows, tile, [&](int i, int j, const auto& row, std::int64_t column) {
+          V window[4];
+          start_window(d, problem, row, column, c, count, layout.out_stride, window);
+          if (dbias != nullptr) {
+            const V sum = hn::Add(hn::Add(window[0], window[1]), hn::Add(window[2], window[3]));
+            store(d, hn::Add(load(d, dbias + c, count), sum), dbias + c, count);
+          }
+          LOCKSTEP_UNROLL
+          for (int k = 0; k < 4; ++k) z[2 * i + k / 2][2 * j + k % 2] = window[k];
+        });
+        V half_done[kTile][n];
+        LOCKSTEP_UNROLL
+        for (int k = 0; k < kTile; ++k) to_points(d, matrices.output, z[k], half_done[k]);
         LOCKSTEP_UNROLL
         for (int j = 0; j < n; ++j) {
-          const V column[2] = {half_done[0][j], half_done[1][j]};
+          V column[kTile];
           V out[n];
+          LOCKSTEP_UNROLL
+          for (int k = 0; k < kTile; ++k) column[k] = half_done[k][j];
           to_points(d, matrices.output, column, out);
           LOCKSTEP_UNROLL
           for (int i = 0; i < n; ++i) hn::StoreU(out[i], d, dm + (i * n + j) * layout.out_point + c);

@@ -13,10 +13,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
-template <int kKernel>
+template <int kTile, int kKernel>
 struct WinogradWeights {
-  static constexpr int n = CookToom<kKernel>::points;  // extent of a patch
-  static constexpr auto& matrices = CookToom<kKernel>::matrices;
+  static constexpr int n = CookToom<kTile, kKernel>::points;  // extent of a patch
+  static constexpr auto& matrices = CookToom<kTile, kKernel>::matrices;
 
   /// Floats of u.
   static std::int64_t floats(const Problem& problem, const Layout& layout) {

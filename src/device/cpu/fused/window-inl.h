@@ -1,13 +1,14 @@
-// The end of the forward pass and the start of the backward pass: a tile of 2×2 outputs, for a vector of
+// The end of the forward pass and the start of the backward pass: a window of 2×2 outputs, for a vector of
 // channels, with bias, ReLU and pool in registers.
 //
-// What backward must know of them is one byte for each tile and channel, the record: with a pool the winner's
-// number, 0 to 3, or 4 where no gradient flows; without one a bit for each of the four that is alive.
-#if defined(LOCKSTEP_FUSED_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef LOCKSTEP_FUSED_TILE_INL_H_
-#undef LOCKSTEP_FUSED_TILE_INL_H_
+// What backward must know of them is one byte for each window and channel, the record: with a pool the
+// winner's number, 0 to 3, or 4 where no gradient flows; without one a bit for each of the four that is
+// alive.
+#if defined(LOCKSTEP_FUSED_WINDOW_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCKSTEP_FUSED_WINDOW_INL_H_
+#undef LOCKSTEP_FUSED_WINDOW_INL_H_
 #else
-#define LOCKSTEP_FUSED_TILE_INL_H_
+#define LOCKSTEP_FUSED_WINDOW_INL_H_
 #endif
 
 #include "device/cpu/fused/kernels.h"
@@ -16,9 +17,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
-/// A row of tiles as the rest of the network sees it, channels-last.
+/// A row of windows as the rest of the network sees it, channels-last.
 template <class Float, class Byte>
-struct TileRow {
+struct WindowRow {
   Float* y;             ///< its first output, or that output's gradient
   Byte* record;         ///< may be null
   std::int64_t height;  ///< rows of outputs: 1 with a pool and at an odd lower edge, else 2
@@ -36,12 +37,12 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<D>> load_record(D /*d*/, const std::uint8_
   return hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(bytes, record));
 }
 
-/// Takes the four outputs of tile `column`, bias included, to y and the record, for channels
+/// Takes the four outputs of window `column`, bias included, to y and the record, for channels
 /// [c, c + count). `stride` is that of the record's channels.
 template <class D>
-HWY_INLINE void finish_tile(D d, const Problem& problem, const TileRow<float, std::uint8_t>& row,
-                            std::int64_t column, std::int64_t c, std::int64_t count, std::int64_t stride,
-                            Vector<D>* HWY_RESTRICT z) {
+HWY_INLINE void finish_window(D d, const Problem& problem, const WindowRow<float, std::uint8_t>& row,
+                              std::int64_t column, std::int64_t c, std::int64_t count, std::int64_t stride,
+                              Vector<D>* HWY_RESTRICT z) {
   const hn::RebindToSigned<D> ints;
   const auto zero = hn::Zero(d);
   std::uint8_t* record = row.record == nullptr ? nullptr : row.record + column * stride + c;
@@ -79,11 +80,12 @@ HWY_INLINE void finish_tile(D d, const Problem& problem, const TileRow<float, st
   if (record != nullptr) store_record(d, alive, record);
 }
 
-/// The gradients of a tile's four outputs before pool and ReLU.
+/// The gradients of a window's four outputs before pool and ReLU.
 template <class D>
-HWY_INLINE void start_tile(D d, const Problem& problem, const TileRow<const float, const std::uint8_t>& row,
-                           std::int64_t column, std::int64_t c, std::int64_t count, std::int64_t stride,
-                           Vector<D>* HWY_RESTRICT z) {
+HWY_INLINE void start_window(D d, const Problem& problem,
+                             const WindowRow<const float, const std::uint8_t>& row, std::int64_t column,
+                             std::int64_t c, std::int64_t count, std::int64_t stride,
+                             Vector<D>* HWY_RESTRICT z) {
   const hn::RebindToSigned<D> ints;
   auto record = hn::Zero(ints);
   if (row.record != nullptr) record = load_record(d, row.record + column * stride + c);
