@@ -123,7 +123,10 @@ std::vector<Layer> layers() {
       inner(128, 8, 256, 3, 1, false),
       inner(128, 7, 128, 3, 1, false),
       inner(256, 4, 512, 3, 1, false),
+      inner(192, 8, 192, 5, 2, false),
+      inner(256, 8, 384, 3, 1, false),
       inner(512, 2, 512, 3, 1, false),
+      inner(512, 8, 512, 3, 1, false),
   };
 }
 

@@ -130,17 +130,22 @@ TEST(Network, leaves_to_onednn_what_it_computes_faster) {
     const std::string name = make_cpu_backend()->plan(network, 2, Mode::training)->implementations()[0];
     return name.starts_with("lockstep:") ? name.substr(9, name.rfind('_') - 9) : "onednn";
   };
-  EXPECT_EQ(way(256, 256, 8, 3, false), "winograd_2x2");  // smaller tiles need fewer transformed weights
-  EXPECT_EQ(way(256, 512, 4, 3, true), "onednn");         // the transformed weights leave the caches
+  EXPECT_EQ(way(256, 256, 8, 3, false), "winograd_4x4");
+  EXPECT_EQ(way(768, 512, 8, 3, false), "winograd_2x2");  // smaller tiles need fewer transformed weights
+  EXPECT_EQ(way(256, 512, 4, 3, true), "winograd_4x4");
+  EXPECT_EQ(way(1024, 1024, 4, 3, true), "onednn");  // even for small tiles the weights take 64 MiB
   EXPECT_EQ(way(4, 32, 8, 3, true), "winograd_4x4");
-  EXPECT_EQ(way(4, 32, 6, 3, true), "winograd_2x2");  // as many products, and smaller numbers
+  EXPECT_EQ(way(4, 32, 6, 3, true), "winograd_2x2");   // as many products, and smaller numbers
   EXPECT_EQ(way(4, 32, 5, 3, false), "winograd_2x2");  // four large tiles would hang over by more than half
-  EXPECT_EQ(way(3, 32, 8, 3, true), "onednn");
-  EXPECT_EQ(way(3, 32, 8, 5, true), "direct");
-  EXPECT_EQ(way(3, 32, 8, 5, false), "onednn");
+  EXPECT_EQ(way(3, 32, 8, 3, true), "winograd_4x4");
+  EXPECT_EQ(way(3, 32, 8, 3, false), "onednn");  // nothing saved behind it makes up for the transforms
+  EXPECT_EQ(way(3, 32, 8, 5, false), "winograd_4x4");
+  EXPECT_EQ(way(2, 32, 8, 5, true), "direct");
+  EXPECT_EQ(way(2, 32, 8, 5, false), "onednn");
   EXPECT_EQ(way(1, 32, 8, 3, true), "direct");
   EXPECT_EQ(way(1, 7, 8, 3, true), "onednn");
-  EXPECT_EQ(way(16, 32, 2, 5, false), "onednn");  // one tile, most of whose inputs are padding
+  EXPECT_EQ(way(16, 32, 2, 5, false), "onednn");  // most inputs of the one tile are padding
+  EXPECT_EQ(way(16, 32, 2, 3, false), "onednn");
   EXPECT_EQ(way(16, 32, 4, 5, false), "winograd_4x4");
 }
 

@@ -34,19 +34,19 @@ Forward::primitive_desc describe_forward(const DenseOp& op, const Site& site, co
   return describe<Forward>(site.engine, attributes, forward_kind, g.src, weights, g.bias, g.dst);
 }
 
-/// Own kernels read all weights again for every few samples: with many samples oneDNN's product is faster.
-/// For the plan of one number of samples the choice is the same everywhere.
+/// Own kernels read all weights again for every few samples: with many samples, or packed weights, oneDNN's
+/// product is faster. For the plan of one number of samples the choice is the same everywhere.
 bool is_own_forward(const DenseOp& op, const Site& site) {
   constexpr std::int64_t few_samples = 32;
-  return site.samples <= few_samples && fused::is_joint(op, site.convolutions);
+  return site.mode == Mode::training && site.samples <= few_samples && fused::is_joint(op, site.convolutions);
 }
 
 /// Weights are read from the slab, plain, unless packing them opens another implementation (with AVX-512 one
-/// that is up to three times as fast for 16 samples) and they are few: large ones are bound by memory either
-/// way, and packing them in each step would cost what it gains.
+/// that is up to three times as fast for 16 samples) and pays: in training not for large ones, which are bound
+/// by memory either way, and packing them in each step would cost what it gains.
 Forward::primitive_desc choose_forward(const DenseOp& op, const Site& site, const Geometry& g) {
   auto in_place = describe_forward(op, site, g, g.weights);
-  if (op.in * op.out >= fused::large_layer) return in_place;
+  if (site.mode == Mode::training && op.in * op.out >= fused::large_layer) return in_place;
   auto packed = describe_forward(op, site, g, any_layout({op.out, op.in}));
   const bool same = std::string_view(in_place.impl_info_str()) == packed.impl_info_str();
   return same ? in_place : packed;

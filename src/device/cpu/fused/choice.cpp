@@ -1,5 +1,7 @@
 #include "device/cpu/fused/choice.h"
 
+#include <algorithm>
+
 namespace lockstep::device::cpu::fused {
 namespace {
 
@@ -10,26 +12,39 @@ bool is_pool_of_windows(const Op& op) {
          pool->pad_bottom == 0 && pool->pad_left == 0 && pool->pad_right == 0;
 }
 
-// Of inputs: with fewer there are too few products for each number that is transformed.
-constexpr std::int64_t fewest_inputs = 4;
-
-/// Products of each input with each output channel that the Winograd kernels do for a sample.
-std::int64_t products(const Conv2dOp& op, std::int64_t tile) {
+/// Products of an input channel with an output channel, for a sample, that the Winograd kernels do.
+std::int64_t winograd_products(const Conv2dOp& op, std::int64_t tile) {
   const std::int64_t patch = tile + op.kernel_height - 1;
   return (op.out_height + tile - 1) / tile * ((op.out_width + tile - 1) / tile) * patch * patch;
 }
 
-/// Transformed weights that leave the caches are slower than the products that they save.
+/// Taps that meet an input and not the padding, over all outputs of a row or column.
+std::int64_t useful_taps(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t pad) {
+  std::int64_t taps = 0;
+  for (std::int64_t first = -pad; first < out - pad; ++first)
+    taps += std::max<std::int64_t>(std::min(first + kernel, in) - std::max<std::int64_t>(first, 0), 0);
+  return taps;
+}
+
+/// The same products by the definition, those with the padding left out, as oneDNN does.
+std::int64_t useful_products(const Conv2dOp& op) {
+  return useful_taps(op.in_height, op.out_height, op.kernel_height, op.pad_top) *
+         useful_taps(op.in_width, op.out_width, op.kernel_width, op.pad_left);
+}
+
+/// Of transformed weights, in floats: more were not measured.
 bool weights_fit(const Conv2dOp& op, std::int64_t tile) {
-  constexpr std::int64_t most_weights = std::int64_t{3} << 19;
+  constexpr std::int64_t most_weights = std::int64_t{10} << 20;
   const std::int64_t patch = tile + op.kernel_height - 1;
   return patch * patch * op.in_channels * op.out_channels <= most_weights;
 }
 
-bool suits_winograd(const Conv2dOp& op) {
-  // On a tile or less oneDNN skips what a 5×5 kernel reads of the padding.
-  const bool is_tiny = op.kernel_height == 5 && op.out_height <= 2 && op.out_width <= 2;
-  return op.in_channels >= fewest_inputs && weights_fit(op, winograd_tile(op)) && !is_tiny;
+bool suits_winograd(const Conv2dOp& op, bool pool) {
+  const std::int64_t tile = winograd_tile(op);
+  // With fewer inputs there are too few products for each number that is transformed.
+  const std::int64_t fewest_inputs = tile == 4 && (pool || op.kernel_height == 5) ? 3 : 4;
+  return op.in_channels >= fewest_inputs && weights_fit(op, tile) &&
+         winograd_products(op, tile) < useful_products(op);
 }
 
 /// Whether the nodes' outputs are asked for in C, H, W order: by the loss, a flattening, a dropout, before
@@ -70,7 +85,7 @@ Pattern match(const Site& site) {
 }
 
 std::int64_t winograd_tile(const Conv2dOp& op) {
-  return products(op, 4) < products(op, 2) && weights_fit(op, 4) ? 4 : 2;
+  return winograd_products(op, 4) < winograd_products(op, 2) && weights_fit(op, 4) ? 4 : 2;
 }
 
 ConvolutionMethod choose(const Conv2dOp& op, const Site& site) {
@@ -83,11 +98,12 @@ ConvolutionMethod choose(const Conv2dOp& op, const Site& site) {
   // With fewer outputs, lanes are without a channel.
   constexpr std::int64_t enough_outputs = 8;
   if (!processor_suits() || op.out_channels < enough_outputs) return ConvolutionMethod::onednn;
-  if (suits_winograd(op)) return ConvolutionMethod::winograd;
+  const bool pool = match(site).pool;
+  if (suits_winograd(op, pool)) return ConvolutionMethod::winograd;
   // The pool is what makes the direct kernels faster than oneDNN's, if there are taps to make up for the
   // rest.
-  const bool enough_taps = op.kernel_height == 5 ? op.in_channels < fewest_inputs : op.in_channels == 1;
-  const bool direct = can_be_direct && match(site).pool && enough_taps;
+  const bool enough_taps = op.kernel_height == 5 ? op.in_channels <= 3 : op.in_channels == 1;
+  const bool direct = can_be_direct && pool && enough_taps;
   return direct ? ConvolutionMethod::direct : ConvolutionMethod::onednn;
 }
 

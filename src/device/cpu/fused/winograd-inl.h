@@ -13,9 +13,9 @@
 // step by step, so it uses the same matrices transposed. Bias, ReLU and pool happen in the registers that the
 // output transform ends in; backward starts there from windows with one non-zero.
 //
-// Work goes by strips of tile rows, few enough that v and m stay in L2. The distance from point to point is
-// an odd number of cache lines: a transform touches all points of a tile, and powers of two would put them
-// into a few sets of the cache.
+// Work goes by strips of tile rows. The distance from point to point is an odd number of cache lines: a
+// transform touches all points of a tile or filter, and powers of two would put them into a few sets of the
+// cache.
 #if defined(LOCKSTEP_FUSED_WINOGRAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_WINOGRAD_INL_H_
 #undef LOCKSTEP_FUSED_WINOGRAD_INL_H_
@@ -39,19 +39,14 @@ struct Winograd {
   using Output = WinogradOutput<kTile, kKernel>;
   static constexpr int points = Weights::n * Weights::n;
 
-  /// Rounded up to an odd number of cache lines.
-  static std::int64_t odd_lines(std::int64_t floats) {
-    const std::int64_t lines = round_up(floats, 16);
-    return lines % 32 == 0 ? lines + 16 : lines;
-  }
-
-  /// Tile rows whose v and m fit into a part of L2, and if a few fewer suffice, so many that the products
-  /// have whole blocks of rows.
+  /// Tile rows whose v and m fit into L2, but enough that products make up for reading their weights again
+  /// for each strip; and if a few fewer suffice, so many that the products have whole blocks of rows.
   static std::int64_t strip_rows_of(const Problem& problem, std::int64_t channels) {
     constexpr std::int64_t strip_floats = std::int64_t{192} * 1024;
+    constexpr std::int64_t enough_tiles = 64;
     constexpr std::int64_t block = 8;
     const std::int64_t columns = Tiles::columns(problem);
-    const std::int64_t most = strip_floats / (points * columns * channels);
+    const std::int64_t most = std::max(strip_floats / (points * columns * channels), enough_tiles / columns);
     if (most >= Tiles::all_rows(problem)) return Tiles::all_rows(problem);
     if (most < 1) return 1;
     for (std::int64_t rows = most; rows > 0 && rows > most - block; --rows)
@@ -67,8 +62,8 @@ struct Winograd {
     const std::int64_t tiles = layout.strip_rows * Tiles::columns(problem);
     layout.in_point = odd_lines(tiles * layout.in_stride);
     layout.out_point = odd_lines(tiles * layout.out_stride);
-    layout.packed = Weights::floats(problem, layout) +
-                    (data_gradient ? points * problem.out_channels * layout.in_stride : 0);
+    layout.packed =
+        Weights::floats(problem, layout) + (data_gradient ? Weights::transposed_floats(problem, layout) : 0);
     layout.workspace = points * (layout.in_point + layout.out_point) + Tiles::windows * staging_of(problem) +
                        Weights::floats(problem, layout);
     layout.record = problem.all_window_rows() * problem.window_columns() * layout.out_stride;
@@ -87,7 +82,7 @@ struct Winograd {
 
   static void forward(const Problem& problem, const Layout& layout, const Forward& pass) {
     const Workspace workspace(problem, layout, pass.workspace);
-    const std::int64_t filter = problem.in_channels * layout.out_stride;
+    const std::int64_t filter = Weights::point(problem, layout);
     const std::int64_t all = Tiles::all_rows(problem);
     for (std::int64_t begin = 0; begin < all; begin += layout.strip_rows) {
       const std::int64_t end = begin + layout.strip_rows < all ? begin + layout.strip_rows : all;
@@ -115,8 +110,8 @@ struct Winograd {
 
   static void backward(const Problem& problem, const Layout& layout, const Backward& pass) {
     const Workspace workspace(problem, layout, pass.workspace);
-    const std::int64_t filter = problem.in_channels * layout.out_stride;
-    const std::int64_t data_filter = problem.out_channels * layout.in_stride;
+    const std::int64_t filter = Weights::point(problem, layout);
+    const std::int64_t data_filter = Weights::transposed_point(problem, layout);
     const float* data_weights = pass.packed + Weights::floats(problem, layout);
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     const std::int64_t all = Tiles::all_rows(problem);

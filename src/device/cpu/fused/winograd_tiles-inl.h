@@ -14,6 +14,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
+/// Rounded up to an odd number of cache lines.
+inline std::int64_t odd_lines(std::int64_t floats) {
+  const std::int64_t lines = round_up(floats, 16);
+  return lines % 32 == 0 ? lines + 16 : lines;
+}
+
 template <int kTile>
 struct WinogradTiles {
   static constexpr int windows = kTile / 2;  ///< of a tile, in each direction

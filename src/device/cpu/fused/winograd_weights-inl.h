@@ -9,6 +9,7 @@
 #include "device/cpu/fused/filters-inl.h"
 #include "device/cpu/fused/problem.h"
 #include "device/cpu/fused/transform-inl.h"
+#include "device/cpu/fused/winograd_tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
@@ -18,15 +19,25 @@ struct WinogradWeights {
   static constexpr int n = CookToom<kTile, kKernel>::points;  // extent of a patch
   static constexpr auto& matrices = CookToom<kTile, kKernel>::matrices;
 
-  /// Floats of u.
+  /// Floats from one point of u to the next, and of u transposed, where output channels are rows.
+  static std::int64_t point(const Problem& problem, const Layout& layout) {
+    return odd_lines(problem.in_channels * layout.out_stride);
+  }
+  static std::int64_t transposed_point(const Problem& problem, const Layout& layout) {
+    return odd_lines(problem.out_channels * layout.in_stride);
+  }
   static std::int64_t floats(const Problem& problem, const Layout& layout) {
-    return round_up(std::int64_t{n} * n * problem.in_channels * layout.out_stride, 16);
+    return std::int64_t{n} * n * point(problem, layout);
+  }
+  static std::int64_t transposed_floats(const Problem& problem, const Layout& layout) {
+    return std::int64_t{n} * n * transposed_point(problem, layout);
   }
 
   /// u[p][row][column], channels of one kind in rows and of the other in lanes. A row's filter is
-  /// `row_stride` from the next, a column's `column_stride`.
+  /// `row_stride` from the next, a column's `column_stride`; in u a row is `stride` from the next, and a
+  /// point `point`.
   static void pack_one(std::int64_t rows, std::int64_t columns, const float* weights, std::int64_t row_stride,
-                       std::int64_t column_stride, std::int64_t stride, float* u) {
+                       std::int64_t column_stride, std::int64_t stride, std::int64_t point, float* u) {
     constexpr int taps = kKernel * kKernel;
     for (std::int64_t row = 0; row < rows; ++row) {
       for_each_vector(columns, [&](auto d, std::int64_t c, std::int64_t count) {
@@ -44,7 +55,7 @@ struct WinogradWeights {
           V out[n];
           for (int j = 0; j < kKernel; ++j) line[j] = half_done[j][i];
           to_points(d, matrices.filter, line, out);
-          for (int j = 0; j < n; ++j) hn::StoreU(out[j], d, u + ((i * n + j) * rows + row) * stride + c);
+          for (int j = 0; j < n; ++j) hn::StoreU(out[j], d, u + (i * n + j) * point + row * stride + c);
         }
       });
     }
@@ -54,10 +65,11 @@ struct WinogradWeights {
                    float* packed) {
     constexpr std::int64_t taps = std::int64_t{kKernel} * kKernel;
     const std::int64_t out_filter = problem.in_channels * taps;
-    pack_one(problem.in_channels, problem.out_channels, weights, taps, out_filter, layout.out_stride, packed);
+    pack_one(problem.in_channels, problem.out_channels, weights, taps, out_filter, layout.out_stride,
+             point(problem, layout), packed);
     if (data_gradient)
       pack_one(problem.out_channels, problem.in_channels, weights, out_filter, taps, layout.in_stride,
-               packed + floats(problem, layout));
+               transposed_point(problem, layout), packed + floats(problem, layout));
   }
 
   /// The weights' gradient from du.
@@ -71,7 +83,7 @@ struct WinogradWeights {
         for (int i = 0; i < n; ++i) {
           V line[n];
           for (int j = 0; j < n; ++j)
-            line[j] = hn::LoadU(d, du + ((i * n + j) * problem.in_channels + row) * layout.out_stride + c);
+            line[j] = hn::LoadU(d, du + (i * n + j) * point(problem, layout) + row * layout.out_stride + c);
           from_points(d, matrices.filter, line, half_done[i]);
         }
         V g[taps];
