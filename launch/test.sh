@@ -41,6 +41,7 @@ import_mnist
 run_tests() {
   local preset=$1
   shift
+  rm -f "$root/build/$preset/Testing/Temporary/LastTestsFailed.log"
   (cd "$root" && ctest --test-dir "build/$preset" --output-on-failure --parallel "$(cores)" "$@")
 }
 

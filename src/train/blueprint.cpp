@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "nn/graph.h"
 
 namespace lockstep::train {
@@ -56,15 +54,8 @@ data::Stripes Blueprint::train_stripes() const {
   return {train.samples, experiment.training.batch, experiment.training.shards};
 }
 
-/// No gradients ask for small shards here: with more samples at a time the kernels read the weights less
-/// often and ranks meet less often. As many as fit into a megabyte, 32 at most, and not fewer than in
-/// training.
 data::Stripes Blueprint::validation_stripes() const {
-  constexpr std::int64_t shard_bytes = std::int64_t{1} << 20;
-  constexpr std::int64_t most_samples = 32;
-  const auto image_bytes = train.image.count() * static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t batch = std::min(shard_bytes / image_bytes, most_samples) * experiment.training.shards;
-  return {validation.value().samples, std::max(batch, experiment.training.batch), experiment.training.shards};
+  return {validation.value().samples, experiment.training.batch, experiment.training.shards};
 }
 
 namespace {

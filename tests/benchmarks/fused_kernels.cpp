@@ -57,7 +57,7 @@ class Fused {
         dbias_(bias_.size()),
         dx_(layer.lowest ? 0 : x_.size()),
         packed_(static_cast<std::size_t>(layout_.packed)),
-        workspace_(static_cast<std::size_t>(layout_.workspace)),
+        workspace_(static_cast<std::size_t>(layout_.backward_workspace)),
         record_(static_cast<std::size_t>(layout_.record)) {
     method_.pack(problem_, layout_, !layer.lowest, weights_.data(), packed_.data());
   }
@@ -93,9 +93,13 @@ class Fused {
 
 /// Products that the Winograd kernels do, for each of the definition.
 double done(const Layer& layer, std::int64_t tile) {
-  const auto taps = static_cast<double>(layer.problem.kernel);
-  const double patch = static_cast<double>(tile) + taps - 1;
-  return patch * patch / (static_cast<double>(tile * tile) * taps * taps);
+  const fused::Problem& p = layer.problem;
+  const std::int64_t windows = tile / 2;
+  const std::int64_t tiles =
+      ((p.window_rows() + windows - 1) / windows) * ((p.window_columns() + windows - 1) / windows);
+  const std::int64_t patch = p.kernel + tile - 1;
+  return static_cast<double>(tiles * patch * patch) /
+         static_cast<double>(p.out_height * p.out_width * p.kernel * p.kernel);
 }
 
 double peak() {

@@ -95,7 +95,7 @@ std::string Layer::automatic() const {
   using device::ConvolutionMethod;
   const ConvolutionMethod method = device::cpu::fused::choose(convolve, site);
   if (method == ConvolutionMethod::winograd)
-    return fmt::format("winograd{}", device::cpu::fused::winograd_tile(convolve));
+    return fmt::format("winograd{}", device::cpu::fused::winograd_tile(convolve, p.pool));
   return method == ConvolutionMethod::direct ? "direct" : "onednn";
 }
 
@@ -115,6 +115,7 @@ std::vector<Layer> layers() {
       first(1, 28, 32, 3, 1, false),
       first(3, 32, 64, 3, 1, true),
       first(3, 32, 32, 5, 2, true),
+      first(3, 32, 32, 5, 2, false),
       inner(8, 14, 8, 5, 2, false),
       inner(16, 32, 16, 3, 1, false),
       inner(16, 16, 32, 5, 2, false),
@@ -126,6 +127,7 @@ std::vector<Layer> layers() {
       inner(192, 8, 192, 5, 2, false),
       inner(256, 8, 384, 3, 1, false),
       inner(512, 2, 512, 3, 1, false),
+      inner(512, 4, 512, 3, 1, false),
       inner(512, 8, 512, 3, 1, false),
   };
 }

@@ -100,6 +100,73 @@ TEST(FusedKernels, compute_the_layers_of_the_mnist_network) {
   for (const FusedCase& one : {first, second}) check_fused(fused::kernels(), one, 1);
 }
 
+/// Sums of many strips, which cut samples: drawn geometries are too small for that.
+TEST(FusedKernels, agree_with_loops_across_strips) {
+  for (const Way way : {Way::winograd2, Way::winograd4})
+    for (const std::int64_t kernel : {3, 5})
+      for (const bool pool : {false, true}) {
+        FusedCase one{.way = way, .problem = {}};
+        one.problem = {.samples = 3,
+                       .in_channels = 48,
+                       .in_height = 18,
+                       .in_width = 22,
+                       .out_channels = 40,
+                       .out_height = 18,
+                       .out_width = 22,
+                       .kernel = kernel,
+                       .pad_top = kernel / 2,
+                       .pad_left = kernel / 2,
+                       .relu = true,
+                       .pool = pool};
+        const fused::Layout layout =
+            fused::kernels().winograd(way == Way::winograd2 ? 2 : 4, kernel).layout(one.problem, true);
+        const std::int64_t rows = way == Way::winograd2 ? 9 : 5;  // of tiles in a sample
+        ASSERT_LT(layout.strip_rows, 3 * rows);
+        ASSERT_NE(layout.strip_rows % rows, 0);
+        check_fused(fused::kernels(), one, 1);
+        if (HasFatalFailure()) return;
+      }
+}
+
+double root_mean_square(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum / static_cast<double>(values.size()));
+}
+
+double relative_error(const std::vector<float>& actual, const std::vector<double>& expected) {
+  std::vector<double> errors(expected.size());
+  for (std::size_t i = 0; i < errors.size(); ++i) errors[i] = actual[i] - expected[i];
+  return root_mean_square(errors) / root_mean_square(expected);
+}
+
+/// The bounds of single elements are those of the worst case; on the whole, errors are far smaller. Other
+/// points for the transforms would show here.
+TEST(FusedKernels, lose_a_digit_at_most) {
+  for (const Way way : {Way::winograd2, Way::winograd4, Way::direct})
+    for (const std::int64_t kernel : {3, 5}) {
+      FusedCase one{.way = way, .problem = {}, .data_gradient = is_winograd(way)};
+      one.problem = {.samples = 4,
+                     .in_channels = 24,
+                     .in_height = 12,
+                     .in_width = 12,
+                     .out_channels = 48,
+                     .out_height = 8,
+                     .out_width = 8,
+                     .kernel = kernel};
+      SCOPED_TRACE(one.text());
+      const FusedInputs inputs = draw_inputs(one, 1);
+      const FusedOutputs actual = run_fused(fused::kernels(), one, inputs);
+      const FusedExpected expected = expect_fused(one, inputs, actual.record);
+      constexpr double most = 4e-6;
+      EXPECT_LT(relative_error(actual.y, expected.y), most);
+      EXPECT_LT(relative_error(actual.dweights, expected.dweights), most);
+      if (one.data_gradient) {
+        EXPECT_LT(relative_error(actual.dx, expected.dx), most);
+      }
+    }
+}
+
 void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected,
                       const char* what) {
   ASSERT_EQ(actual.size(), expected.size());

@@ -319,7 +319,7 @@ FusedOutputs run_fused(const fused::Kernels& kernels, const FusedCase& one, cons
   outputs.dbias.assign(inputs.bias.size(), nan);
   if (one.data_gradient) outputs.dx.assign(x.size(), nan);
   method.pack(p, layout, one.data_gradient, inputs.weights.data(), packed.data());
-  auto workspace = poisoned<float>(layout.workspace);
+  auto workspace = poisoned<float>(layout.forward_workspace);
   method.forward(p, layout,
                  {.x = x.data(),
                   .packed = packed.data(),
@@ -327,7 +327,7 @@ FusedOutputs run_fused(const fused::Kernels& kernels, const FusedCase& one, cons
                   .y = outputs.y.data(),
                   .record = record.data(),
                   .workspace = workspace.data()});
-  workspace = poisoned<float>(layout.workspace);
+  workspace = poisoned<float>(layout.backward_workspace);
   method.backward(p, layout,
                   {.x = x.data(),
                    .dy = dy.data(),

@@ -153,7 +153,7 @@ TEST(FusedNonFinite, stays_a_nan_through_relu_and_pool) {
   }
 }
 
-/// A corner of a patch touches one of the tile's four outputs.
+/// A corner of what a window of 2×2 outputs sees touches one of them.
 TEST(FusedNonFinite, wins_from_any_place_in_the_window) {
   for (const Way way : every_way)
     for (int place = 0; place < 4; ++place) {

@@ -131,12 +131,14 @@ TEST(Network, leaves_to_onednn_what_it_computes_faster) {
     return name.starts_with("lockstep:") ? name.substr(9, name.rfind('_') - 9) : "onednn";
   };
   EXPECT_EQ(way(256, 256, 8, 3, false), "winograd_4x4");
-  EXPECT_EQ(way(768, 512, 8, 3, false), "winograd_2x2");  // smaller tiles need fewer transformed weights
+  EXPECT_EQ(way(512, 512, 8, 3, false), "winograd_2x2");  // smaller tiles need fewer transformed weights
   EXPECT_EQ(way(256, 512, 4, 3, true), "winograd_4x4");
-  EXPECT_EQ(way(1024, 1024, 4, 3, true), "onednn");  // even for small tiles the weights take 64 MiB
+  EXPECT_EQ(way(512, 1024, 4, 3, true), "onednn");  // even for small tiles they take 32 MiB
   EXPECT_EQ(way(4, 32, 8, 3, true), "winograd_4x4");
   EXPECT_EQ(way(4, 32, 6, 3, true), "winograd_2x2");   // as many products, and smaller numbers
   EXPECT_EQ(way(4, 32, 5, 3, false), "winograd_2x2");  // four large tiles would hang over by more than half
+  EXPECT_EQ(way(4, 32, 5, 3, true), "winograd_4x4");   // the pool leaves 4×4 of the outputs
+  EXPECT_EQ(way(4, 32, 3, 3, true), "winograd_2x2");
   EXPECT_EQ(way(3, 32, 8, 3, true), "winograd_4x4");
   EXPECT_EQ(way(3, 32, 8, 3, false), "onednn");  // nothing saved behind it makes up for the transforms
   EXPECT_EQ(way(3, 32, 8, 5, false), "winograd_4x4");
@@ -153,6 +155,9 @@ TEST(Network, reads_large_dense_weights_from_the_slab) {
   const Network network = NetworkBuilder({768}).dense(512).relu().dense(10).build();
   const auto plan = make_cpu_backend()->plan(network, 16, Mode::training);
   EXPECT_LE(plan->shared_bytes(), 512 * 64 * 4);  // at most the small layer's, padded
+  const Network larger = NetworkBuilder({2048}).dense(2049).build();
+  EXPECT_LE(make_cpu_backend()->plan(larger, 16, Mode::evaluation)->shared_bytes(), 0)
+      << "too large for a copy";
 }
 
 }  // namespace

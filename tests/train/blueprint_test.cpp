@@ -72,14 +72,7 @@ TEST_F(BlueprintTest, HoldsTheFactsOfDataAndNetwork) {
   EXPECT_EQ(blueprint.network.nodes.size(), 11U);
   EXPECT_EQ(blueprint.steps_per_epoch(), 3) << "32, 32 and 11 samples";
   EXPECT_EQ(blueprint.train_stripes().step_samples(2), 11);
-}
-
-TEST_F(BlueprintTest, ValidationTakesMoreSamplesAtATimeThanTraining) {
-  // Images of 576 bytes in 8 shards: 32 of them each, or as many as in training.
-  const std::string file = data(600);
-  EXPECT_EQ(make_blueprint(sample_experiment(file)).validation_stripes().batch(), 256);
-  EXPECT_EQ(make_blueprint(sample_experiment(file, {"training.batch=500"})).validation_stripes().batch(),
-            500);
+  EXPECT_EQ(blueprint.validation_stripes().steps(), 2);
 }
 
 TEST_F(BlueprintTest, KnowsWhetherImagesAreDistorted) {

@@ -34,19 +34,23 @@ Forward::primitive_desc describe_forward(const DenseOp& op, const Site& site, co
   return describe<Forward>(site.engine, attributes, forward_kind, g.src, weights, g.bias, g.dst);
 }
 
-/// Own kernels read all weights again for every few samples: with many samples, or packed weights, oneDNN's
-/// product is faster. For the plan of one number of samples the choice is the same everywhere.
+/// Own kernels read all weights again for every few samples: with many samples, or the packed weights of
+/// evaluation, oneDNN's product is faster. For the plan of one number of samples the choice is the same
+/// everywhere.
 bool is_own_forward(const DenseOp& op, const Site& site) {
   constexpr std::int64_t few_samples = 32;
   return site.mode == Mode::training && site.samples <= few_samples && fused::is_joint(op, site.convolutions);
 }
 
 /// Weights are read from the slab, plain, unless packing them opens another implementation (with AVX-512 one
-/// that is up to three times as fast for 16 samples) and pays: in training not for large ones, which are bound
-/// by memory either way, and packing them in each step would cost what it gains.
+/// that is up to three times as fast for 16 samples) and pays. Not so for large ones in training: packing
+/// them in each step would cost what it gains. Evaluation packs once, but copies of very large ones would
+/// need much memory.
 Forward::primitive_desc choose_forward(const DenseOp& op, const Site& site, const Geometry& g) {
   auto in_place = describe_forward(op, site, g, g.weights);
-  if (site.mode == Mode::training && op.in * op.out >= fused::large_layer) return in_place;
+  constexpr std::int64_t most_copied = std::int64_t{4} << 20;
+  const std::int64_t most_packed = site.mode == Mode::training ? fused::large_layer - 1 : most_copied;
+  if (op.in * op.out > most_packed) return in_place;
   auto packed = describe_forward(op, site, g, any_layout({op.out, op.in}));
   const bool same = std::string_view(in_place.impl_info_str()) == packed.impl_info_str();
   return same ? in_place : packed;

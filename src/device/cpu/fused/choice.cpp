@@ -13,9 +13,13 @@ bool is_pool_of_windows(const Op& op) {
 }
 
 /// Products of an input channel with an output channel, for a sample, that the Winograd kernels do.
-std::int64_t winograd_products(const Conv2dOp& op, std::int64_t tile) {
+std::int64_t winograd_products(const Conv2dOp& op, bool pool, std::int64_t tile) {
   const std::int64_t patch = tile + op.kernel_height - 1;
-  return (op.out_height + tile - 1) / tile * ((op.out_width + tile - 1) / tile) * patch * patch;
+  const auto tiles = [&](std::int64_t extent) {
+    const std::int64_t covered = pool ? extent / 2 * 2 : extent;  // a pool leaves out an odd last row
+    return (covered + tile - 1) / tile;
+  };
+  return tiles(op.out_height) * tiles(op.out_width) * patch * patch;
 }
 
 /// Taps that meet an input and not the padding, over all outputs of a row or column.
@@ -32,19 +36,20 @@ std::int64_t useful_products(const Conv2dOp& op) {
          useful_taps(op.in_width, op.out_width, op.kernel_width, op.pad_left);
 }
 
-/// Of transformed weights, in floats: more were not measured.
+/// With more transformed weights, writing them in each step takes as long as a shard's products where images
+/// are small.
 bool weights_fit(const Conv2dOp& op, std::int64_t tile) {
-  constexpr std::int64_t most_weights = std::int64_t{10} << 20;
+  constexpr std::int64_t most_weights = std::int64_t{5} << 20;  // floats
   const std::int64_t patch = tile + op.kernel_height - 1;
   return patch * patch * op.in_channels * op.out_channels <= most_weights;
 }
 
 bool suits_winograd(const Conv2dOp& op, bool pool) {
-  const std::int64_t tile = winograd_tile(op);
+  const std::int64_t tile = winograd_tile(op, pool);
   // With fewer inputs there are too few products for each number that is transformed.
   const std::int64_t fewest_inputs = tile == 4 && (pool || op.kernel_height == 5) ? 3 : 4;
   return op.in_channels >= fewest_inputs && weights_fit(op, tile) &&
-         winograd_products(op, tile) < useful_products(op);
+         winograd_products(op, pool, tile) < useful_products(op);
 }
 
 /// Whether the nodes' outputs are asked for in C, H, W order: by the loss, a flattening, a dropout, before
@@ -84,8 +89,8 @@ Pattern match(const Site& site) {
   return pattern;
 }
 
-std::int64_t winograd_tile(const Conv2dOp& op) {
-  return winograd_products(op, 4) < winograd_products(op, 2) && weights_fit(op, 4) ? 4 : 2;
+std::int64_t winograd_tile(const Conv2dOp& op, bool pool) {
+  return winograd_products(op, pool, 4) < winograd_products(op, pool, 2) && weights_fit(op, 4) ? 4 : 2;
 }
 
 ConvolutionMethod choose(const Conv2dOp& op, const Site& site) {

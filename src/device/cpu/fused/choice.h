@@ -18,9 +18,9 @@ Pattern match(const Site& site);
 /// the same as evaluation.
 ConvolutionMethod choose(const Conv2dOp& op, const Site& site);
 
-/// Extent of the output tiles of the Winograd kernels for such a convolution: 2 or 4. 4 where that means
-/// fewer products, unless the transformed weights would leave the caches.
-std::int64_t winograd_tile(const Conv2dOp& op);
+/// Extent of the output tiles of the Winograd kernels for such a convolution, behind which a 2×2 max-pool may
+/// follow: 4 where that means fewer products and the transformed weights are not too large, else 2.
+std::int64_t winograd_tile(const Conv2dOp& op, bool pool);
 
 /// Whether the instruction set that the ranks have agreed on has fused multiply-adds; without them own
 /// kernels are slow.

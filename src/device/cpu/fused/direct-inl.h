@@ -53,12 +53,14 @@ struct Direct {
     constexpr std::int64_t strip_floats = 2048;  // gradients and places of winners stay in L1
     layout.strip_rows = strip_floats / (problem.window_columns() * layout.out_stride);
     if (layout.strip_rows < 1) layout.strip_rows = 1;
-    layout.workspace = planes_memory(problem) + staging_of(problem) + 2 * gradients_floats(problem, layout) +
-                       sums_floats(problem, layout);
+    layout.forward_workspace = planes_memory(problem) + staging_of(problem);
+    layout.backward_workspace =
+        layout.forward_workspace + 2 * gradients_floats(problem, layout) + sums_floats(problem, layout);
     layout.record = problem.all_window_rows() * problem.window_columns() * layout.out_stride;
     return layout;
   }
 
+  /// Of the backward pass.
   struct Workspace {
     float *planes, *staging, *gradients, *sums;
     std::int32_t* begins;
@@ -196,13 +198,14 @@ struct Direct {
   }
 
   static void forward(const Problem& problem, const Layout& layout, const Forward& pass) {
-    const Workspace workspace(problem, layout, pass.workspace);
+    float* const planes = pass.workspace;
+    float* const staging = planes + planes_memory(problem);
     const std::int64_t sample = problem.in_channels * problem.in_height * problem.in_width;
     for (std::int64_t index = 0; index < problem.all_window_rows(); ++index) {
       const RowPlace place(problem, index);
-      if (place.window_row == 0) copy_planes(problem, pass.x + place.sample * sample, workspace.planes);
-      const float* x = workspace.planes + 2 * place.window_row * plane_width(problem);
-      const auto row = destination(problem, index, layout.out_stride, pass, workspace.staging);
+      if (place.window_row == 0) copy_planes(problem, pass.x + place.sample * sample, planes);
+      const float* x = planes + 2 * place.window_row * plane_width(problem);
+      const auto row = destination(problem, index, layout.out_stride, pass, staging);
       for_each_panel(layout.out_stride, [&](std::int64_t channel, int width, bool half) {
         if (half) {
           if (width == 1) convolve_row<0, true>(problem, layout, x, pass, row, channel);
@@ -214,7 +217,7 @@ struct Direct {
           if (width == 3) convolve_row<3, false>(problem, layout, x, pass, row, channel);
         }
       });
-      unstage(problem, index, workspace.staging, pass.y);
+      unstage(problem, index, staging, pass.y);
     }
   }
 

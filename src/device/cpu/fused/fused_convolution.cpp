@@ -103,22 +103,22 @@ class Runner final : public BlockRunner {
   Memory memory_;
 };
 
-Method method_of(ConvolutionMethod method, const Conv2dOp& op) {
+Method method_of(ConvolutionMethod method, const Conv2dOp& op, bool pool) {
   if (method == ConvolutionMethod::direct) return kernels().direct(op.kernel_height);
-  return kernels().winograd(winograd_tile(op), op.kernel_height);
+  return kernels().winograd(winograd_tile(op, pool), op.kernel_height);
 }
 
 /// Without the instruction set: it does not show in the result, so ranks may differ in it.
-std::string name_of(ConvolutionMethod method, const Conv2dOp& op) {
+std::string name_of(ConvolutionMethod method, const Conv2dOp& op, bool pool) {
   if (method == ConvolutionMethod::direct) return fmt::format("lockstep:direct_{0}x{0}", op.kernel_height);
-  return fmt::format("lockstep:winograd_{0}x{0}_{1}x{1}", winograd_tile(op), op.kernel_height);
+  return fmt::format("lockstep:winograd_{0}x{0}_{1}x{1}", winograd_tile(op, pool), op.kernel_height);
 }
 
 FusedConvolution::FusedConvolution(const Conv2dOp& op, const Site& site, ConvolutionMethod method)
     : weight_(site.parameter(op.weight)),
       bias_(bias_of(op.bias, site)),
       problem_(problem_of(op, site, match(site))),
-      method_(method_of(method, op)),
+      method_(method_of(method, op, problem_.pool)),
       data_gradient_(site.data_gradient) {
   // With one channel both layouts are the same bytes.
   const Dims src{site.samples, op.in_channels, op.in_height, op.in_width};
@@ -130,17 +130,16 @@ FusedConvolution::FusedConvolution(const Conv2dOp& op, const Site& site, Convolu
   const Dims dst{site.samples, op.out_channels, problem_.dst_height(), problem_.dst_width()};
   contract_.src = problem_.plain_src ? plain(src) : channels_last(src);
   contract_.dst = contract_.diff_dst = problem_.plain_dst ? plain(dst) : channels_last(dst);
-  const Desc workspace = plain(Dims{layout_.workspace});
-  forward_workspace_ = contract_.add_buffer(workspace, Life::forward);
+  forward_workspace_ = contract_.add_buffer(plain(Dims{layout_.forward_workspace}), Life::forward);
   if (site.backward) {
     contract_.gradients.push_back(op.weight);
     if (bias_) contract_.gradients.push_back(op.bias);
     contract_.backward_reads_src = true;
     if (data_gradient_) contract_.diff_src = contract_.src;
     if (problem_.keeps_record()) record_ = contract_.add_buffer(bytes(layout_.record), Life::whole);
-    backward_workspace_ = contract_.add_buffer(workspace, Life::backward);
+    backward_workspace_ = contract_.add_buffer(plain(Dims{layout_.backward_workspace}), Life::backward);
   }
-  contract_.implementations.push_back(name_of(method, op));
+  contract_.implementations.push_back(name_of(method, op, problem_.pool));
   if (problem_.relu) contract_.implementations.emplace_back("fused");
   if (problem_.pool) contract_.implementations.emplace_back("fused");
 }

@@ -21,7 +21,7 @@ struct Problem {
 
   [[nodiscard]] std::int64_t window_rows() const { return pool ? out_height / 2 : (out_height + 1) / 2; }
   [[nodiscard]] std::int64_t window_columns() const { return pool ? out_width / 2 : (out_width + 1) / 2; }
-  /// Window rows of all samples, one after the other: the blocks' unit of work.
+  /// Window rows of all samples, one after the other.
   [[nodiscard]] std::int64_t all_window_rows() const { return samples * window_rows(); }
   /// Extents of what the block gives.
   [[nodiscard]] std::int64_t dst_height() const { return pool ? out_height / 2 : out_height; }
@@ -34,13 +34,15 @@ struct Problem {
 struct Layout {
   /// Channels rounded up, so that vectors and half vectors cover them exactly.
   std::int64_t in_stride = 0, out_stride = 0;
-  std::int64_t packed = 0;     ///< weights as the kernels read them
-  std::int64_t workspace = 0;  ///< scratch memory of one runner
-  std::int64_t record = 0;     ///< bytes that forward leaves for backward
+  std::int64_t packed = 0;              ///< weights as the kernels read them
+  std::int64_t forward_workspace = 0;   ///< scratch memory of one runner
+  std::int64_t backward_workspace = 0;  ///< at least as large
+  std::int64_t record = 0;              ///< bytes that forward leaves for backward
 
-  /// Winograd: window rows at a time; from one point of the transform domain to the next in the transformed
-  /// input and output.
-  std::int64_t strip_rows = 0, in_point = 0, out_point = 0;
+  /// Rows at a time: of tiles in the Winograd kernels, of windows in the direct ones.
+  std::int64_t strip_rows = 0;
+  /// Winograd: from one point of the transform domain to the next in the transformed input and output.
+  std::int64_t in_point = 0, out_point = 0;
 };
 
 }  // namespace lockstep::device::cpu::fused

@@ -39,19 +39,19 @@ struct Winograd {
   using Output = WinogradOutput<kTile, kKernel>;
   static constexpr int points = Weights::n * Weights::n;
 
-  /// Tile rows whose v and m fit into L2, but enough that products make up for reading their weights again
-  /// for each strip; and if a few fewer suffice, so many that the products have whole blocks of rows.
+  /// Tile rows whose v and m fit into L2, if a few fewer suffice so many that the products have whole blocks
+  /// of rows; but enough that the products make up for reading their weights again for each strip.
   static std::int64_t strip_rows_of(const Problem& problem, std::int64_t channels) {
     constexpr std::int64_t strip_floats = std::int64_t{192} * 1024;
     constexpr std::int64_t enough_tiles = 64;
     constexpr std::int64_t block = 8;
     const std::int64_t columns = Tiles::columns(problem);
-    const std::int64_t most = std::max(strip_floats / (points * columns * channels), enough_tiles / columns);
-    if (most >= Tiles::all_rows(problem)) return Tiles::all_rows(problem);
-    if (most < 1) return 1;
-    for (std::int64_t rows = most; rows > 0 && rows > most - block; --rows)
-      if (rows * columns % block == 0) return rows;
-    return most;
+    const std::int64_t fitting = strip_floats / (points * columns * channels);
+    std::int64_t rows = fitting;
+    while (rows > std::max<std::int64_t>(fitting - block, 0) && rows * columns % block != 0) --rows;
+    if (rows * columns % block != 0) rows = fitting;
+    const std::int64_t enough = (enough_tiles + columns - 1) / columns;
+    return std::min(std::max(rows, enough), Tiles::all_rows(problem));
   }
 
   static Layout layout(const Problem& problem, bool data_gradient) {
@@ -64,8 +64,9 @@ struct Winograd {
     layout.out_point = odd_lines(tiles * layout.out_stride);
     layout.packed =
         Weights::floats(problem, layout) + (data_gradient ? Weights::transposed_floats(problem, layout) : 0);
-    layout.workspace = points * (layout.in_point + layout.out_point) + Tiles::windows * staging_of(problem) +
-                       Weights::floats(problem, layout);
+    layout.forward_workspace =
+        points * (layout.in_point + layout.out_point) + Tiles::windows * staging_of(problem);
+    layout.backward_workspace = layout.forward_workspace + Weights::floats(problem, layout);
     layout.record = problem.all_window_rows() * problem.window_columns() * layout.out_stride;
     return layout;
   }
@@ -94,7 +95,7 @@ struct Winograd {
                  {pass.packed + p * filter, layout.out_stride},
                  {workspace.m + p * layout.out_point, layout.out_stride, false});
       for (std::int64_t index = begin; index < end; ++index) {
-        const typename Tiles::RowPlace place(problem, index);
+        const typename Tiles::TileRowPlace place(problem, index);
         typename Output::DstRows rows;
         for (; rows.count < place.window_rows; ++rows.count)
           rows.row[rows.count] = destination(problem, place.first_window_row + rows.count, layout.out_stride,
@@ -120,7 +121,7 @@ struct Winograd {
       const std::int64_t tiles = (end - begin) * Tiles::columns(problem);
       Input::transform(problem, layout, begin, end, pass.x, workspace.v);
       for (std::int64_t index = begin; index < end; ++index) {
-        const typename Tiles::RowPlace place(problem, index);
+        const typename Tiles::TileRowPlace place(problem, index);
         typename Output::SrcRows rows;
         for (; rows.count < place.window_rows; ++rows.count)
           rows.row[rows.count] = source(problem, place.first_window_row + rows.count, layout.out_stride, pass,

@@ -122,7 +122,7 @@ struct WinogradInput {
                         const float* x, float* v) {
     const std::int64_t sample = problem.in_height * problem.in_width * problem.in_channels;
     for (std::int64_t index = begin; index < end; ++index, v += Tiles::columns(problem) * layout.in_stride) {
-      const typename Tiles::RowPlace place(problem, index);
+      const typename Tiles::TileRowPlace place(problem, index);
       for_each_part(problem,
                     [&](auto d, std::int64_t c, std::int64_t count, std::int64_t first, std::int64_t tiles) {
                       transform_part(d, problem, layout, place.tile_row, first, tiles,
@@ -135,7 +135,7 @@ struct WinogradInput {
                       const float* dv, float* dx) {
     const std::int64_t sample = problem.in_height * problem.in_width * problem.in_channels;
     for (std::int64_t index = begin; index < end; ++index, dv += Tiles::columns(problem) * layout.in_stride) {
-      const typename Tiles::RowPlace place(problem, index);
+      const typename Tiles::TileRowPlace place(problem, index);
       if (place.tile_row == 0) clear(dx + place.sample * sample, sample);
       for_each_part(problem,
                     [&](auto d, std::int64_t c, std::int64_t count, std::int64_t first, std::int64_t tiles) {

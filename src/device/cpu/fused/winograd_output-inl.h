@@ -16,8 +16,8 @@ namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 template <int kTile, int kKernel>
 struct WinogradOutput {
   using Tiles = WinogradTiles<kTile>;
-  using DstRows = typename Tiles::template Rows<WindowRow<float, std::uint8_t>>;
-  using SrcRows = typename Tiles::template Rows<WindowRow<const float, const std::uint8_t>>;
+  using DstRows = typename Tiles::template WindowRows<WindowRow<float, std::uint8_t>>;
+  using SrcRows = typename Tiles::template WindowRows<WindowRow<const float, const std::uint8_t>>;
   static constexpr int n = CookToom<kTile, kKernel>::points;  // extent of a patch
   static constexpr auto& matrices = CookToom<kTile, kKernel>::matrices;
 

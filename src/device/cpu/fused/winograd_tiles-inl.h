@@ -33,12 +33,12 @@ struct WinogradTiles {
   static std::int64_t all_rows(const Problem& problem) { return problem.samples * rows(problem); }
 
   /// Tile row `index` of a shard: of which sample, where in it.
-  struct RowPlace {
+  struct TileRowPlace {
     std::int64_t sample, tile_row;
     std::int64_t first_window_row;  ///< of its window rows, among those of the shard
     int window_rows;                ///< that lie in the sample
 
-    HWY_INLINE RowPlace(const Problem& problem, std::int64_t index)
+    HWY_INLINE TileRowPlace(const Problem& problem, std::int64_t index)
         : sample(index / rows(problem)),
           tile_row(index % rows(problem)),
           first_window_row(sample * problem.window_rows() + tile_row * windows),
@@ -49,7 +49,7 @@ struct WinogradTiles {
 
   /// The window rows of a tile row.
   template <class Row>
-  struct Rows {
+  struct WindowRows {
     Row row[windows];
     int count = 0;
   };
@@ -57,8 +57,8 @@ struct WinogradTiles {
   /// Calls f(row, column, window row, window column) for those windows of tile `tile` of a row that are
   /// within the sample: where in the tile, and where in the row.
   template <class Row, class F>
-  HWY_INLINE static void for_each_window(const Problem& problem, const Rows<Row>& rows, std::int64_t tile,
-                                         F f) {
+  HWY_INLINE static void for_each_window(const Problem& problem, const WindowRows<Row>& rows,
+                                         std::int64_t tile, F f) {
     LOCKSTEP_UNROLL
     for (int i = 0; i < windows; ++i) {
       LOCKSTEP_UNROLL
