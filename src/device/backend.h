@@ -94,6 +94,9 @@ class Plan {
   /// weights and before the next run; not while a runner of this plan works. `weights` must stay valid until
   /// the next call.
   virtual void load_weights(std::span<const float> weights) = 0;
+  /// The same in pieces, each piece once, in any order, on several threads at a time if you like.
+  [[nodiscard]] virtual std::int64_t load_pieces() const { return 1; }
+  virtual void load_piece(std::span<const float> weights, std::int64_t /*piece*/) { load_weights(weights); }
   /// A runner for one worker. Create it on the thread that will use it, or before that thread starts to use
   /// it.
   [[nodiscard]] virtual std::unique_ptr<ShardRunner> make_runner() = 0;

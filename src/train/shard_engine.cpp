@@ -139,7 +139,7 @@ std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, RunSh
   for (const data::ShardBatch& shard : batch.shards) {
     if (shard.count == 0) continue;
     SizedPlan& sized = plan_for(shard.count);
-    if (!std::exchange(sized.weights_loaded, true)) sized.plan->load_weights(weights_);
+    if (!std::exchange(sized.weights_loaded, true)) load_weights(*sized.plan);
   }
   std::atomic<std::size_t> next = 0;
   workers_.run([&](int worker) {
@@ -152,6 +152,17 @@ std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, RunSh
     }
   });
   return totals_;
+}
+
+/// Spreads the pieces over the workers.
+void ShardEngine::load_weights(device::Plan& plan) {
+  const std::int64_t pieces = plan.load_pieces();
+  std::atomic<std::int64_t> next = 0;
+  workers_.run([&](int /*worker*/) {
+    for (std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed); piece < pieces;
+         piece = next.fetch_add(1, std::memory_order_relaxed))
+      plan.load_piece(weights_, piece);
+  });
 }
 
 ShardEngine::SizedPlan& ShardEngine::plan_for(std::int64_t samples) {

@@ -72,6 +72,7 @@ class ShardEngine {
     std::unique_ptr<device::Plan> plan;
     std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker
   };
+  void load_weights(device::Plan& plan);
   SizedPlan& plan_for(std::int64_t samples);
   struct Work;
   template <class RunShard>

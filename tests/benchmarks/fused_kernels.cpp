@@ -59,7 +59,7 @@ class Fused {
         packed_(static_cast<std::size_t>(layout_.packed)),
         workspace_(static_cast<std::size_t>(layout_.backward_workspace)),
         record_(static_cast<std::size_t>(layout_.record)) {
-    method_.pack(problem_, layout_, !layer.lowest, weights_.data(), packed_.data());
+    method_.pack_all(problem_, layout_, !layer.lowest, weights_.data(), packed_.data());
   }
   void forward() const {
     method_.forward(problem_, layout_,

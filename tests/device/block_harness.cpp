@@ -99,7 +99,7 @@ BlockResult run_block(const Network& network, std::int64_t samples, const std::v
   const Site site = make_site(engine, network, samples, options);
   const auto block = std::visit([&](const auto& op) { return make_block(op, site); }, site.node.op);
   const Contract& contract = block->contract();
-  block->load_weights(slab);
+  for (std::int64_t piece = 0; piece < block->load_pieces(); ++piece) block->load_piece(slab, piece);
 
   Memories memories(engine);
   const bool backward = options.mode == Mode::training && contract.runs_backward();

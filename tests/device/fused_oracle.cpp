@@ -318,7 +318,7 @@ FusedOutputs run_fused(const fused::Kernels& kernels, const FusedCase& one, cons
   outputs.dweights.assign(inputs.weights.size(), nan);
   outputs.dbias.assign(inputs.bias.size(), nan);
   if (one.data_gradient) outputs.dx.assign(x.size(), nan);
-  method.pack(p, layout, one.data_gradient, inputs.weights.data(), packed.data());
+  method.pack_all(p, layout, one.data_gradient, inputs.weights.data(), packed.data());
   auto workspace = poisoned<float>(layout.forward_workspace);
   method.forward(p, layout,
                  {.x = x.data(),

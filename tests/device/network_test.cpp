@@ -64,6 +64,26 @@ TEST_P(NetworkTest, agrees_with_itself_whatever_computes_the_convolutions) {
   }
 }
 
+TEST(Network, takes_its_weights_in_pieces_in_any_order) {
+  const Network network =
+      NetworkBuilder({3, 12, 12}).conv(48, 5).relu().max_pool(2).conv(96, 3).flatten().dense(10).build();
+  const auto slab = weights_of(network);
+  const Shard shard(network, 5, 3);
+  const auto plan =
+      make_cpu_backend({.convolutions = ConvolutionMethod::winograd})->plan(network, 5, Mode::training);
+  ASSERT_GT(plan->load_pieces(), 3) << "the second convolution has two orders of weights";
+  const auto run = [&] {
+    std::vector<float> gradient(slab.size());
+    plan->make_runner()->train(shard.input(), gradient);
+    return gradient;
+  };
+  plan->load_weights(slab);
+  const auto expected = run();
+  plan->load_weights(std::vector<float>(slab.size()));
+  for (std::int64_t piece = plan->load_pieces(); piece-- > 0;) plan->load_piece(slab, piece);
+  EXPECT_EQ(run(), expected);
+}
+
 TEST(Network, without_parameters_has_a_zero_gradient) {
   const Network network = NetworkBuilder({2, 4, 4}).relu().max_pool(2).flatten().build();
   const auto plan = make_cpu_backend()->plan(network, 2, Mode::training);

@@ -99,8 +99,9 @@ class Block {
   Block& operator=(const Block&) = delete;
   virtual ~Block() = default;
   [[nodiscard]] const Contract& contract() const { return contract_; }
-  /// See Plan::load_weights.
-  virtual void load_weights(std::span<const float> /*weights*/) {}
+  /// See Plan::load_piece.
+  [[nodiscard]] virtual std::int64_t load_pieces() const { return 1; }
+  virtual void load_piece(std::span<const float> /*weights*/, std::int64_t /*piece*/) {}
   [[nodiscard]] virtual std::int64_t shared_bytes() const { return 0; }
   /// The runner must not outlive the block.
   [[nodiscard]] virtual std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const = 0;

@@ -188,7 +188,7 @@ class Dense final : public Block {
     contract_.implementations = list_implementations(forward_name, weights_name, data_name, site);
   }
 
-  void load_weights(std::span<const float> weights) override {
+  void load_piece(std::span<const float> weights, std::int64_t /*piece*/) override {
     loaded_ = {.weights = weights.data() + weight_.offset,
                .bias = bias_ ? weights.data() + bias_->offset : nullptr};
     if (!own_forward_) forward_.load(weights);

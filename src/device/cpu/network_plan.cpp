@@ -165,10 +165,24 @@ void NetworkPlan::find_gaps() {
 }
 
 void NetworkPlan::load_weights(std::span<const float> weights) {
+  for (std::int64_t piece = 0; piece < load_pieces(); ++piece) load_piece(weights, piece);
+}
+
+std::int64_t NetworkPlan::load_pieces() const {
+  std::int64_t pieces = 0;
+  for (const Stage& stage : stages_) pieces += stage.block->load_pieces();
+  return pieces;
+}
+
+void NetworkPlan::load_piece(std::span<const float> weights, std::int64_t piece) {
   prepare_cpu_thread();
   check(std::ssize(weights) == network_.parameters.slab_size(), "weights come as a whole slab");
-  for (const Stage& stage : stages_)
-    with_layer(*stage.node, samples_, [&] { stage.block->load_weights(weights); });
+  for (const Stage& stage : stages_) {
+    if (piece < stage.block->load_pieces())
+      return with_layer(*stage.node, samples_, [&] { stage.block->load_piece(weights, piece); });
+    piece -= stage.block->load_pieces();
+  }
+  check(false, "a plan has so many pieces of weights");
 }
 
 std::unique_ptr<ShardRunner> NetworkPlan::make_runner() {

@@ -20,6 +20,8 @@ class NetworkPlan final : public Plan {
               const CpuOptions& options = {});
 
   void load_weights(std::span<const float> weights) override;
+  [[nodiscard]] std::int64_t load_pieces() const override;
+  void load_piece(std::span<const float> weights, std::int64_t piece) override;
   [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() override;
   [[nodiscard]] std::int64_t runner_bytes() const override { return arena_.bytes(); }
   [[nodiscard]] std::int64_t shared_bytes() const override;

@@ -44,9 +44,10 @@ class FusedConvolution final : public Block {
  public:
   FusedConvolution(const Conv2dOp& op, const Site& site, ConvolutionMethod method);
 
-  void load_weights(std::span<const float> weights) override {
-    method_.pack(problem_, layout_, data_gradient_, weights.data() + weight_.offset, packed_.data());
-    loaded_bias_ = bias_ ? weights.data() + bias_->offset : nullptr;
+  [[nodiscard]] std::int64_t load_pieces() const override { return layout_.packing_pieces; }
+  void load_piece(std::span<const float> weights, std::int64_t piece) override {
+    method_.pack(problem_, layout_, data_gradient_, piece, weights.data() + weight_.offset, packed_.data());
+    if (piece == 0) loaded_bias_ = bias_ ? weights.data() + bias_->offset : nullptr;
   }
 
   [[nodiscard]] std::int64_t shared_bytes() const override {

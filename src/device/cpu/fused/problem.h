@@ -35,6 +35,7 @@ struct Layout {
   /// Channels rounded up, so that vectors and half vectors cover them exactly.
   std::int64_t in_stride = 0, out_stride = 0;
   std::int64_t packed = 0;              ///< weights as the kernels read them
+  std::int64_t packing_pieces = 1;      ///< that Method::pack can be asked for
   std::int64_t forward_workspace = 0;   ///< scratch memory of one runner
   std::int64_t backward_workspace = 0;  ///< at least as large
   std::int64_t record = 0;              ///< bytes that forward leaves for backward

@@ -64,6 +64,7 @@ struct Winograd {
     layout.out_point = odd_lines(tiles * layout.out_stride);
     layout.packed =
         Weights::floats(problem, layout) + (data_gradient ? Weights::transposed_floats(problem, layout) : 0);
+    layout.packing_pieces = Weights::pieces(problem, layout) * (data_gradient ? 2 : 1);
     layout.forward_workspace =
         points * (layout.in_point + layout.out_point) + Tiles::windows * staging_of(problem);
     layout.backward_workspace = layout.forward_workspace + Weights::floats(problem, layout);

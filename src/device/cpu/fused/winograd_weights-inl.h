@@ -6,6 +6,9 @@
 #define LOCKSTEP_FUSED_WINOGRAD_WEIGHTS_INL_H_
 #endif
 
+#include <algorithm>
+
+#include "base/partition.h"
 #include "device/cpu/fused/filters-inl.h"
 #include "device/cpu/fused/problem.h"
 #include "device/cpu/fused/transform-inl.h"
@@ -33,13 +36,19 @@ struct WinogradWeights {
     return std::int64_t{n} * n * transposed_point(problem, layout);
   }
 
+  /// Pieces that one order of u is packed in: each long enough to be worth a thread's while.
+  static std::int64_t pieces(const Problem& problem, const Layout& layout) {
+    constexpr std::int64_t piece_floats = std::int64_t{64} * 1024;
+    return std::clamp<std::int64_t>(floats(problem, layout) / piece_floats, 1, 16);
+  }
+
   /// u[p][row][column], channels of one kind in rows and of the other in lanes. A row's filter is
   /// `row_stride` from the next, a column's `column_stride`; in u a row is `stride` from the next, and a
   /// point `point`.
-  static void pack_one(std::int64_t rows, std::int64_t columns, const float* weights, std::int64_t row_stride,
-                       std::int64_t column_stride, std::int64_t stride, std::int64_t point, float* u) {
+  static void pack_rows(Range rows, std::int64_t columns, const float* weights, std::int64_t row_stride,
+                        std::int64_t column_stride, std::int64_t stride, std::int64_t point, float* u) {
     constexpr int taps = kKernel * kKernel;
-    for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
       for_each_vector(columns, [&](auto d, std::int64_t c, std::int64_t count) {
         using V = Vector<decltype(d)>;
         V g[taps];
@@ -61,15 +70,18 @@ struct WinogradWeights {
     }
   }
 
-  static void pack(const Problem& problem, const Layout& layout, bool data_gradient, const float* weights,
-                   float* packed) {
+  static void pack(const Problem& problem, const Layout& layout, bool data_gradient, std::int64_t piece,
+                   const float* weights, float* packed) {
     constexpr std::int64_t taps = std::int64_t{kKernel} * kKernel;
     const std::int64_t out_filter = problem.in_channels * taps;
-    pack_one(problem.in_channels, problem.out_channels, weights, taps, out_filter, layout.out_stride,
-             point(problem, layout), packed);
-    if (data_gradient)
-      pack_one(problem.out_channels, problem.in_channels, weights, out_filter, taps, layout.in_stride,
-               transposed_point(problem, layout), packed + floats(problem, layout));
+    const std::int64_t pieces = data_gradient ? layout.packing_pieces / 2 : layout.packing_pieces;
+    if (piece < pieces)
+      pack_rows(lockstep::piece(problem.in_channels, pieces, piece), problem.out_channels, weights, taps,
+                out_filter, layout.out_stride, point(problem, layout), packed);
+    else
+      pack_rows(lockstep::piece(problem.out_channels, pieces, piece - pieces), problem.in_channels, weights,
+                out_filter, taps, layout.in_stride, transposed_point(problem, layout),
+                packed + floats(problem, layout));
   }
 
   /// The weights' gradient from du.
