@@ -11,8 +11,8 @@
 #   --json FILE   also write everything there
 #
 # Three networks are trained: those of configs/mnist_cnn.yaml and configs/mnist_softmax.yaml, and that of
-# launch/benchmark/cifar_shaped.yaml on random images. On two cores it takes about two minutes a round, and with --peers
-# another two. Leave the machine alone meanwhile.
+# launch/benchmark/cifar_shaped.yaml on random images. On two cores a round takes about a minute and a half, and with --peers
+# another one and a half. Leave the machine alone meanwhile.
 #
 # --peers installs the versions of launch/benchmark/requirements.txt from PyPI into a virtual environment of its own,
 # build/peers, the first time. PyPI's PyTorch for x86-64 comes with NVIDIA's libraries: over 2 GB to download, 6 GB on

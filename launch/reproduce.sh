@@ -6,7 +6,7 @@
 #
 #   --softmax     only softmax regression without shuffling, on 1, 2 and 4 ranks, epoch by epoch against TensorFlow's
 #                 table (seconds)
-#   --cnn         only the CNN: 30 epochs, with and without shuffling, with seeds 1, 2 and 3 (about 25 minutes on two
+#   --cnn         only the CNN: 30 epochs, with and without shuffling, with seeds 1, 2 and 3 (about eight minutes on two
 #                 cores)
 #   --epochs N    so many epochs of the CNN instead; then its bounds are not checked
 #   --ranks N     train the CNN on so many ranks (2); the results are the same on any number

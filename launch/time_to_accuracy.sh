@@ -10,7 +10,7 @@
 #   --ranks N     so many ranks instead of one with as many threads as there are cores. The accuracy does not depend on it
 #   --dir FOLDER  keeps the runs there; without it they are deleted
 #
-# On two cores it takes about ten minutes, most of them for mnist_best. Leave the machine alone meanwhile.
+# On two cores it takes about eight minutes, most of them for mnist_best. Leave the machine alone meanwhile.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
