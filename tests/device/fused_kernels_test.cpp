@@ -105,21 +105,15 @@ TEST(FusedKernels, agree_with_loops_across_strips) {
   for (const Way way : {Way::winograd2, Way::winograd4})
     for (const std::int64_t kernel : {3, 5})
       for (const bool pool : {false, true}) {
-        FusedCase one{.way = way, .problem = {}};
-        one.problem = {.samples = 3,
-                       .in_channels = 48,
-                       .in_height = 18,
-                       .in_width = 22,
-                       .out_channels = 40,
-                       .out_height = 18,
-                       .out_width = 22,
-                       .kernel = kernel,
-                       .pad_top = kernel / 2,
-                       .pad_left = kernel / 2,
-                       .relu = true,
-                       .pool = pool};
-        const fused::Layout layout =
-            fused::kernels().winograd(way == Way::winograd2 ? 2 : 4, kernel).layout(one.problem, true);
+        const FusedCase one = padded_case(way, {.samples = 3,
+                                                .in_channels = 48,
+                                                .in_height = 18,
+                                                .in_width = 22,
+                                                .out_channels = 40,
+                                                .kernel = kernel,
+                                                .relu = true,
+                                                .pool = pool});
+        const fused::Layout layout = method_of(fused::kernels(), way, kernel).layout(one.problem, true);
         const std::int64_t rows = way == Way::winograd2 ? 9 : 5;  // of tiles in a sample
         ASSERT_LT(layout.strip_rows, 3 * rows);
         ASSERT_NE(layout.strip_rows % rows, 0);

@@ -226,16 +226,16 @@ FusedBounds bound_winograd(const FusedCase& one, const FusedInputs& in, const st
   return bounds;
 }
 
-const fused::Method& method_of(const fused::Kernels& kernels, Way way, std::int64_t kernel) {
-  return is_winograd(way) ? kernels.winograd(way == Way::winograd2 ? 2 : 4, kernel) : kernels.direct(kernel);
-}
-
 std::string_view name_of(Way way) {
   if (way == Way::direct) return "direct";
   return way == Way::winograd2 ? "winograd 2×2" : "winograd 4×4";
 }
 
 }  // namespace
+
+const fused::Method& method_of(const fused::Kernels& kernels, Way way, std::int64_t kernel) {
+  return is_winograd(way) ? kernels.winograd(way == Way::winograd2 ? 2 : 4, kernel) : kernels.direct(kernel);
+}
 
 std::string FusedCase::text() const {
   const Problem& p = problem;
@@ -282,6 +282,14 @@ FusedCase draw_fused(std::uint32_t seed) {
   p.pad_left = pick({0, 1, 2, 3});
   p.out_height = std::max<std::int64_t>(p.in_height + p.pad_top + pick({0, 1, 2, 3}) - p.kernel + 1, 2);
   p.out_width = std::max<std::int64_t>(p.in_width + p.pad_left + pick({0, 1, 2, 4}) - p.kernel + 1, 2);
+  return one;
+}
+
+FusedCase padded_case(Way way, const Problem& problem) {
+  FusedCase one{.way = way, .problem = problem, .data_gradient = is_winograd(way)};
+  one.problem.pad_top = one.problem.pad_left = problem.kernel / 2;
+  one.problem.out_height = problem.in_height;
+  one.problem.out_width = problem.in_width;
   return one;
 }
 

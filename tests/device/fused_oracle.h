@@ -17,6 +17,7 @@ enum class Way : std::uint8_t { winograd2, winograd4, direct };
 inline bool is_winograd(Way way) {
   return way != Way::direct;
 }
+const fused::Method& method_of(const fused::Kernels& kernels, Way way, std::int64_t kernel);
 
 struct FusedCase {
   Way way = Way::winograd2;
@@ -27,6 +28,10 @@ struct FusedCase {
 /// A geometry drawn from all that the kernels may be asked for: one channel and a hundred, one image, odd
 /// extents, any padding.
 FusedCase draw_fused(std::uint32_t seed);
+
+/// With as many outputs as inputs: the padding and the outputs' extents are filled in. With a data gradient
+/// where the kernels compute one.
+FusedCase padded_case(Way way, const fused::Problem& problem);
 
 /// Everything channels-last but weights, whatever the problem's own layouts.
 struct FusedInputs {

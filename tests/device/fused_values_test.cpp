@@ -21,20 +21,14 @@ bool is_exact_for_integers(const FusedCase& one) {
 }
 
 FusedCase small_case(Way way, std::int64_t kernel, bool relu, bool pool) {
-  FusedCase one{.way = way, .problem = {}, .bias = true, .data_gradient = is_winograd(way)};
-  one.problem = {.samples = 2,
-                 .in_channels = 3,
-                 .in_height = 8,
-                 .in_width = 7,
-                 .out_channels = 18,
-                 .out_height = 8,
-                 .out_width = 7,
-                 .kernel = kernel,
-                 .pad_top = kernel / 2,
-                 .pad_left = kernel / 2,
-                 .relu = relu,
-                 .pool = pool};
-  return one;
+  return padded_case(way, {.samples = 2,
+                           .in_channels = 3,
+                           .in_height = 8,
+                           .in_width = 7,
+                           .out_channels = 18,
+                           .kernel = kernel,
+                           .relu = relu,
+                           .pool = pool});
 }
 
 std::vector<FusedCase> small_cases() {
