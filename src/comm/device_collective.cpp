@@ -110,6 +110,11 @@ void DeviceCollective::take_local(std::span<const DevicePartial> local) {
   }
 }
 
+void DeviceCollective::share(device::Stream& /*stream*/,
+                             device::DeviceSpan<device::StepFindings> /*of_ranks*/) {
+  check(false, "the host decides where an exchange takes the host");
+}
+
 void DeviceCollective::give_up(device::Stream& stream) noexcept {
   try {
     stream.synchronize();

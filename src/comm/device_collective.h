@@ -57,10 +57,14 @@ class DeviceCollective {
   /// Sum over ranks in whatever order the library likes, in place: for `reproducibility: run`.
   virtual void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) = 0;
 
-  /// Returns when all that was queued on the stream is done. Meanwhile looks for failures of the connections,
+  /// `of_ranks` has an element for each rank, of which each rank has filled in its own; afterwards all ranks
+  /// have all of them. Only where only_queues().
+  virtual void share(device::Stream& stream, device::DeviceSpan<device::StepFindings> of_ranks);
+
+  /// Returns when the work, a stream's, is done. Meanwhile looks for failures of the connections,
   /// upon which it gives them up, so that neither the device nor the host waits for ever, and throws
   /// Error(internal) naming rank and operation. Not collective.
-  virtual void wait(device::Stream& stream) = 0;
+  virtual void wait(device::Awaitable& work) = 0;
 
   /// To be called after a failure, before what the stream's work uses goes: drops the connections, so that
   /// nothing waits for other ranks any more, and returns when the stream has come to its end. Only the

@@ -33,7 +33,7 @@ class MpiDeviceCollective final : public DeviceCollective {
                                                std::span<const DevicePartial> local) override;
   void all_gather(device::Stream& stream, device::DeviceSpan<float> weights) override;
   void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) override;
-  void wait(device::Stream& stream) override { stream.synchronize(); }
+  void wait(device::Awaitable& work) override { work.synchronize(); }
 
  private:
   void allocate();

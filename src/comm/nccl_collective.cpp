@@ -17,6 +17,7 @@ using device::cuda::native;
 constexpr std::string_view exchanging = "the exchange of gradients";
 constexpr std::string_view gathering = "the gathering of weights";
 constexpr std::string_view adding = "the sum of gradients";
+constexpr std::string_view sharing = "the agreement on a step";
 constexpr std::string_view warming_up = "the first messages";
 
 /// To and from each other rank; a small sum; a large one.
@@ -45,7 +46,8 @@ class NcclCollective final : public DeviceCollective {
                                                std::span<const DevicePartial> local) override;
   void all_gather(device::Stream& stream, device::DeviceSpan<float> weights) override;
   void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) override;
-  void wait(device::Stream& stream) override;
+  void share(device::Stream& stream, device::DeviceSpan<device::StepFindings> of_ranks) override;
+  void wait(device::Awaitable& work) override;
   void give_up(device::Stream& stream) noexcept override;
 
  private:
@@ -107,12 +109,25 @@ void NcclCollective::all_reduce(device::Stream& stream, device::DeviceSpan<float
   queue(adding, [&] { communicator_.all_reduce(values.data, values.count, native(stream)); });
 }
 
-void NcclCollective::wait(device::Stream& stream) {
+void NcclCollective::share(device::Stream& stream, device::DeviceSpan<device::StepFindings> of_ranks) {
+  // Messages are of floats here, and come as they go.
+  constexpr std::int64_t size = sizeof(device::StepFindings) / sizeof(float);
+  check(of_ranks.count == world_.size(), "each rank has findings");
+  float* const all = reinterpret_cast<float*>(of_ranks.data);
+  queue(sharing, [&] {
+    for_each_other([&](int other) {
+      communicator_.send(all + world_.rank() * size, size, other, native(stream));
+      communicator_.receive(all + other * size, size, other, native(stream));
+    });
+  });
+}
+
+void NcclCollective::wait(device::Awaitable& work) {
   const std::string_view doing = name_of(Activity::unpack(activity().packed()).phase);
   const Activity::Waiting waiting(activity());
   const Clock::time_point patient_from = Clock::now() + impatience;
   try {
-    while (!stream.idle()) {
+    while (!work.idle()) {
       communicator_.look(doing);
       if (Clock::now() < patient_from)
         std::this_thread::yield();

@@ -20,4 +20,7 @@ void SelfDeviceCollective::all_gather(device::Stream& /*stream*/, device::Device
 
 void SelfDeviceCollective::all_reduce(device::Stream& /*stream*/, device::DeviceSpan<float> /*values*/) {}
 
+void SelfDeviceCollective::share(device::Stream& /*stream*/,
+                                 device::DeviceSpan<device::StepFindings> /*of_ranks*/) {}
+
 }  // namespace lockstep::comm

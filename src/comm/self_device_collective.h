@@ -15,7 +15,8 @@ class SelfDeviceCollective final : public DeviceCollective {
                                                std::span<const DevicePartial> local) override;
   void all_gather(device::Stream& stream, device::DeviceSpan<float> weights) override;
   void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) override;
-  void wait(device::Stream& stream) override { stream.synchronize(); }
+  void share(device::Stream& stream, device::DeviceSpan<device::StepFindings> of_ranks) override;
+  void wait(device::Awaitable& work) override { work.synchronize(); }
 };
 
 }  // namespace lockstep::comm

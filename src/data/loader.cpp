@@ -113,6 +113,13 @@ class Loader::Impl {
     return filled_ > taken_ ? &slot(taken_).batch : nullptr;
   }
 
+  const Batch* await_ahead() {
+    std::unique_lock lock(mutex_);
+    if (first_step_ + taken_ >= steps()) return nullptr;
+    ready_.wait(lock, [this] { return filled_ > taken_ || error_ != nullptr; });
+    return filled_ > taken_ ? &slot(taken_).batch : nullptr;
+  }
+
   [[nodiscard]] std::int64_t bytes() const {
     std::size_t total = 0;
     for (const Slot& slot : slots_) total += slot.bytes();
@@ -259,6 +266,10 @@ const Batch& Loader::next() {
 
 const Batch* Loader::ahead() {
   return impl_->ahead();
+}
+
+const Batch* Loader::await_ahead() {
+  return impl_->await_ahead();
 }
 
 std::int64_t Loader::bytes() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -105,14 +106,33 @@ class Graph {
   virtual void launch(Stream& stream) = 0;
 };
 
+/// Work of a device for whose end the host may wait.
+class Awaitable {
+ public:
+  virtual ~Awaitable() = default;
+  Awaitable(const Awaitable&) = delete;
+  Awaitable& operator=(const Awaitable&) = delete;
+
+  /// Whether all of it is done. Reports failures of what was queued.
+  [[nodiscard]] virtual bool idle() = 0;
+  /// Returns when all of it is done.
+  virtual void synchronize() = 0;
+
+ protected:
+  Awaitable() = default;
+};
+
+/// What a stream was given until set() was called last; nothing before that.
+class Milestone : public Awaitable {
+ public:
+  /// Not to be captured.
+  virtual void set() = 0;
+};
+
 /// A queue of the device: what is queued on it happens in order, and side by side with other streams' work
 /// unless one waits for the other. Used by one thread at a time.
-class Stream {
+class Stream : public Awaitable {
  public:
-  virtual ~Stream() = default;
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
-
   /// Copies between page-locked host memory (PinnedArray) and the device, or within the device.
   virtual void copy_in(void* device, const void* pinned, std::int64_t bytes) = 0;
   virtual void copy_out(void* pinned, const void* device, std::int64_t bytes) = 0;
@@ -125,14 +145,8 @@ class Stream {
   /// Records what `work` queues, on this stream and on streams that it makes wait for this one and that this
   /// one waits for again in the end, instead of doing it. `work` neither waits nor allocates.
   [[nodiscard]] virtual std::unique_ptr<Graph> capture(const std::function<void()>& work) = 0;
-
-  /// Whether all is done. Reports failures of what was queued.
-  [[nodiscard]] virtual bool idle() = 0;
-  /// Returns when all is done.
-  virtual void synchronize() = 0;
-
- protected:
-  Stream() = default;
+  /// The stream must outlive it.
+  [[nodiscard]] virtual std::unique_ptr<Milestone> make_milestone() = 0;
 };
 
 template <class T>
@@ -218,7 +232,27 @@ struct TreeAddition {
 struct UpdateArguments {
   SgdArguments sgd;
   AdamWArguments adamw;
-  float samples = 1;  ///< of the step, over all ranks
+  float samples = 1;       ///< of the step, over all ranks
+  std::uint32_t skip = 0;  ///< not 0: mean and update leave everything as it is
+};
+
+/// What one rank's device has to say before an update, where the devices decide among themselves whether it
+/// takes place.
+struct StepFindings {
+  std::uint64_t recorded = 0;  ///< sum of the hashes of its own blocks of the weights, as they were written
+  std::uint64_t copy = 0;      ///< sum of the hashes of all blocks of its weights, as they are
+  /// Not 0: its loss, or something that its last update left, is not finite, or its optimizer state is not
+  /// what was written.
+  std::uint64_t spoilt = 0;
+};
+
+/// What a StepFindings is made of. Where memory is not looked at, the hashes are empty.
+struct StepEvidence {
+  static constexpr std::size_t most_states = 2;  ///< AdamW's moments
+  DeviceSpan<const Totals> totals;
+  DeviceSpan<const std::uint32_t> not_finite;      ///< flags of the last update
+  DeviceSpan<const std::uint64_t> recorded, copy;  ///< hashes of the weights' blocks: own ones; all
+  std::array<DeviceSpan<const std::uint64_t>, most_states> state_recorded, state_now;  ///< of own blocks
 };
 
 /// Samples as a file has them, in device memory.
@@ -287,12 +321,13 @@ class Accelerator {
   /// Adds `partials`, each of sum.count floats, as `additions` say. `sum` may be one of them.
   virtual void sum(Stream& stream, std::span<const DeviceSpan<const float>> partials,
                    std::span<const TreeAddition> additions, DeviceSpan<float> sum) = 0;
-  /// The same, divided by arguments->samples (one IEEE division).
+  /// The same, divided by arguments->samples (one IEEE division), unless arguments->skip.
   virtual void mean(Stream& stream, std::span<const DeviceSpan<const float>> partials,
                     std::span<const TreeAddition> additions, DeviceSpan<const UpdateArguments> arguments,
                     DeviceSpan<float> mean) = 0;
-  /// As Backend's, except that a block of Parameters::block elements with a gradient, new weight, velocity or
-  /// moment that is not finite sets its flag in `not_finite` to 1, which nothing clears.
+  /// As Backend's, unless arguments->skip, and except that a block of Parameters::block elements with a
+  /// gradient, new weight, velocity or moment that is not finite sets its flag in `not_finite` to 1, which
+  /// nothing clears.
   virtual void sgd_update(Stream& stream, DeviceSpan<const UpdateArguments> arguments,
                           DeviceSpan<float> weights, DeviceSpan<const float> gradient,
                           DeviceSpan<float> velocity, bool momentum,
@@ -301,6 +336,17 @@ class Accelerator {
                             DeviceSpan<float> weights, DeviceSpan<const float> gradient,
                             DeviceSpan<float> moment1, DeviceSpan<float> moment2,
                             DeviceSpan<std::uint32_t> not_finite) = 0;
+  /// Copies new weights from where they were gathered, unless arguments->skip.
+  virtual void take_weights(Stream& stream, DeviceSpan<const UpdateArguments> arguments,
+                            DeviceSpan<const float> gathered, DeviceSpan<float> weights) = 0;
+  /// `findings`, one element, are what the evidence comes to.
+  virtual void find(Stream& stream, const StepEvidence& evidence, DeviceSpan<StepFindings> findings) = 0;
+  /// Whether an update takes place, from what all ranks found; the same on all of them. `whose`: each rank
+  /// owns all weights, or a part. If anything is wrong, `halted`, one element, becomes 1, and remains so;
+  /// arguments->skip becomes what it is then.
+  enum class Owner : bool { of_part, of_all };
+  virtual void decide(Stream& stream, DeviceSpan<const StepFindings> of_ranks, Owner whose,
+                      DeviceSpan<std::uint32_t> halted, DeviceSpan<UpdateArguments> arguments) = 0;
   /// hashes[i] = XXH3-64 of block i of `values` (Parameters::block floats each) with seed
   /// `first_seed` + i: io::hash64 of the same bytes.
   virtual void hash_blocks(Stream& stream, DeviceSpan<const float> values, std::uint64_t first_seed,

@@ -47,7 +47,7 @@ void DeviceEvaluation::weights_changed(std::span<const float> weights) {
 std::span<const device::Totals> DeviceEvaluation::evaluate(const data::Batch& batch) {
   const DeviceSamples::Staged& staged = samples_->stage(batch, Pieces::shards);
   samples_->await_images(*stream_);
-  steps_[staged].queue(*stream_, [&] {
+  steps_[staged.counts].queue(*stream_, staged.slot, [&] {
     samples_->queue_copies(*stream_);
     engine_->queue(*stream_, *samples_, staged.counts, weights_.span(),
                    {.gradients = {}, .totals = totals_.span()});

@@ -37,7 +37,7 @@ class DeviceEvaluation final : public EvaluationEngine {
   device::PinnedArray<device::Totals> host_totals_;
   std::optional<DeviceSamples> samples_;
   std::optional<DeviceEngine> engine_;
-  std::map<DeviceSamples::Staged, RepeatedWork> steps_;
+  std::map<std::vector<std::int64_t>, RepeatedWork> steps_;
 };
 
 }  // namespace lockstep::train

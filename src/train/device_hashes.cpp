@@ -26,6 +26,16 @@ BlockHashViews DeviceHashes::views(const Set& set) const {
   return views;
 }
 
+void DeviceHashes::present(device::StepEvidence& evidence) const {
+  check(written_.size() <= 1 + evidence.state_now.size(), "evidence has room for each state");
+  evidence.recorded = report_.on_device(written_.front());
+  evidence.copy = report_.on_device(now_.front());
+  for (std::size_t i = 1; i < written_.size(); ++i) {
+    evidence.state_recorded.at(i - 1) = report_.on_device(written_[i]);
+    evidence.state_now.at(i - 1) = report_.on_device(now_[i]);
+  }
+}
+
 void DeviceHashes::queue_written(device::Stream& stream, device::DeviceSpan<const float> weights,
                                  std::span<const device::DeviceSpan<float>> states) {
   const std::int64_t first = owned_blocks_.begin * Parameters::block;

@@ -27,6 +27,8 @@ class DeviceHashes {
                      std::span<const device::DeviceSpan<float>> states);
   void queue_now(device::Stream& stream, device::DeviceSpan<const float> weights,
                  std::span<const device::DeviceSpan<float>> states);
+  /// What has been queued, for a look by the device itself.
+  void present(device::StepEvidence& evidence) const;
   [[nodiscard]] BlockHashViews written() const { return views(written_); }
   [[nodiscard]] BlockHashViews now() const { return views(now_); }
 

@@ -42,7 +42,7 @@ void DeviceReplica::wait() {
 /// Whether what the other ranks wait for is done.
 bool DeviceReplica::finish_update() noexcept {
   try {
-    if (update_pending_) wait();
+    if (update_pending_) collective_->wait(*rooms_[updated_room_].updated);
     return true;
   } catch (const std::exception&) {
     return false;  // of what is being reported
@@ -52,6 +52,7 @@ bool DeviceReplica::finish_update() noexcept {
 /// Waits for the last update, and takes over what it left.
 void DeviceReplica::settle() {
   if (!update_pending_) return;
+  check(!next_, "nobody asks what a step left when the next one has begun");
   hashes_->queue_written(*stream_, weights_.span(), device_states());
   report_.queue_copy(*stream_);
   wait();
@@ -60,7 +61,14 @@ void DeviceReplica::settle() {
 
 /// A report is here that was queued behind the last update.
 void DeviceReplica::settled() {
-  if (std::exchange(update_pending_, false)) memory_->record(hashes_->written());
+  if (!std::exchange(update_pending_, false)) return;
+  if (report_.on_host(halted_).front() != 0)
+    fail(
+        ExitCode::internal,
+        "rank {} on {}: the device did not apply a step in which the host saw nothing wrong: bits changed on "
+        "their way between the two: suspect the memory of either",
+        world_.rank(), world_.hosts()[static_cast<std::size_t>(world_.rank())]);
+  memory_->record(hashes_->written());
 }
 
 std::span<const float> DeviceReplica::weights() {
@@ -121,30 +129,22 @@ void DeviceReplica::fetch() {
 
 // ---- A step.
 
-std::span<const device::Totals> DeviceReplica::compute(const data::Batch& batch, ShardWatch* watch) try {
+bool DeviceReplica::runs_ahead() const {
+  return collective_->only_queues() && blueprint_.experiment.faults.empty() && !fault::any();
+}
+
+std::span<const device::Totals> DeviceReplica::compute(const Step& step, ShardWatch* watch) try {
   fault::stall(fault::Place::compute);
-  const Pieces usual = pieces_of(blueprint_.experiment);
-  const Pieces pieces = fault::any() ? Pieces::shards : usual;
-  const bool is_inspected = fault::any() || (watch != nullptr && pieces == Pieces::shards);
-  if (pieces == Pieces::shards && partials_.empty()) make_sums();
-  if (pieces == Pieces::shards && !shard_engine_) make_shard_engine(blueprint_.train_stripes(), 1);
-  if (watch != nullptr && !is_inspected && shards_.contains(watch->shard)) compute_alone(batch, *watch);
-  const DeviceSamples::Staged& staged = samples_->stage(batch, pieces);
-  samples_->await_images(*stream_);
-  if (is_inspected) {
-    queue_pieces(staged.counts, pieces);
-    wait();
-    inspect_gradients(watch);
-    queue_sums(pieces);
+  if (next_) {
+    check(next_->number == step.number && watch == nullptr, "a step that was begun comes next");
+    now_ = *std::exchange(next_, std::nullopt);
   } else {
-    computations_[staged].queue(*stream_, [&] {
-      queue_pieces(staged.counts, pieces);
-      queue_sums(pieces);
-    });
+    now_ = begin(step, watch);
   }
-  if (const data::Batch* next = has_images() || !ahead_ ? nullptr : ahead_())
-    samples_->stage_ahead(*next, usual);
-  wait();
+  go_ahead();
+  const DeviceSamples::Staged& staged = *now_.staged;
+  collective_->wait(*rooms_[staged.slot].reported);
+  report_.read(staged.slot);
   settled();
   hashes_are_current_ = true;
   take_totals(staged.counts);
@@ -156,11 +156,57 @@ std::span<const device::Totals> DeviceReplica::compute(const data::Batch& batch,
   throw DeviceLost(error != nullptr ? error->code() : ExitCode::internal, failure.what());
 }
 
-/// Forward and backward; beside them, hashes of what the last update left, which nothing here changes.
-void DeviceReplica::queue_pieces(const std::vector<std::int64_t>& counts, Pieces pieces) {
+/// Queues a step up to its report, and, unless the hosts are to decide about it, the update.
+DeviceReplica::Queued DeviceReplica::begin(const Step& step, ShardWatch* watch) {
+  const data::Batch& batch = *step.batch;
+  const Pieces usual = pieces_of(blueprint_.experiment);
+  const Pieces pieces = fault::any() ? Pieces::shards : usual;
+  const bool is_inspected = fault::any() || (watch != nullptr && pieces == Pieces::shards);
+  if (pieces == Pieces::shards && partials_.empty()) make_sums();
+  if (pieces == Pieces::shards && !shard_engine_) make_shard_engine(blueprint_.train_stripes(), 1);
+  if (watch != nullptr && !is_inspected && shards_.contains(watch->shard)) compute_alone(batch, *watch);
+  const DeviceSamples::Staged& staged = samples_->stage(batch, pieces);
+  samples_->await_images(*stream_);
+  write_arguments(step, rooms_[staged.slot].arguments.span()[0]);
+  const bool follows_update = update_pending_ || now_.with_update;
+  if (is_inspected) {
+    queue_pieces(staged, pieces, follows_update);
+    wait();
+    inspect_gradients(watch);
+    queue_sums(staged, pieces);
+  } else {
+    computations_[staged.counts].queue(*stream_, staged.slot + (follows_update ? 2 : 0), [&] {
+      queue_pieces(staged, pieces, follows_update);
+      queue_sums(staged, pieces);
+    });
+  }
+  rooms_[staged.slot].reported->set();
+  const bool with_update = runs_ahead() && watch == nullptr;
+  if (with_update) {
+    decided_update_.queue(*stream_, [&] { queue_update(Who::devices); });
+    rooms_[staged.slot].updated->set();
+  }
+  return {step.number, &staged, with_update};
+}
+
+/// Begins the next step, or at least brings its images to the device.
+void DeviceReplica::go_ahead() {
+  const std::optional<NextStep> next = ask_next_ ? ask_next_() : std::nullopt;
+  if (!next) return;
+  if (next->may_begin && now_.with_update)
+    next_ = begin(next->step, nullptr);
+  else if (!has_images())
+    samples_->stage_ahead(*next->step.batch, pieces_of(blueprint_.experiment));
+}
+
+/// Forward and backward; beside them, hashes of what an update left, which nothing here changes. If what it
+/// left is known already, or it was no update, what is there now need not be that any more.
+void DeviceReplica::queue_pieces(const DeviceSamples::Staged& staged, Pieces pieces, bool follows_update) {
+  const std::vector<std::int64_t>& counts = staged.counts;
   samples_->queue_copies(*stream_);
+  device::copy_in<device::UpdateArguments>(*stream_, arguments_.span(), rooms_[staged.slot].arguments.span());
   side_->wait_for(*stream_);
-  hashes_->queue_written(*side_, weights_.span(), device_states());
+  if (follows_update) hashes_->queue_written(*side_, weights_.span(), device_states());
   std::vector<device::DeviceSpan<float>> gradients;
   for (std::size_t piece = 0; piece < counts.size(); ++piece) gradients.push_back(gradients_[piece].span());
   std::optional<DeviceEngine>& engine = pieces == Pieces::whole ? whole_engine_ : shard_engine_;
@@ -169,7 +215,7 @@ void DeviceReplica::queue_pieces(const std::vector<std::int64_t>& counts, Pieces
 }
 
 /// Sums, beside hashes of what the update will change; then all that the host is to know.
-void DeviceReplica::queue_sums(Pieces pieces) {
+void DeviceReplica::queue_sums(const DeviceSamples::Staged& staged, Pieces pieces) {
   if (looks_at_memory()) {
     side_->wait_for(*stream_);
     hashes_->queue_now(*side_, weights_.span(), device_states());
@@ -177,7 +223,7 @@ void DeviceReplica::queue_sums(Pieces pieces) {
   if (pieces == Pieces::shards)
     for (const Sum& sum : sums_) accelerator_.sum(*stream_, sum.terms, sum.additions, sum.into);
   stream_->wait_for(*side_);
-  report_.queue_copy(*stream_);
+  report_.queue_copy(*stream_, staged.slot);
 }
 
 /// As totals of shards: of a piece that was more than one, the first shard has all.
@@ -187,31 +233,61 @@ void DeviceReplica::take_totals(const std::vector<std::int64_t>& counts) {
   std::ranges::copy(reported, totals_.begin());
 }
 
-void DeviceReplica::update(std::int64_t step, double learning_rate, std::int64_t samples) {
-  fault::stall(fault::Place::exchange);
-  device::UpdateArguments& arguments = host_arguments_.span()[0];
-  arguments.samples = static_cast<float>(samples);
+void DeviceReplica::write_arguments(const Step& step, device::UpdateArguments& arguments) const {
+  arguments = {.sgd = {}, .adamw = {}, .samples = static_cast<float>(step.batch->global_samples)};
   const config::Optimizer& optimizer = blueprint_.experiment.optimizer;
   if (const auto* sgd = std::get_if<config::Sgd>(&optimizer))
-    arguments.sgd = optim::sgd_arguments(*sgd, learning_rate);
+    arguments.sgd = optim::sgd_arguments(*sgd, step.learning_rate);
   else
-    arguments.adamw = optim::adamw_arguments(std::get<config::AdamW>(optimizer), step, learning_rate);
+    arguments.adamw =
+        optim::adamw_arguments(std::get<config::AdamW>(optimizer), step.number, step.learning_rate);
+}
 
+void DeviceReplica::update() {
+  fault::stall(fault::Place::exchange);
   world_.activity().enter(comm::Phase::exchanging);
-  if (collective_->only_queues())
-    update_.queue(*stream_, [&] { queue_update(); });
-  else
-    queue_update();
+  updated_room_ = now_.staged->slot;
+  if (!std::exchange(now_.with_update, false)) {
+    if (collective_->only_queues())
+      update_.queue(*stream_, [&] { queue_update(Who::hosts); });
+    else
+      queue_update(Who::hosts);
+    rooms_[updated_room_].updated->set();
+  }
   update_pending_ = true;
   host_is_current_ = hashes_are_current_ = false;
   world_.activity().enter(comm::Phase::reporting);
 }
 
-void DeviceReplica::queue_update() {
-  device::copy_in<device::UpdateArguments>(*stream_, arguments_.span(), host_arguments_.span());
+void DeviceReplica::queue_update(Who decides) {
+  if (decides == Who::devices) queue_decision();
   queue_mean();
   queue_optimizer();
-  if (ownership_ == Ownership::slices) collective_->all_gather(*stream_, weights_.span());
+  if (ownership_ == Ownership::slices) queue_gathering(decides);
+}
+
+/// A graph cannot leave out what goes to other ranks. So where the devices decide, it ends in memory of its
+/// own: else an owner whose weights have changed in its memory would hand them on to those who have them
+/// whole.
+void DeviceReplica::queue_gathering(Who decides) {
+  if (decides == Who::hosts || world_.size() == 1) return collective_->all_gather(*stream_, weights_.span());
+  device::copy<float>(*stream_, gathered_.span().subspan(owned_.begin, owned_.size()), own_weights());
+  collective_->all_gather(*stream_, gathered_.span());
+  accelerator_.take_weights(*stream_, arguments_.span(), gathered_.span(), weights_.span());
+}
+
+/// Whether the update behind it takes place.
+void DeviceReplica::queue_decision() {
+  device::StepEvidence evidence;
+  evidence.totals = report_.on_device(reported_totals_);
+  evidence.not_finite = report_.on_device(flags_);
+  if (looks_at_memory()) hashes_->present(evidence);
+  accelerator_.find(*stream_, evidence, findings_.span().subspan(world_.rank(), 1));
+  collective_->share(*stream_, findings_.span());
+  accelerator_.decide(*stream_, findings_.span(),
+                      ownership_ == Ownership::slices ? device::Accelerator::Owner::of_part
+                                                      : device::Accelerator::Owner::of_all,
+                      report_.on_device(halted_), arguments_.span());
 }
 
 /// Of all ranks' gradients, in the own part.

@@ -23,8 +23,14 @@ namespace lockstep::train {
 ///
 /// What a step queues is always the same, so it is captured as two graphs: one up to the sums of this rank's
 /// gradients and the report to the host, for each way in which a step's samples are cut, and one from the
-/// exchange to the new weights. Between them the host tells the other ranks how it went. Nothing waits for
-/// the second graph: the next step is queued behind it, and its first graph reports what the update left.
+/// exchange to the new weights. Nothing waits for the second: the next step is queued behind it, and its
+/// first graph reports what the update left.
+///
+/// Where the exchange only queues, the devices run ahead of the hosts: both graphs are queued at once, and
+/// behind them the next step's, before the report is here. The devices then decide among themselves, by what
+/// the hosts will decide by, whether the update takes place (Accelerator::decide). Once it did not, no later
+/// one does, until repair(). Otherwise, and in steps whose arithmetic is checked, the second graph is queued
+/// when all hosts have told each other how the first went.
 ///
 /// In lockstep mode each shard goes through the network by itself; otherwise all that the rank has of a step
 /// at once, unless faults may happen, and a shard that is watched once more by itself.
@@ -36,15 +42,16 @@ class DeviceReplica final : public Replica {
   ~DeviceReplica() override;
 
   [[nodiscard]] bool has_images() const override { return samples_->on_device(); }
-  void look_ahead(const std::function<const data::Batch*()>& ahead) override { ahead_ = ahead; }
+  void run_ahead(const std::function<std::optional<NextStep>()>& next) override { ask_next_ = next; }
+  [[nodiscard]] bool runs_ahead() const override;
   [[nodiscard]] std::string exchange() const override { return std::string(collective_->name()); }
   [[nodiscard]] std::int64_t bytes_per_step() const override { return collective_->bytes_per_step(); }
   [[nodiscard]] std::span<const float> weights() override;
   void set_weights(std::span<const float> weights) override;
   [[nodiscard]] std::vector<optim::Optimizer::State> state() override;
   void state_changed() override;
-  std::span<const device::Totals> compute(const data::Batch& batch, ShardWatch* watch) override;
-  void update(std::int64_t step, double learning_rate, std::int64_t samples) override;
+  std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) override;
+  void update() override;
   [[nodiscard]] std::optional<NotFinite> not_finite() override;
   [[nodiscard]] MemoryHashes look() override;
   void repair(std::int64_t step) override;
@@ -63,6 +70,18 @@ class DeviceReplica final : public Replica {
     device::DeviceSpan<float> into;
   };
 
+  /// A step that has been queued.
+  struct Queued {
+    std::int64_t number = 0;
+    const DeviceSamples::Staged* staged = nullptr;
+    bool with_update = false;  ///< which is queued too, and awaits update()
+  };
+  /// What the host waits for, and what the device reads meanwhile, one for each of two steps under way.
+  struct Room {
+    std::unique_ptr<device::Milestone> reported, updated;
+    device::PinnedArray<device::UpdateArguments> arguments;
+  };
+
   // Once: device_replica_setup.cpp.
   void set_up(const Resources& resources, const data::Dataset& dataset);
   void make_memory();
@@ -74,9 +93,15 @@ class DeviceReplica final : public Replica {
   void hash_plans(device::Backend& backend, const data::Stripes& stripes);
 
   // A step.
-  void queue_pieces(const std::vector<std::int64_t>& counts, Pieces pieces);
-  void queue_sums(Pieces pieces);
-  void queue_update();
+  Queued begin(const Step& step, ShardWatch* watch);
+  void go_ahead();
+  void queue_pieces(const DeviceSamples::Staged& staged, Pieces pieces, bool follows_update);
+  void queue_sums(const DeviceSamples::Staged& staged, Pieces pieces);
+  void write_arguments(const Step& step, device::UpdateArguments& arguments) const;
+  enum class Who : bool { hosts, devices };  ///< decides whether it takes place
+  void queue_update(Who decides);
+  void queue_decision();
+  void queue_gathering(Who decides);
   void queue_mean();
   void queue_optimizer();
   void take_totals(const std::vector<std::int64_t>& counts);
@@ -86,6 +111,7 @@ class DeviceReplica final : public Replica {
   void compute_alone(const data::Batch& batch, ShardWatch& watch);
   [[nodiscard]] std::span<float> gradient_copy();
   void check_copy() const;
+  void go_back();
   [[nodiscard]] NotFinite locate(std::int64_t block);
   [[nodiscard]] bool looks_at_memory() const;
 
@@ -120,12 +146,14 @@ class DeviceReplica final : public Replica {
   device::PinnedArray<float> gradient_copy_;           // for a look at one; made when it is needed
   device::DeviceArray<float> mean_;                    // of the own part
   device::DeviceArray<device::UpdateArguments> arguments_;
-  device::PinnedArray<device::UpdateArguments> host_arguments_;
+  device::DeviceArray<device::StepFindings> findings_;  // by rank
+  device::DeviceArray<float> gathered_;                 // new weights that may not be taken; or none
 
   DeviceReport report_;
   DeviceReport::Part<device::Totals> reported_totals_;
-  DeviceReport::Part<std::uint32_t> flags_;  // of own blocks with a number that is not finite
-  std::vector<device::Totals> totals_;       // by shard
+  DeviceReport::Part<std::uint32_t> flags_;   // of own blocks with a number that is not finite
+  DeviceReport::Part<std::uint32_t> halted_;  // whether updates do not take place any more
+  std::vector<device::Totals> totals_;        // by shard
 
   std::optional<DeviceSamples> samples_;
   std::optional<DeviceHashes> hashes_;
@@ -133,9 +161,15 @@ class DeviceReplica final : public Replica {
   std::optional<DeviceEngine> whole_engine_;  // for all that the rank has of a step
   std::optional<DeviceEngine> shard_engine_;  // for its shards, if they are ever computed by themselves
 
-  std::function<const data::Batch*()> ahead_;                   // as look_ahead() says; may be empty
-  std::map<DeviceSamples::Staged, RepeatedWork> computations_;  // of pieces and their sums
+  std::function<std::optional<NextStep>()> ask_next_;               // as run_ahead() says; may be empty
+  std::map<std::vector<std::int64_t>, RepeatedWork> computations_;  // of pieces and their sums, by counts
   RepeatedWork update_;
+  RepeatedWork decided_update_;  // which the devices decide about
+  std::vector<Room> rooms_;      // by DeviceSamples::Staged::slot
+
+  Queued now_;                                   // the step that was computed last
+  std::optional<Queued> next_;                   // that was begun behind it
+  std::size_t updated_room_ = 0;                 // of the last update
   int exceptions_ = std::uncaught_exceptions();  // under way when this was made
   bool update_pending_ = false;                  // what it left has not been reported
   bool hashes_are_current_ = false;              // hashes_->now()

@@ -116,10 +116,31 @@ MemoryHashes DeviceReplica::look() {
   return memory_->look(hashes_->now());
 }
 
+/// To before the step that was computed last, and the one that was begun behind it: the devices have found
+/// what the hosts did, and so have left weights and state alone.
+void DeviceReplica::go_back() {
+  wait();
+  report_.queue_copy(*stream_);
+  wait();
+  world_.agree([&] {
+    if (report_.on_host(halted_).front() == 0)
+      fail(ExitCode::internal,
+           "rank {} on {}: the device applied a step in which the hosts saw changed bits: they changed on "
+           "their way between the two: suspect the memory of either",
+           world_.rank(), world_.hosts()[static_cast<std::size_t>(world_.rank())]);
+  });
+  next_.reset();
+  now_.with_update = false;
+  stream_->clear(report_.on_device(halted_).data, report_.on_device(halted_).bytes());
+}
+
 void DeviceReplica::repair(std::int64_t step) {
+  if (now_.with_update) go_back();
   fetch();
   memory_->repair(world_, host_weights_.span(), step);
   device::copy_in<float>(*stream_, weights_.span(), host_weights_.span());
+  // A step behind that was begun has taken what was damaged for what was written.
+  hashes_->queue_written(*stream_, weights_.span(), device_states());
   wait();
   hashes_are_current_ = false;
 }

@@ -76,10 +76,16 @@ void DeviceReplica::make_memory() {
   }
   mean_ = accelerator_.make_array<float>(own);
   arguments_ = accelerator_.make_array<device::UpdateArguments>(1);
-  host_arguments_ = accelerator_.make_pinned<device::UpdateArguments>(1);
+  if (runs_ahead() && world_.size() > 1 && ownership_ == Ownership::slices)
+    gathered_ = accelerator_.make_array<float>(slab_size_);
+  findings_ = accelerator_.make_array<device::StepFindings>(world_.size());
+  for (int room = 0; room < 2; ++room)
+    rooms_.push_back({stream_->make_milestone(), stream_->make_milestone(),
+                      accelerator_.make_pinned<device::UpdateArguments>(1)});
 
   reported_totals_ = report_.add<device::Totals>(shards_.size());
   flags_ = report_.add<std::uint32_t>(own / Parameters::block);
+  halted_ = report_.add<std::uint32_t>(1);
   hashes_.emplace(accelerator_, report_, slab_size_, owned_, states_.size());
   report_.allocate(accelerator_, *stream_);
   totals_.resize(static_cast<std::size_t>(shards_.size()));

@@ -49,12 +49,13 @@ DeviceSamples::DeviceSamples(device::Accelerator& accelerator, device::Stream& s
   const std::vector<std::int64_t> most = most_samples(stripes, shards);
   first_image_ = first_images(most, image_size_);
   capacity_ = std::accumulate(most.begin(), most.end(), std::int64_t{0});
-  slots_.push_back(make_slot(0));
+  for (const std::size_t number : {0, 1}) slots_.push_back(make_slot(number));
+  there_.push_back(make_on_device());
   if (on_device_) {
     store(stream);
     return;
   }
-  slots_.push_back(make_slot(1));
+  there_.push_back(make_on_device());
   copies_ = accelerator.make_stream();
 }
 
@@ -70,11 +71,7 @@ DeviceSamples::~DeviceSamples() {
 DeviceSamples::Slot DeviceSamples::make_slot(std::size_t number) const {
   Slot slot;
   slot.staged.slot = number;
-  slot.images = accelerator_.make_array<float>(first_image_.back());
-  slot.labels = accelerator_.make_array<std::int32_t>(capacity_);
-  const std::int64_t numbers = on_device_ ? maps().end : rows().end;
-  slot.host_numbers = accelerator_.make_pinned<std::int64_t>(numbers);
-  slot.numbers = accelerator_.make_array<std::int64_t>(numbers);
+  slot.host_numbers = accelerator_.make_pinned<std::int64_t>(numbers());
   // A step with fewer samples copies what is left of another one along: nobody reads it, but it is something.
   std::ranges::fill(slot.host_numbers.span(), 0);
   if (on_device_) return slot;
@@ -83,6 +80,12 @@ DeviceSamples::Slot DeviceSamples::make_slot(std::size_t number) const {
   std::ranges::fill(slot.host_images.span(), 0.0F);
   std::ranges::fill(slot.host_labels.span(), 0);
   return slot;
+}
+
+DeviceSamples::OnDevice DeviceSamples::make_on_device() const {
+  return {.numbers = accelerator_.make_array<std::int64_t>(numbers()),
+          .images = accelerator_.make_array<float>(first_image_.back()),
+          .labels = accelerator_.make_array<std::int32_t>(capacity_)};
 }
 
 bool DeviceSamples::belongs_on_device(config::DataPlace place, std::int64_t room) const {
@@ -143,9 +146,7 @@ bool DeviceSamples::has(const Slot& slot, const data::Batch& batch, Pieces piece
 }
 
 const DeviceSamples::Staged& DeviceSamples::stage(const data::Batch& batch, Pieces pieces) {
-  if (on_device_) {
-    fill(slots_.front(), batch, pieces);
-  } else if (!has(slots_[current_], batch, pieces)) {
+  if (!has(slots_[current_], batch, pieces)) {
     stage_ahead(batch, pieces);
     current_ = (current_ + 1) % slots_.size();
   }
@@ -153,13 +154,15 @@ const DeviceSamples::Staged& DeviceSamples::stage(const data::Batch& batch, Piec
 }
 
 void DeviceSamples::stage_ahead(const data::Batch& batch, Pieces pieces) {
-  if (on_device_ || has(other(), batch, pieces)) return;
   Slot& slot = other();
-  copies_->synchronize();  // of another batch into this slot that was never used
+  if (has(slot, batch, pieces)) return;
+  if (copies_) copies_->synchronize();  // of another batch into this slot that was never used
   fill(slot, batch, pieces);
-  device::copy_in<std::int64_t>(*copies_, slot.numbers.span(), slot.host_numbers.span());
-  device::copy_in<float>(*copies_, slot.images.span(), slot.host_images.span());
-  device::copy_in<std::int32_t>(*copies_, slot.labels.span(), slot.host_labels.span());
+  if (!copies_) return;
+  const OnDevice& there = there_[slot.staged.slot];
+  device::copy_in<std::int64_t>(*copies_, there.numbers.span(), slot.host_numbers.span());
+  device::copy_in<float>(*copies_, there.images.span(), slot.host_images.span());
+  device::copy_in<std::int32_t>(*copies_, there.labels.span(), slot.host_labels.span());
 }
 
 void DeviceSamples::fill(Slot& slot, const data::Batch& batch, Pieces pieces) {
@@ -197,17 +200,19 @@ void DeviceSamples::await_images(device::Stream& stream) {
 }
 
 void DeviceSamples::queue_copies(device::Stream& stream) {
-  const Slot& slot = slots_[current_];
-  if (on_device_) device::copy_in<std::int64_t>(stream, slot.numbers.span(), slot.host_numbers.span());
+  if (on_device_)
+    device::copy_in<std::int64_t>(stream, on_device_of_current().numbers.span(),
+                                  slots_[current_].host_numbers.span());
 }
 
 device::DeviceShard DeviceSamples::queue_piece(device::Stream& stream, std::size_t piece) {
   const Slot& slot = slots_[current_];
+  const OnDevice& there = on_device_of_current();
   const std::int64_t first = slot.first_sample[piece];
   const std::int64_t count = slot.staged.counts[piece];
-  const auto images = slot.images.span().subspan(slot.first_image[piece], count * image_size_);
-  const auto labels = slot.labels.span().subspan(first, count);
-  const device::DeviceSpan<const std::int64_t> numbers = slot.numbers.span();
+  const auto images = there.images.span().subspan(slot.first_image[piece], count * image_size_);
+  const auto labels = there.labels.span().subspan(first, count);
+  const device::DeviceSpan<const std::int64_t> numbers = there.numbers.span();
   device::DeviceSpan<const AffineMap> distortions;
   if (distorts_)
     distortions = {reinterpret_cast<const AffineMap*>(numbers.data + maps().begin) + first, count};

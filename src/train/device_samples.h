@@ -1,6 +1,5 @@
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -36,14 +35,13 @@ class DeviceSamples {
   /// How a batch lies ready: what is queued for two that lie alike is the same.
   struct Staged {
     std::vector<std::int64_t> counts;  ///< samples of each piece, some of which may have none
-    std::size_t slot = 0;              ///< where
-    friend auto operator<=>(const Staged&, const Staged&) = default;
+    std::size_t slot = 0;              ///< where: 0 or 1
   };
   /// Makes a batch the one that what follows is about, to be used in these pieces: writes it down, unless
-  /// it lies there already. What was queued with a batch before must be done. Valid until the next call.
+  /// it lies there already. There is room for two: what was queued with the batch before the last must be
+  /// done. Valid until the next call but one.
   const Staged& stage(const data::Batch& batch, Pieces pieces);
-  /// The same for the batch that will be staged next, beside what is queued with the one at hand. Does
-  /// nothing where the device has the stripes.
+  /// The same for the batch that will be staged next, beside what is queued with the one at hand.
   void stage_ahead(const data::Batch& batch, Pieces pieces);
   /// Makes the stream wait for images that are on their way. Not to be captured.
   void await_images(device::Stream& stream);
@@ -64,6 +62,8 @@ class DeviceSamples {
   [[nodiscard]] Range maps() const {
     return {places().end, places().end + (distorts_ ? capacity_ * numbers_of_map : 0)};
   }
+  /// How many there are.
+  [[nodiscard]] std::int64_t numbers() const { return on_device_ ? maps().end : rows().end; }
 
   device::Accelerator& accelerator_;
   const data::Dataset& dataset_;
@@ -77,16 +77,19 @@ class DeviceSamples {
   device::DeviceArray<std::byte> stored_images_;  // the stripes, if they lie on the device
   device::DeviceArray<std::int32_t> stored_labels_;
 
-  /// Room for a batch, on the host and on the device.
+  /// Room for a batch on the device.
+  struct OnDevice {
+    device::DeviceArray<std::int64_t> numbers;
+    device::DeviceArray<float> images;
+    device::DeviceArray<std::int32_t> labels;
+  };
+  /// Room for a batch on the host.
   struct Slot {
     // The epoch; the samples' identities; unless none are stored, their places among those, and their maps
     // if they are distorted. One copy for all.
     device::PinnedArray<std::int64_t> host_numbers;
-    device::DeviceArray<std::int64_t> numbers;
     device::PinnedArray<float> host_images;  // none if they are stored
     device::PinnedArray<std::int32_t> host_labels;
-    device::DeviceArray<float> images;
-    device::DeviceArray<std::int32_t> labels;
 
     // What it has. Pieces lie one behind the other, but for the alignment of images.
     std::int64_t epoch = 0, step = -1;
@@ -95,11 +98,16 @@ class DeviceSamples {
     std::vector<std::int64_t> first_sample, first_image;
   };
   [[nodiscard]] Slot make_slot(std::size_t number) const;
+  [[nodiscard]] OnDevice make_on_device() const;
   void fill(Slot& slot, const data::Batch& batch, Pieces pieces);
   void place_pieces(Slot& slot, const data::Batch& batch, Pieces pieces) const;
   static bool has(const Slot& slot, const data::Batch& batch, Pieces pieces);
   Slot& other() { return slots_[(current_ + 1) % slots_.size()]; }
-  std::vector<Slot> slots_;  // one if the stripes are stored
+  /// What the current slot is copied to. Where the stripes are stored, both are copied when their turn comes,
+  /// to one place.
+  [[nodiscard]] const OnDevice& on_device_of_current() const { return there_[current_ % there_.size()]; }
+  std::vector<Slot> slots_;  // two
+  std::vector<OnDevice> there_;
   std::size_t current_ = 0;
   std::unique_ptr<device::Stream> copies_;  // of images, ahead of what waits for them
 };

@@ -85,14 +85,15 @@ void HostReplica::state_changed() {
                                                 static_cast<std::size_t>(owned_.size())));
 }
 
-std::span<const device::Totals> HostReplica::compute(const data::Batch& batch, ShardWatch* watch) {
+std::span<const device::Totals> HostReplica::compute(const Step& step, ShardWatch* watch) {
+  step_ = step;
   tree_.reset();
-  return engine_->train(batch, tree_, watch);
+  return engine_->train(*step.batch, tree_, watch);
 }
 
-void HostReplica::update(std::int64_t step, double learning_rate, std::int64_t samples) {
-  optimizer_->begin_step(step, learning_rate);
-  not_finite_ = updater_.apply(tree_.partials(), samples, weights_);
+void HostReplica::update() {
+  optimizer_->begin_step(step_.number, step_.learning_rate);
+  not_finite_ = updater_.apply(tree_.partials(), step_.batch->global_samples, weights_);
   engine_->weights_changed(weights_);
 }
 

@@ -26,8 +26,8 @@ class HostReplica final : public Replica {
   void set_weights(std::span<const float> weights) override;
   [[nodiscard]] std::vector<optim::Optimizer::State> state() override { return optimizer_->state(); }
   void state_changed() override;
-  std::span<const device::Totals> compute(const data::Batch& batch, ShardWatch* watch) override;
-  void update(std::int64_t step, double learning_rate, std::int64_t samples) override;
+  std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) override;
+  void update() override;
   [[nodiscard]] std::optional<NotFinite> not_finite() override { return not_finite_; }
   [[nodiscard]] MemoryHashes look() override { return memory_.look(weights_); }
   void repair(std::int64_t step) override;
@@ -47,6 +47,7 @@ class HostReplica final : public Replica {
   MemoryCheck memory_;
   Updater updater_;
   std::optional<ShardEngine> engine_;
+  Step step_;  ///< computed last
   std::optional<NotFinite> not_finite_;
 };
 

@@ -26,6 +26,18 @@ namespace lockstep::train {
 
 class Profile;
 
+/// What there is to do in a step.
+struct Step {
+  const data::Batch* batch = nullptr;
+  std::int64_t number = 0;  ///< from 1, over the whole training
+  double learning_rate = 0;
+};
+/// The step that comes behind the one at hand.
+struct NextStep {
+  Step step;
+  bool may_begin = false;  ///< nobody will ask what the one at hand left
+};
+
 /// What a rank computes with. The references must outlive what is made with it.
 struct Resources {
   device::Backend& backend;
@@ -47,7 +59,9 @@ class DeviceLost : public Error {
 /// state, the plans for its shards, and the way to the other ranks' replicas. Main thread only.
 ///
 /// A step: compute(); then all ranks agree on what happened; update(). Where the device has a clock of its
-/// own, update() may return before it is done; whatever is asked next waits for it.
+/// own, update() may return before it is done; whatever is asked next waits for it. It may even have done the
+/// step by then, and the next one too (run_ahead()): a step in which any rank met something wrong changes
+/// nothing, and neither does what is begun behind it.
 class Replica {
  public:
   virtual ~Replica() = default;
@@ -61,9 +75,12 @@ class Replica {
   [[nodiscard]] std::span<const PlanHash> plan_hashes() const { return plan_hashes_; }
   /// Whether it has the images of this rank's stripes itself: batches then come without.
   [[nodiscard]] virtual bool has_images() const { return false; }
-  /// Where it may ask, during compute(), for the batch that comes behind, to bring it to the device
-  /// meanwhile: null if that is not ready. Batches without images are not asked for.
-  virtual void look_ahead(const std::function<const data::Batch*()>& /*ahead*/) {}
+  /// Where compute() may ask for the step that comes behind: to bring its batch to the device meanwhile, and
+  /// to begin it, if it may. Nothing if there is none, or if the batch of one that may not begin is not
+  /// ready. Where it says that a step may begin, it says so on all ranks.
+  virtual void run_ahead(const std::function<std::optional<NextStep>()>& /*next*/) {}
+  /// Whether it begins steps that may begin: the same on all ranks.
+  [[nodiscard]] virtual bool runs_ahead() const { return false; }
   /// How gradients travel: "shared memory", …
   [[nodiscard]] virtual std::string exchange() const = 0;
   /// Bytes that this rank sends for a step in lockstep mode.
@@ -79,10 +96,10 @@ class Replica {
 
   /// Forward and backward of the rank's shards. Returns the totals of each, in order, valid until the next
   /// call. `watch` may be null. After any failure but DeviceLost the other ranks can be told.
-  virtual std::span<const device::Totals> compute(const data::Batch& batch, ShardWatch* watch) = 0;
-  /// Turns the sums of all ranks into new weights. Steps count from 1 over the whole training; `samples` are
-  /// those of the step over all ranks. Collective.
-  virtual void update(std::int64_t step, double learning_rate, std::int64_t samples) = 0;
+  /// A step that was begun must come next, unless repair() has undone that.
+  virtual std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) = 0;
+  /// Turns the sums of all ranks into new weights, by the step that was computed last. Collective.
+  virtual void update() = 0;
   /// The first number in this rank's part of the last update that is not finite: weights or state are spoilt.
   [[nodiscard]] virtual std::optional<NotFinite> not_finite() = 0;
 

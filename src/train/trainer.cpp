@@ -56,7 +56,7 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, const Resources
         *dataset_, data::Sampler(stripes_, data.shuffle, blueprint.experiment.seed),
         static_cast<float>(data.scale), shards_, data::Loader::default_slots, data::Faults::as_armed,
         replica_->has_images() ? data::Images::left : data::Images::gathered, augmentation(blueprint));
-    replica_->look_ahead([this] { return loader_->ahead(); });
+    replica_->run_ahead([this] { return next_step(); });
     arithmetic_.emplace(world, resources.backend, blueprint.network, stripes_,
                         blueprint.experiment.checks.arithmetic_every,
                         ImageSource{.dataset = replica_->has_images() ? dataset_.get() : nullptr,
@@ -143,14 +143,19 @@ Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& 
   epoch_started_ = Clock::now();
   if (position_.step < stripes_.steps()) loader_->start(position_.epoch, position_.step);
   EpochEnd end;
+  bool is_wanted = false;  // a pause behind the next step
   while (position_.step < stripes_.steps() && !end.stop) {
+    pauses_ = is_wanted || must_pause() || !replica_->runs_ahead();
     end.status = train_step(sinks);
     ++position_.step;
     ++summary.steps_done;
     report_step(sinks);
     add_to_average();
+    is_wanted = end.status.stop_requested || end.status.checkpoint_due;
+    if (!pauses_) continue;  // the next step has begun: behind that one
     end.stop = end.status.stop_requested || (options_.until && global_step() >= *options_.until);
     if (end.status.checkpoint_due && !end.stop) take_checkpoint(sinks, agree_on_step(own_status()));
+    is_wanted = false;
   }
   const bool signalled = end.status.stop_requested;
   end.status = agree_on_step(own_status());
@@ -205,7 +210,8 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
     try {
       if (batch == nullptr) batch = &loader_->next();
       world_.activity().enter(comm::Phase::computing);
-      totals = replica_->compute(*batch, arithmetic_->begin_step(step + 1));
+      totals = replica_->compute({.batch = batch, .number = step + 1, .learning_rate = learning_rate(step)},
+                                 arithmetic_->begin_step(step + 1));
       for (const device::Totals& shard : totals) step_totals += shard;
       replica_->flip_memory();
     } catch (const DeviceLost&) {
@@ -238,8 +244,30 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
           {.step = step, .epoch = position_.epoch, .weights = status.weights_digest, .at_epoch_end = {}},
           sinks);
     });
-  replica_->update(step + 1, learning_rate(step), batch->global_samples);
+  replica_->update();
   return status;
+}
+
+/// The step behind the one at hand, for a replica that brings its samples along, or begins it.
+std::optional<NextStep> Trainer::next_step() {
+  const bool may_begin = replica_->runs_ahead() && !pauses_;
+  const data::Batch* batch = may_begin ? loader_->await_ahead() : loader_->ahead();
+  if (batch == nullptr) return std::nullopt;
+  const std::int64_t step = global_step() + 1;
+  return NextStep{.step = {.batch = batch, .number = step + 1, .learning_rate = learning_rate(step)},
+                  .may_begin = may_begin};
+}
+
+/// Whether something is to be done behind the step at hand with what it leaves, which a next step that had
+/// begun would change. All ranks know.
+bool Trainer::must_pause() const {
+  const Position after{.epoch = position_.epoch, .step = position_.step + 1};
+  const std::int64_t step = global_step() + 1;  // that many are done then
+  const config::Experiment& experiment = blueprint_.experiment;
+  const auto divides = [](std::int64_t every, std::int64_t value) { return every > 0 && value % every == 0; };
+  return after.step == stripes_.steps() || (options_.until && step >= *options_.until) ||
+         (average_ && average_->counts(after)) || divides(experiment.checkpoint.every_steps, step) ||
+         divides(experiment.checks.arithmetic_every, step + 1);
 }
 
 /// The epoch's metrics over all ranks, with the validation set's; nothing if a signal came meanwhile.

@@ -73,6 +73,8 @@ class Trainer {
   };
   EpochEnd train_epoch(const Sinks& sinks, metrics::RunSummary& summary);
   StepStatus train_step(const Sinks& sinks);
+  std::optional<NextStep> next_step();
+  [[nodiscard]] bool must_pause() const;
   void begin_epoch(std::int64_t epoch);
   void take_checkpoint(const Sinks& sinks, const StepStatus& status,
                        std::optional<double> val_accuracy = std::nullopt);
@@ -113,6 +115,7 @@ class Trainer {
 
   Options options_;
   Position position_;                  // between two steps; within one, before it
+  bool pauses_ = true;                 // the step at hand is done before the next one begins
   std::uint64_t order_hash_ = 0;       // of this rank's shards in this epoch so far
   std::exception_ptr report_failure_;  // of a sink or of a checkpoint, in the last step
   std::optional<double> last_loss_;    // of the last step that all ranks found good

@@ -1,7 +1,9 @@
 #include "host_accelerator.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -35,22 +37,26 @@ std::span<T> block_of(DeviceSpan<T> slab, std::int64_t block) {
 
 /// Calls update(block), and raises the block's flag if that finds something that is not finite.
 template <class Update>
-void update_blocks(DeviceSpan<float> weights, DeviceSpan<std::uint32_t> not_finite, const Update& update) {
+void update_blocks(DeviceSpan<const UpdateArguments> arguments, DeviceSpan<float> weights,
+                   DeviceSpan<std::uint32_t> not_finite, const Update& update) {
+  if (arguments.data->skip != 0) return;
   check(weights.count == not_finite.count * Parameters::block, "each block has a flag");
   for (std::int64_t block = 0; block < not_finite.count; ++block)
     if (!update(block)) not_finite.data[block] = 1;
 }
 
-/// Adds element by element, and leaves finish(sum) in `result`.
+/// Adds element by element, and leaves finish(sum) in `result`, unless there are arguments that say no.
 template <class Finish>
 void queue_sum(device::Stream& stream, std::span<const DeviceSpan<const float>> partials,
-               std::span<const TreeAddition> additions, DeviceSpan<float> result, const Finish& finish) {
+               std::span<const TreeAddition> additions, DeviceSpan<const UpdateArguments> arguments,
+               DeviceSpan<float> result, const Finish& finish) {
   check(!partials.empty(), "a sum is of something");
   for (const DeviceSpan<const float>& partial : partials)
     check(partial.count == result.count, "a partial sum is as long as the whole");
   const std::vector terms(partials.begin(), partials.end());
   const std::vector program(additions.begin(), additions.end());
   host(stream).run([=] {
+    if (arguments.count > 0 && arguments.data->skip != 0) return;
     std::vector<float> values(terms.size());
     for (std::int64_t i = 0; i < result.count; ++i) {
       for (std::size_t term = 0; term < terms.size(); ++term) values[term] = terms[term].data[i];
@@ -147,14 +153,14 @@ void HostAccelerator::gather(device::Stream& stream, const device::StoredSamples
 
 void HostAccelerator::sum(device::Stream& stream, std::span<const DeviceSpan<const float>> partials,
                           std::span<const TreeAddition> additions, DeviceSpan<float> sum) {
-  queue_sum(stream, partials, additions, sum, [](float whole) { return whole; });
+  queue_sum(stream, partials, additions, {}, sum, [](float whole) { return whole; });
 }
 
 void HostAccelerator::mean(device::Stream& stream, std::span<const DeviceSpan<const float>> partials,
                            std::span<const TreeAddition> additions,
                            DeviceSpan<const UpdateArguments> arguments, DeviceSpan<float> mean) {
   check(arguments.count == 1, "a mean has one number of samples");
-  queue_sum(stream, partials, additions, mean,
+  queue_sum(stream, partials, additions, arguments, mean,
             [arguments](float whole) { return whole / arguments.data->samples; });
 }
 
@@ -165,7 +171,7 @@ void HostAccelerator::sgd_update(device::Stream& stream, DeviceSpan<const Update
   check(gradient.count == weights.count, "each weight has a gradient");
   check(velocity.count == (momentum ? weights.count : 0), "a velocity is there if there is momentum");
   host(stream).run([=, this] {
-    update_blocks(weights, not_finite, [&](std::int64_t block) {
+    update_blocks(arguments, weights, not_finite, [&](std::int64_t block) {
       return cpu_->sgd_update(arguments.data->sgd, block_of(weights, block), block_of(gradient, block),
                               block_of(velocity, block));
     });
@@ -179,10 +185,50 @@ void HostAccelerator::adamw_update(device::Stream& stream, DeviceSpan<const Upda
   check(gradient.count == weights.count && moment1.count == weights.count && moment2.count == weights.count,
         "each weight has a gradient and two moments");
   host(stream).run([=, this] {
-    update_blocks(weights, not_finite, [&](std::int64_t block) {
+    update_blocks(arguments, weights, not_finite, [&](std::int64_t block) {
       return cpu_->adamw_update(arguments.data->adamw, block_of(weights, block), block_of(gradient, block),
                                 block_of(moment1, block), block_of(moment2, block));
     });
+  });
+}
+
+void HostAccelerator::take_weights(device::Stream& stream, DeviceSpan<const UpdateArguments> arguments,
+                                   DeviceSpan<const float> gathered, DeviceSpan<float> weights) {
+  host(stream).run([=] {
+    if (arguments.data->skip == 0) std::ranges::copy(follow(gathered), weights.data);
+  });
+}
+
+void HostAccelerator::find(device::Stream& stream, const device::StepEvidence& evidence,
+                           DeviceSpan<device::StepFindings> findings) {
+  host(stream).run([=] {
+    const auto total = [](DeviceSpan<const std::uint64_t> hashes) {
+      const auto values = follow(hashes);
+      return std::accumulate(values.begin(), values.end(), std::uint64_t{0});
+    };
+    bool spoilt =
+        std::ranges::any_of(follow(evidence.totals),
+                            [](const device::Totals& shard) { return !std::isfinite(shard.loss); }) ||
+        std::ranges::any_of(follow(evidence.not_finite), [](std::uint32_t flag) { return flag != 0; });
+    for (std::size_t state = 0; state < device::StepEvidence::most_states; ++state)
+      spoilt |=
+          !std::ranges::equal(follow(evidence.state_recorded[state]), follow(evidence.state_now[state]));
+    *findings.data = {
+        .recorded = total(evidence.recorded), .copy = total(evidence.copy), .spoilt = spoilt ? 1U : 0U};
+  });
+}
+
+void HostAccelerator::decide(device::Stream& stream, DeviceSpan<const device::StepFindings> of_ranks,
+                             Owner whose, DeviceSpan<std::uint32_t> halted,
+                             DeviceSpan<UpdateArguments> arguments) {
+  host(stream).run([=] {
+    std::uint64_t all_parts = 0;
+    for (const device::StepFindings& rank : follow(of_ranks)) all_parts += rank.recorded;
+    const bool good = std::ranges::all_of(follow(of_ranks), [&](const device::StepFindings& rank) {
+      return rank.spoilt == 0 && rank.copy == (whose == Owner::of_all ? rank.recorded : all_parts);
+    });
+    if (!good) *halted.data = 1;
+    arguments.data->skip = *halted.data;
   });
 }
 

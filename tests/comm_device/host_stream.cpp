@@ -26,6 +26,18 @@ class HostGraph final : public device::Graph {
   std::vector<HostStream::Work> work_;
 };
 
+/// Everything happens at once, so it is always reached.
+class HostMilestone final : public device::Milestone {
+ public:
+  explicit HostMilestone(HostStream& stream) : stream_(stream) {}
+  void set() override { stream_.synchronize(); }
+  bool idle() override { return stream_.idle(); }
+  void synchronize() override { stream_.synchronize(); }
+
+ private:
+  HostStream& stream_;
+};
+
 std::byte* new_bytes(std::int64_t bytes) {
   const std::size_t rounded = (static_cast<std::size_t>(bytes) + alignment) / alignment * alignment;
   auto* data = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
@@ -146,6 +158,10 @@ std::unique_ptr<device::Graph> HostStream::capture(const std::function<void()>& 
 void HostStream::end_recording() {
   const std::shared_ptr<Recording> recording = recording_;
   for (HostStream* stream : recording->streams) stream->recording_.reset();
+}
+
+std::unique_ptr<device::Milestone> HostStream::make_milestone() {
+  return std::make_unique<HostMilestone>(*this);
 }
 
 bool HostStream::idle() {

@@ -55,6 +55,7 @@ class HostStream final : public device::Stream {
   void clear(void* device, std::int64_t bytes) override;
   void wait_for(device::Stream& other) override;
   [[nodiscard]] std::unique_ptr<device::Graph> capture(const std::function<void()>& work) override;
+  [[nodiscard]] std::unique_ptr<device::Milestone> make_milestone() override;
   [[nodiscard]] bool idle() override;
   void synchronize() override;
 

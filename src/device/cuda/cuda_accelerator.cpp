@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "device/cuda/device_facts.h"
 #include "device/cuda/error.h"
+#include "device/cuda/kernels/decision.h"
 #include "device/cuda/kernels/gather.h"
 #include "device/cuda/kernels/hash_blocks.h"
 #include "device/cuda/kernels/sums.h"
@@ -85,6 +86,17 @@ class CudaAccelerator final : public Accelerator {
                     DeviceSpan<const float> gradient, DeviceSpan<float> moment1, DeviceSpan<float> moment2,
                     DeviceSpan<std::uint32_t> not_finite) override {
     cuda::adamw_update(queue(stream), arguments, weights, gradient, moment1, moment2, not_finite);
+  }
+  void take_weights(Stream& stream, DeviceSpan<const UpdateArguments> arguments,
+                    DeviceSpan<const float> gathered, DeviceSpan<float> weights) override {
+    cuda::take_weights(queue(stream), arguments, gathered, weights);
+  }
+  void find(Stream& stream, const StepEvidence& evidence, DeviceSpan<StepFindings> findings) override {
+    cuda::find(queue(stream), evidence, findings);
+  }
+  void decide(Stream& stream, DeviceSpan<const StepFindings> of_ranks, Owner whose,
+              DeviceSpan<std::uint32_t> halted, DeviceSpan<UpdateArguments> arguments) override {
+    cuda::decide(queue(stream), of_ranks, whose, halted, arguments);
   }
   void hash_blocks(Stream& stream, DeviceSpan<const float> values, std::uint64_t first_seed,
                    DeviceSpan<std::uint64_t> hashes) override {

@@ -32,6 +32,44 @@ void drop_capture(cudaStream_t stream) noexcept {
   static_cast<void>(cudaGetLastError());
 }
 
+/// What a query says.
+bool is_done(cudaError_t status, std::string_view function) {
+  if (status == cudaErrorNotReady) {
+    static_cast<void>(cudaGetLastError());  // it counts as an error there
+    return false;
+  }
+  call(status, function);
+  return true;
+}
+
+class CudaMilestone final : public Milestone {
+ public:
+  CudaMilestone(int device, cudaStream_t stream) : device_(device), stream_(stream) {
+    use_device(device);
+    cudaEvent_t event = nullptr;
+    call(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    event_.reset(event);
+  }
+
+  void set() override {
+    use_device(device_);
+    call(cudaEventRecord(event_.get(), stream_), "cudaEventRecord");
+  }
+  bool idle() override {
+    use_device(device_);
+    return is_done(cudaEventQuery(event_.get()), "cudaEventQuery");
+  }
+  void synchronize() override {
+    use_device(device_);
+    call(cudaEventSynchronize(event_.get()), "cudaEventSynchronize");
+  }
+
+ private:
+  int device_;
+  cudaStream_t stream_;
+  EventHandle event_;
+};
+
 class CudaStream final : public Stream {
  public:
   explicit CudaStream(int device) : device_(device) {
@@ -92,15 +130,13 @@ class CudaStream final : public Stream {
     return std::make_unique<CudaGraph>(device_, GraphExec(exec));
   }
 
+  std::unique_ptr<Milestone> make_milestone() override {
+    return std::make_unique<CudaMilestone>(device_, get());
+  }
+
   bool idle() override {
     use_device(device_);
-    const cudaError_t status = cudaStreamQuery(get());
-    if (status == cudaErrorNotReady) {
-      static_cast<void>(cudaGetLastError());  // it counts as an error there
-      return false;
-    }
-    call(status, "cudaStreamQuery");
-    return true;
+    return is_done(cudaStreamQuery(get()), "cudaStreamQuery");
   }
 
   void synchronize() override {

@@ -26,6 +26,7 @@ struct TreeSum {
   /// Each thread works through the program for one element, with a stack in a column of the shared memory:
   /// the columns of neighbours lie in different banks.
   __device__ void operator()(const Block& block) const {
+    if (arguments != nullptr && arguments->skip != 0) return;
     block.for_each_thread([&](int thread) {
       const std::int64_t i = block.index() * block.threads() + thread;
       if (i >= count) return;

@@ -28,6 +28,7 @@ struct Sgd {
   std::uint32_t* not_finite;
 
   __device__ void operator()(std::int64_t i) const {
+    if (arguments->skip != 0) return;
     const SgdArguments a = arguments->sgd;
     float step = gradient[i] + a.weight_decay * weights[i];
     if (velocity != nullptr) {
@@ -51,6 +52,7 @@ struct AdamW {
   std::uint32_t* not_finite;
 
   __device__ void operator()(std::int64_t i) const {
+    if (arguments->skip != 0) return;
     const AdamWArguments a = arguments->adamw;
     const float decay = a.learning_rate * a.weight_decay;
     const float g = gradient[i];
@@ -63,6 +65,16 @@ struct AdamW {
     weights[i] = w;
     // Unlike the first moment, an infinite second one does not show in the weight: its step is zero for ever.
     if (!is_finite(g) || !is_finite(v) || !is_finite(w)) not_finite[i / block_elements] = 1;
+  }
+};
+
+struct TakeWeights {
+  const UpdateArguments* arguments;
+  const float* gathered;
+  float* weights;
+
+  __device__ void operator()(std::int64_t i) const {
+    if (arguments->skip == 0) weights[i] = gathered[i];
   }
 };
 
@@ -93,6 +105,12 @@ void adamw_update(cudaStream_t stream, DeviceSpan<const UpdateArguments> argumen
   check(moment2.count == weights.count, "an update's tensors have one size");
   launch_n(stream, weights.count,
            AdamW{arguments.data, weights.data, gradient.data, moment1.data, moment2.data, not_finite.data});
+}
+
+void take_weights(cudaStream_t stream, DeviceSpan<const UpdateArguments> arguments,
+                  DeviceSpan<const float> gathered, DeviceSpan<float> weights) {
+  check(arguments.count == 1 && gathered.count == weights.count, "each weight was gathered");
+  launch_n(stream, weights.count, TakeWeights{arguments.data, gathered.data, weights.data});
 }
 
 }  // namespace lockstep::device::cuda
