@@ -180,10 +180,23 @@ struct DeviceShard {
 class DeviceRunner {
  public:
   virtual ~DeviceRunner() = default;
-  /// Forward, loss, backward. `weights` and `gradient` are slabs; overwrites `gradient` with the sums over
-  /// the samples, gaps with zeros, and `totals`, one element.
-  virtual void train(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
-                     DeviceSpan<float> gradient, DeviceSpan<Totals> totals) = 0;
+  /// The first half of a training pass: forward and loss. `weights` is a slab; overwrites `totals`, one
+  /// element.
+  virtual void forward(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
+                       DeviceSpan<Totals> totals) = 0;
+  /// The second, of the same shard and weights, before anything else on the lane: overwrites `gradient`, a
+  /// slab, with the sums over the samples, gaps with zeros. Calls finished(end), unless it is empty, when it
+  /// has queued what floats [0, end) of the gradient wait for: often, with an `end` that never falls, and
+  /// comes to the slab's size.
+  using Finished = std::function<void(std::int64_t end)>;
+  virtual void backward(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
+                        DeviceSpan<float> gradient, const Finished& finished) = 0;
+  /// Both.
+  void train(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
+             DeviceSpan<float> gradient, DeviceSpan<Totals> totals) {
+    forward(stream, shard, weights, totals);
+    backward(stream, shard, weights, gradient, {});
+  }
   /// Forward and loss, without dropout.
   virtual void evaluate(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
                         DeviceSpan<Totals> totals) = 0;

@@ -52,13 +52,35 @@ void DeviceEngine::queue_piece(device::Stream& stream, Branch& branch, DeviceSam
     stream.clear(totals.data, totals.bytes());
     return;
   }
-  const auto runner = branch.runners.find(count);
-  check(runner != branch.runners.end(), "every size of a piece was planned");
+  device::DeviceRunner& runner = runner_of(branch, count);
   const device::DeviceShard shard = samples.queue_piece(stream, piece);
   if (mode_ == device::Mode::training)
-    runner->second->train(stream, shard, weights, gradient, totals);
+    runner.train(stream, shard, weights, gradient, totals);
   else
-    runner->second->evaluate(stream, shard, weights, totals);
+    runner.evaluate(stream, shard, weights, totals);
+}
+
+device::DeviceRunner& DeviceEngine::runner_of(const Branch& branch, std::int64_t count) {
+  const auto runner = branch.runners.find(count);
+  check(runner != branch.runners.end(), "every size of a piece was planned");
+  return *runner->second;
+}
+
+void DeviceEngine::queue_forward(device::Stream& stream, DeviceSamples& samples, std::int64_t count,
+                                 device::DeviceSpan<const float> weights,
+                                 device::DeviceSpan<device::Totals> totals) {
+  if (count == 0) return stream.clear(totals.data, totals.bytes());
+  runner_of(branches_.front(), count).forward(stream, samples.queue_piece(stream, 0), weights, totals);
+}
+
+void DeviceEngine::queue_backward(device::Stream& stream, const DeviceSamples& samples, std::int64_t count,
+                                  device::DeviceSpan<const float> weights, device::DeviceSpan<float> gradient,
+                                  const device::DeviceRunner::Finished& finished) {
+  if (count > 0)
+    return runner_of(branches_.front(), count)
+        .backward(stream, samples.piece(0), weights, gradient, finished);
+  stream.clear(gradient.data, gradient.bytes());
+  finished(gradient.count);
 }
 
 void DeviceEngine::synchronize() {

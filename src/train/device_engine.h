@@ -37,6 +37,12 @@ class DeviceEngine {
                  device::DeviceSpan<device::Totals> totals) {
     queue_piece(stream, branches_.front(), samples, piece, count, weights, gradient, totals);
   }
+  /// Queues the halves of a training's only piece, on the caller's stream. `finished` as in DeviceRunner.
+  void queue_forward(device::Stream& stream, DeviceSamples& samples, std::int64_t count,
+                     device::DeviceSpan<const float> weights, device::DeviceSpan<device::Totals> totals);
+  void queue_backward(device::Stream& stream, const DeviceSamples& samples, std::int64_t count,
+                      device::DeviceSpan<const float> weights, device::DeviceSpan<float> gradient,
+                      const device::DeviceRunner::Finished& finished);
   /// Waits for the branches: before what they use goes, where the caller's stream may not have been joined.
   void synchronize();
 
@@ -45,6 +51,7 @@ class DeviceEngine {
     std::unique_ptr<device::Stream> stream;                                 // null for the caller's
     std::map<std::int64_t, std::unique_ptr<device::DeviceRunner>> runners;  // by samples
   };
+  [[nodiscard]] static device::DeviceRunner& runner_of(const Branch& branch, std::int64_t count);
   void queue_piece(device::Stream& stream, Branch& branch, DeviceSamples& samples, std::size_t piece,
                    std::int64_t count, device::DeviceSpan<const float> weights,
                    device::DeviceSpan<float> gradient, device::DeviceSpan<device::Totals> totals) const;

@@ -17,6 +17,7 @@ DeviceReplica::~DeviceReplica() {
     for (std::optional<DeviceEngine>* engine : {&whole_engine_, &shard_engine_})
       if (*engine) (*engine)->synchronize();
     side_->synchronize();
+    buckets_->synchronize();
     stream_->synchronize();
   } catch (const std::exception&) {
     return;  // it has failed, and so does nothing any more
@@ -183,10 +184,10 @@ DeviceReplica::Queued DeviceReplica::begin(const Step& step, ShardWatch* watch) 
   rooms_[staged.slot].reported->set();
   const bool with_update = runs_ahead() && watch == nullptr;
   if (with_update) {
-    decided_update_.queue(*stream_, [&] { queue_update(Who::devices); });
+    queue_update(staged, pieces, Who::devices);
     rooms_[staged.slot].updated->set();
   }
-  return {step.number, &staged, with_update};
+  return {step.number, &staged, pieces, with_update};
 }
 
 /// Begins the next step, or at least brings its images to the device.
@@ -207,6 +208,9 @@ void DeviceReplica::queue_pieces(const DeviceSamples::Staged& staged, Pieces pie
   device::copy_in<device::UpdateArguments>(*stream_, arguments_.span(), rooms_[staged.slot].arguments.span());
   side_->wait_for(*stream_);
   if (follows_update) hashes_->queue_written(*side_, weights_.span(), device_states());
+  if (sends_buckets(pieces))
+    return whole_engine_->queue_forward(*stream_, *samples_, counts.front(), weights_.span(),
+                                        report_.on_device(reported_totals_).subspan(0, 1));
   std::vector<device::DeviceSpan<float>> gradients;
   for (std::size_t piece = 0; piece < counts.size(); ++piece) gradients.push_back(gradients_[piece].span());
   std::optional<DeviceEngine>& engine = pieces == Pieces::whole ? whole_engine_ : shard_engine_;
@@ -248,10 +252,7 @@ void DeviceReplica::update() {
   world_.activity().enter(comm::Phase::exchanging);
   updated_room_ = now_.staged->slot;
   if (!std::exchange(now_.with_update, false)) {
-    if (collective_->only_queues())
-      update_.queue(*stream_, [&] { queue_update(Who::hosts); });
-    else
-      queue_update(Who::hosts);
+    queue_update(*now_.staged, now_.pieces, Who::hosts);
     rooms_[updated_room_].updated->set();
   }
   update_pending_ = true;
@@ -259,11 +260,46 @@ void DeviceReplica::update() {
   world_.activity().enter(comm::Phase::reporting);
 }
 
-void DeviceReplica::queue_update(Who decides) {
+void DeviceReplica::queue_update(const DeviceSamples::Staged& staged, Pieces pieces, Who decides) {
+  const auto work = [&] { queue_update_once(staged, pieces, decides); };
+  if (!collective_->only_queues()) return work();
+  // The samples matter to a backward pass only.
+  const bool backward = sends_buckets(pieces);
+  const std::vector<std::int64_t> counts = backward ? staged.counts : std::vector<std::int64_t>();
+  updates_[{decides, counts}].queue(*stream_, backward ? staged.slot : 0, work);
+}
+
+void DeviceReplica::queue_update_once(const DeviceSamples::Staged& staged, Pieces pieces, Who decides) {
+  if (sends_buckets(pieces))
+    queue_backward(staged.counts.front());
+  else if (ownership_ == Ownership::everything)
+    collective_->all_reduce(*stream_, gradients_.front().span());
   if (decides == Who::devices) queue_decision();
   queue_mean();
   queue_optimizer();
   if (ownership_ == Ownership::slices) queue_gathering(decides);
+}
+
+bool DeviceReplica::sends_buckets(Pieces pieces) const {
+  return pieces == Pieces::whole && world_.size() > 1 && collective_->only_queues();
+}
+
+/// Buckets are large enough that messages take longer than to begin them does, and small enough that the
+/// first is on its way early.
+void DeviceReplica::queue_backward(std::int64_t count) {
+  constexpr std::int64_t most_floats = std::int64_t{1} << 20U;
+  const std::int64_t size = std::min(most_floats, slab_size_ / 4);
+  const device::DeviceSpan<float> gradient = gradients_.front().span();
+  std::int64_t sent = 0;
+  whole_engine_->queue_backward(*stream_, *samples_, count, weights_.span(), gradient,
+                                [&](std::int64_t finished) {
+                                  if (finished == sent || (finished - sent < size && finished < slab_size_))
+                                    return;
+                                  buckets_->wait_for(*stream_);
+                                  collective_->all_reduce(*buckets_, gradient.subspan(sent, finished - sent));
+                                  sent = finished;
+                                });
+  stream_->wait_for(*buckets_);
 }
 
 /// A graph cannot leave out what goes to other ranks. So where the devices decide, it ends in memory of its
@@ -292,7 +328,6 @@ void DeviceReplica::queue_decision() {
 
 /// Of all ranks' gradients, in the own part.
 void DeviceReplica::queue_mean() {
-  if (ownership_ == Ownership::everything) collective_->all_reduce(*stream_, gradients_.front().span());
   if (whole_sum_)
     return accelerator_.mean(*stream_, whole_sum_->terms, whole_sum_->additions, arguments_.span(),
                              whole_sum_->into);

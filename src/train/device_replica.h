@@ -32,6 +32,10 @@ namespace lockstep::train {
 /// one does, until repair(). Otherwise, and in steps whose arithmetic is checked, the second graph is queued
 /// when all hosts have told each other how the first went.
 ///
+/// With `reproducibility: run` and several ranks, the first graph is the forward pass alone, and the backward
+/// pass belongs to the second: gradients of the last layers travel in buckets while it computes the first
+/// ones', and no report waits for another rank.
+///
 /// In lockstep mode each shard goes through the network by itself; otherwise all that the rank has of a step
 /// at once, unless faults may happen, and a shard that is watched once more by itself.
 class DeviceReplica final : public Replica {
@@ -74,6 +78,7 @@ class DeviceReplica final : public Replica {
   struct Queued {
     std::int64_t number = 0;
     const DeviceSamples::Staged* staged = nullptr;
+    Pieces pieces = Pieces::shards;
     bool with_update = false;  ///< which is queued too, and awaits update()
   };
   /// What the host waits for, and what the device reads meanwhile, one for each of two steps under way.
@@ -99,7 +104,9 @@ class DeviceReplica final : public Replica {
   void queue_sums(const DeviceSamples::Staged& staged, Pieces pieces);
   void write_arguments(const Step& step, device::UpdateArguments& arguments) const;
   enum class Who : bool { hosts, devices };  ///< decides whether it takes place
-  void queue_update(Who decides);
+  void queue_update(const DeviceSamples::Staged& staged, Pieces pieces, Who decides);
+  void queue_update_once(const DeviceSamples::Staged& staged, Pieces pieces, Who decides);
+  void queue_backward(std::int64_t count);
   void queue_decision();
   void queue_gathering(Who decides);
   void queue_mean();
@@ -114,6 +121,7 @@ class DeviceReplica final : public Replica {
   void go_back();
   [[nodiscard]] NotFinite locate(std::int64_t block);
   [[nodiscard]] bool looks_at_memory() const;
+  [[nodiscard]] bool sends_buckets(Pieces pieces) const;
 
   // Between host and device.
   void settle();
@@ -133,7 +141,8 @@ class DeviceReplica final : public Replica {
   std::int64_t slab_size_;
   std::unique_ptr<comm::DeviceCollective> collective_;
   std::unique_ptr<device::Stream> stream_;
-  std::unique_ptr<device::Stream> side_;  // for hashes, beside what a step must wait for
+  std::unique_ptr<device::Stream> side_;     // for hashes, beside what a step must wait for
+  std::unique_ptr<device::Stream> buckets_;  // for gradients that travel beside the backward pass
 
   device::DeviceArray<float> weights_;
   device::PinnedArray<float> host_weights_;
@@ -163,9 +172,8 @@ class DeviceReplica final : public Replica {
 
   std::function<std::optional<NextStep>()> ask_next_;               // as run_ahead() says; may be empty
   std::map<std::vector<std::int64_t>, RepeatedWork> computations_;  // of pieces and their sums, by counts
-  RepeatedWork update_;
-  RepeatedWork decided_update_;  // which the devices decide about
-  std::vector<Room> rooms_;      // by DeviceSamples::Staged::slot
+  std::map<std::pair<Who, std::vector<std::int64_t>>, RepeatedWork> updates_;
+  std::vector<Room> rooms_;  // by DeviceSamples::Staged::slot
 
   Queued now_;                                   // the step that was computed last
   std::optional<Queued> next_;                   // that was begun behind it

@@ -38,6 +38,7 @@ DeviceReplica::DeviceReplica(comm::World& world, const Blueprint& blueprint, con
   world.agree([&] {
     stream_ = accelerator_.make_stream();
     side_ = accelerator_.make_stream();
+    buckets_ = accelerator_.make_stream();
   });
   try {
     set_up(resources, dataset);

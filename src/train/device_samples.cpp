@@ -205,28 +205,40 @@ void DeviceSamples::queue_copies(device::Stream& stream) {
                                   slots_[current_].host_numbers.span());
 }
 
-device::DeviceShard DeviceSamples::queue_piece(device::Stream& stream, std::size_t piece) {
+device::DeviceShard DeviceSamples::piece(std::size_t piece) const {
   const Slot& slot = slots_[current_];
   const OnDevice& there = on_device_of_current();
   const std::int64_t first = slot.first_sample[piece];
   const std::int64_t count = slot.staged.counts[piece];
-  const auto images = there.images.span().subspan(slot.first_image[piece], count * image_size_);
-  const auto labels = there.labels.span().subspan(first, count);
+  const device::DeviceSpan<const std::int64_t> numbers = there.numbers.span();
+  return {.images = there.images.span().subspan(slot.first_image[piece], count * image_size_),
+          .labels = there.labels.span().subspan(first, count),
+          .rows = numbers.subspan(rows().begin + first, count),
+          .epoch = numbers.subspan(0, 1)};
+}
+
+device::DeviceShard DeviceSamples::queue_piece(device::Stream& stream, std::size_t piece) {
+  if (on_device_) gather(stream, piece);
+  return this->piece(piece);
+}
+
+void DeviceSamples::gather(device::Stream& stream, std::size_t piece) const {
+  const Slot& slot = slots_[current_];
+  const OnDevice& there = on_device_of_current();
+  const std::int64_t first = slot.first_sample[piece];
+  const std::int64_t count = slot.staged.counts[piece];
   const device::DeviceSpan<const std::int64_t> numbers = there.numbers.span();
   device::DeviceSpan<const AffineMap> distortions;
   if (distorts_)
     distortions = {reinterpret_cast<const AffineMap*>(numbers.data + maps().begin) + first, count};
-  if (on_device_)
-    accelerator_.gather(stream,
-                        {.images = stored_images_.span(),
-                         .labels = stored_labels_.span(),
-                         .type = dataset_.info().image_type,
-                         .image = dataset_.info().image},
-                        numbers.subspan(places().begin + first, count), distortions, scale_, images, labels);
-  return {.images = images,
-          .labels = labels,
-          .rows = numbers.subspan(rows().begin + first, count),
-          .epoch = numbers.subspan(0, 1)};
+  accelerator_.gather(stream,
+                      {.images = stored_images_.span(),
+                       .labels = stored_labels_.span(),
+                       .type = dataset_.info().image_type,
+                       .image = dataset_.info().image},
+                      numbers.subspan(places().begin + first, count), distortions, scale_,
+                      there.images.span().subspan(slot.first_image[piece], count * image_size_),
+                      there.labels.span().subspan(first, count));
 }
 
 }  // namespace lockstep::train

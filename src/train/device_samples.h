@@ -49,6 +49,8 @@ class DeviceSamples {
   void queue_copies(device::Stream& stream);
   /// Queues what else it takes until the samples of a piece lie ready. Requires that it has some.
   device::DeviceShard queue_piece(device::Stream& stream, std::size_t piece);
+  /// The samples of a piece, where they lie.
+  [[nodiscard]] device::DeviceShard piece(std::size_t piece) const;
 
  private:
   static constexpr std::int64_t numbers_of_map = sizeof(AffineMap) / sizeof(std::int64_t);
@@ -56,6 +58,7 @@ class DeviceSamples {
 
   [[nodiscard]] bool belongs_on_device(config::DataPlace place, std::int64_t room) const;
   void store(device::Stream& stream);
+  void gather(device::Stream& stream, std::size_t piece) const;
   /// Parts of the numbers, on the host and on the device.
   [[nodiscard]] Range rows() const { return {1, 1 + capacity_}; }
   [[nodiscard]] Range places() const { return {1 + capacity_, 1 + (2 * capacity_)}; }

@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <utility>
 
+#include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "host_accelerator.h"
@@ -24,17 +26,28 @@ struct Planned {
 class HostRunner final : public device::DeviceRunner {
  public:
   HostRunner(Planned& planned, const device::Network& network, std::int64_t samples)
-      : planned_(planned), network_(network), samples_(samples), runner_(planned.plan->make_runner()) {}
+      : planned_(planned),
+        network_(network),
+        samples_(samples),
+        runner_(planned.plan->make_runner()),
+        gradient_(static_cast<std::size_t>(network.parameters.slab_size())) {}
 
-  void train(device::Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
-             DeviceSpan<float> gradient, DeviceSpan<Totals> totals) override {
+  /// The CPU's passes are not cut in two: all of it.
+  void forward(device::Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
+               DeviceSpan<Totals> totals) override {
     check_sizes(shard, weights, totals);
-    check(gradient.count == weights.count, "a gradient is a slab");
     dynamic_cast<HostStream&>(stream).run([=, this] {
       const std::lock_guard lock(planned_.mutex);
       load(weights);
-      *totals.data = runner_->train(input(shard), {gradient.data, static_cast<std::size_t>(gradient.count)});
+      *totals.data = runner_->train(input(shard), gradient_.span());
     });
+  }
+
+  void backward(device::Stream& stream, const DeviceShard& /*shard*/, DeviceSpan<const float> weights,
+                DeviceSpan<float> gradient, const Finished& finished) override {
+    check(gradient.count == weights.count, "a gradient is a slab");
+    dynamic_cast<HostStream&>(stream).run([=, this] { std::ranges::copy(gradient_.span(), gradient.data); });
+    if (finished) finished(gradient.count);
   }
 
   void evaluate(device::Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
@@ -71,6 +84,7 @@ class HostRunner final : public device::DeviceRunner {
   const device::Network& network_;
   std::int64_t samples_;
   std::unique_ptr<device::ShardRunner> runner_;
+  AlignedBuffer<float> gradient_;
 };
 
 class HostPlan final : public device::DevicePlan {

@@ -111,7 +111,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* prop, int device) {
     prop->sharedMemPerBlock = 48 * 1024;
     prop->warpSize = 32;
     prop->maxThreadsPerBlock = 1024;
-    prop->major = 9;
+    prop->major = settings().hopper ? 9 : 8;
     prop->minor = 0;
     prop->multiProcessorCount = 4;
     prop->pciBusID = settings().one_board ? 1 : visible_devices().at(static_cast<std::size_t>(device)) + 1;

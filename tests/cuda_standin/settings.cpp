@@ -51,6 +51,8 @@ void take(Source& source, std::string_view key, std::string_view value) {
     settings.driver = value;
   } else if (key == "one_board") {
     settings.one_board = number(key, value) != 0;
+  } else if (key == "hopper") {
+    settings.hopper = number(key, value) != 0;
   } else if (key == "guards") {
     settings.guards = number(key, value) != 0;
   } else if (key == "leaks") {

@@ -20,6 +20,7 @@ struct Settings {
   std::int64_t memory_mb = 2048;  ///< of each device
   std::string driver;  ///< empty: as new as the runtime; "none"; or a version as the driver gives it
   bool one_board = false;
+  bool hopper = false;
   bool guards = true;  ///< see Memory
   bool leaks = false;
   std::vector<Fault> fail;

@@ -36,10 +36,17 @@ void DeviceTraining::load(const Shard& shard, std::int64_t epoch) {
   device_.store(epoch_, std::vector<std::int64_t>{epoch});
 }
 
+DeviceShard DeviceTraining::shard() const {
+  return {.images = images_.span(), .labels = labels_.span(), .rows = rows_.span(), .epoch = epoch_.span()};
+}
+
 void DeviceTraining::queue(Stream& stream) {
-  const DeviceShard shard{
-      .images = images_.span(), .labels = labels_.span(), .rows = rows_.span(), .epoch = epoch_.span()};
-  runner_->train(stream, shard, weights_.span(), gradient_.span(), totals_.span());
+  runner_->train(stream, shard(), weights_.span(), gradient_.span(), totals_.span());
+}
+
+void DeviceTraining::queue_halves(Stream& stream, const DeviceRunner::Finished& finished) {
+  runner_->forward(stream, shard(), weights_.span(), totals_.span());
+  runner_->backward(stream, shard(), weights_.span(), gradient_.span(), finished);
 }
 
 TrainedShard DeviceTraining::result() const {

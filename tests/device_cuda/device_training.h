@@ -32,11 +32,16 @@ class DeviceTraining {
   void load(const Shard& shard, std::int64_t epoch);
   /// Queues a shard and does not wait.
   void queue(device::Stream& stream);
+  /// The same in two halves.
+  void queue_halves(device::Stream& stream, const device::DeviceRunner::Finished& finished);
+  [[nodiscard]] device::DeviceSpan<const float> gradient() const { return gradient_.span(); }
   /// What the last one gave. The stream must be done with it.
   [[nodiscard]] TrainedShard result() const;
   TrainedShard train();
 
  private:
+  [[nodiscard]] device::DeviceShard shard() const;
+
   const StandinDevice& device_;
   std::unique_ptr<device::DevicePlan> plan_;
   device::DeviceArray<float> images_, weights_, gradient_;

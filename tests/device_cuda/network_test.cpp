@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "device/chains.h"
 #include "device/network_builder.h"
 #include "device/network_checks.h"
+#include "device_cuda/device_training.h"
 #include "device_cuda/standin_device.h"
 
 namespace lockstep::testing {
@@ -58,6 +60,53 @@ TEST(CudaNetwork, shows_a_nan_in_the_loss_wherever_it_stands) {
     EXPECT_TRUE(std::isfinite(runner->evaluate(shard.input()).loss));
     shard.images[place] = std::numeric_limits<float>::quiet_NaN();
     EXPECT_TRUE(std::isnan(runner->evaluate(shard.input()).loss)) << place;
+  }
+}
+
+/// Its tensors in the order in which a backward pass finishes them, as networks of experiments have them.
+Network from_the_last(Network network) {
+  const Parameters forward = std::exchange(network.parameters, {});
+  const auto move = [&](int& index) {
+    if (index >= 0) index = network.parameters.declare(forward[index].name, forward[index].shape);
+  };
+  for (auto node = network.nodes.rbegin(); node != network.nodes.rend(); ++node) {
+    if (auto* const dense = std::get_if<DenseOp>(&node->op)) {
+      move(dense->weight);
+      move(dense->bias);
+    } else if (auto* const convolution = std::get_if<Conv2dOp>(&node->op)) {
+      move(convolution->weight);
+      move(convolution->bias);
+    }
+  }
+  return network;
+}
+
+/// What another stream takes of a gradient when it is said to be finished is what the whole pass leaves,
+/// however late each stream does its work.
+TEST(CudaNetwork, finishes_gradients_from_the_last_layer_to_the_first) {
+  const Network network = from_the_last(
+      NetworkBuilder({1, 12, 12}).conv(6, 3).relu().max_pool(2).flatten().dense(33).relu().dense(4).build());
+  for (int seed = 0; seed < 10; ++seed) {
+    const StandinDevice device(fmt::format("seed={}", seed));
+    DeviceTraining training(device, network, 5);
+    const TrainedShard whole = training.train();
+    const auto other = device->make_stream();
+    const auto taken = device->make_array<float>(network.parameters.slab_size());
+    std::vector<std::int64_t> ends;
+    training.queue_halves(device.stream(), [&](std::int64_t end) {
+      const std::int64_t begin = ends.empty() ? 0 : ends.back();
+      other->wait_for(device.stream());
+      device::copy<float>(*other, taken.span().subspan(begin, end - begin),
+                          training.gradient().subspan(begin, end - begin));
+      ends.push_back(end);
+    });
+    other->synchronize();
+    EXPECT_EQ(bits(device.download(taken)), whole.gradient) << "seed " << seed;
+    std::vector<std::int64_t> different = ends;
+    different.erase(std::unique(different.begin(), different.end()), different.end());
+    EXPECT_EQ(different, (std::vector{network.parameters[2].offset, network.parameters[4].offset,
+                                      network.parameters.slab_size()}))
+        << "the last layer, the one before, and the first";
   }
 }
 

@@ -56,6 +56,16 @@ TEST(CudaPlan, runs_side_by_side_on_two_streams_as_alone) {
   }
 }
 
+/// From Hopper on cuBLAS recommends 32 MiB for each handle.
+TEST(CudaPlan, gives_cublas_the_scratch_memory_that_suits_the_architecture) {
+  const Network network = NetworkBuilder({1, 4, 4}).flatten().dense(4).build();
+  const auto bytes_on = [&](const char* settings) {
+    const StandinDevice device(settings);
+    return device->plan(network, 2, Mode::training, "")->runner_bytes();
+  };
+  EXPECT_EQ(bytes_on("hopper=1") - bytes_on("hopper=0"), std::int64_t{24} << 20U);
+}
+
 TEST(CudaPlan, does_the_same_when_captured_and_replayed) {
   const Network network = every_kind();
   const StandinDevice device("seed=4");

@@ -19,7 +19,8 @@ using lockstep::testing::write_samples;
 
 class GpuReplicaTest : public ::testing::Test {
  protected:
-  static constexpr std::int64_t samples = 32 * 2 + 13;  // the third step of an epoch is smaller
+  static constexpr std::int64_t steps = 5;  // of an epoch, the last of which is smaller
+  static constexpr std::int64_t samples = 32 * 4 + 13;
 
   /// Two epochs of a network with every kind of layer: each step is queued piece by piece, captured,
   /// replayed.
@@ -79,8 +80,7 @@ TEST_F(GpuReplicaTest, AStepIsTwoLaunches) {
   train(1, {"training.epochs=6", "checks.arithmetic_every=0"});
   const std::int64_t six = standin::calls("cudaGraphLaunch");
   train(1, {"training.epochs=7", "checks.arithmetic_every=0"});
-  constexpr std::int64_t steps = 3;       // of an epoch
-  constexpr std::int64_t validation = 2;  // steps of it
+  constexpr std::int64_t validation = 3;  // steps of it
   constexpr std::int64_t graphs = 2;      // up to the report, and from the exchange on
   EXPECT_EQ(standin::calls("cudaGraphLaunch") - six, steps * graphs + validation);
 }

@@ -12,9 +12,12 @@
 namespace lockstep::device::cuda {
 namespace {
 
-/// As much as matrix products of shards can use, whose results are some hundred kilobytes: room for several
-/// partial sums of each.
-constexpr std::int64_t cublas_workspace = std::int64_t{8} << 20U;
+/// What cuBLAS is to have for partial sums: what its manual recommends from Hopper on; before, twice that.
+std::int64_t cublas_workspace(const DeviceFacts& device) {
+  constexpr int hopper = 9;
+  constexpr std::int64_t mebibyte = std::int64_t{1} << 20U;
+  return (std::stoi(device.architecture) >= hopper ? 32 : 8) * mebibyte;
+}
 
 constexpr std::string_view what_it_needs = "what the library needs";
 
@@ -86,13 +89,13 @@ int narrow(std::int64_t value) {
 }
 
 Libraries::Libraries(Accelerator& accelerator, bool needs_cudnn, bool needs_cublas) {
-  if (needs_cublas) workspace_ = accelerator.allocate(workspace_bytes(needs_cublas));
+  if (needs_cublas) workspace_ = accelerator.allocate(workspace_bytes(accelerator.facts(), needs_cublas));
   if (needs_cudnn) cudnn_ = make_cudnn();
   if (needs_cublas) cublas_ = make_cublas();
 }
 
-std::int64_t Libraries::workspace_bytes(bool needs_cublas) {
-  return needs_cublas ? cublas_workspace : 0;
+std::int64_t Libraries::workspace_bytes(const DeviceFacts& device, bool needs_cublas) {
+  return needs_cublas ? cublas_workspace(device) : 0;
 }
 
 void Libraries::use(cudaStream_t stream) {

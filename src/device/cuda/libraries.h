@@ -83,7 +83,7 @@ class Libraries {
   Libraries(Accelerator& accelerator, bool needs_cudnn, bool needs_cublas);
 
   /// The device memory that one takes for cuBLAS.
-  static std::int64_t workspace_bytes(bool needs_cublas);
+  static std::int64_t workspace_bytes(const DeviceFacts& device, bool needs_cublas);
 
   /// What is called from now on goes to this stream.
   void use(cudaStream_t stream);

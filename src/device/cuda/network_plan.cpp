@@ -158,12 +158,20 @@ void NetworkPlan::find_gaps() {
   gaps_ = gaps_between(network_.parameters, written);
 }
 
+std::int64_t NetworkPlan::finished_by(std::size_t stage) const {
+  std::int64_t end = network_.parameters.slab_size();
+  for (std::size_t later = backward_end_; later < stage; ++later)
+    for (const int index : stages_[later].layer->contract().gradients)
+      end = std::min(end, network_.parameters[index].offset);
+  return end;
+}
+
 std::unique_ptr<DeviceRunner> NetworkPlan::make_runner(std::shared_ptr<DeviceLane> lane) {
   return std::make_unique<NetworkRunner>(*this, lane_or_new(std::move(lane), accelerator_));
 }
 
 std::int64_t NetworkPlan::runner_bytes() const {
-  return arena_.bytes() + Libraries::workspace_bytes(needs_cublas_);
+  return arena_.bytes() + Libraries::workspace_bytes(accelerator_.facts(), needs_cublas_);
 }
 
 std::vector<std::string> NetworkPlan::implementations() const {

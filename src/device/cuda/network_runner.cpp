@@ -24,24 +24,26 @@ float* NetworkRunner::floats(int place) const {
   return reinterpret_cast<float*>(at(place));
 }
 
-void NetworkRunner::train(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
-                          DeviceSpan<float> gradient, DeviceSpan<Totals> totals) {
-  check(plan_.mode() == Mode::training, "only a plan for training can train");
+void NetworkRunner::forward(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
+                            DeviceSpan<Totals> totals) {
+  forward(begin(stream, shard, weights, true, nullptr), totals);
+}
+
+void NetworkRunner::backward(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
+                             DeviceSpan<float> gradient, const Finished& finished) {
   check(gradient.count == plan_.network().parameters.slab_size(), "the gradient is a whole slab");
-  check(shard.rows.count == plan_.samples() && shard.epoch.count == 1,
-        "dropout is given the identities of the samples and the epoch");
   const Pass pass = begin(stream, shard, weights, true, gradient.data);
-  forward(pass);
-  loss(pass, totals);
-  backward(pass);
   clear_gaps(pass.stream, plan_.gaps(), gradient.data);
+  for (std::size_t stage = plan_.stages().size(); stage-- > plan_.backward_end();) {
+    backward(pass, stage);
+    if (finished) finished(plan_.finished_by(stage));
+  }
+  if (finished) finished(gradient.count);
 }
 
 void NetworkRunner::evaluate(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
                              DeviceSpan<Totals> totals) {
-  const Pass pass = begin(stream, shard, weights, false, nullptr);
-  forward(pass);
-  loss(pass, totals);
+  forward(begin(stream, shard, weights, false, nullptr), totals);
 }
 
 NetworkRunner::Pass NetworkRunner::begin(Stream& stream, const DeviceShard& shard,
@@ -51,6 +53,11 @@ NetworkRunner::Pass NetworkRunner::begin(Stream& stream, const DeviceShard& shar
       shard.images.count == plan_.samples() * network.input.count() && shard.labels.count == plan_.samples(),
       "a shard has as many images and labels as its plan");
   check(weights.count == network.parameters.slab_size(), "weights come as a whole slab");
+  if (training) {
+    check(plan_.mode() == Mode::training, "only a plan for training can train");
+    check(shard.rows.count == plan_.samples() && shard.epoch.count == 1,
+          "dropout is given the identities of the samples and the epoch");
+  }
   lane_->use(native(stream));
   if (buffers_.empty()) {  // from now on the lane's arena stays
     for (const NetworkPlan::Stage& stage : plan_.stages()) {
@@ -76,16 +83,16 @@ Run NetworkRunner::run_of(const Pass& pass, std::size_t stage) const {
           .buffers = buffers_[stage]};
 }
 
-void NetworkRunner::forward(const Pass& pass) const {
+void NetworkRunner::forward(const Pass& pass, DeviceSpan<Totals> totals) const {
   for (std::size_t stage = 0; stage < plan_.stages().size(); ++stage)
     with_layer(*plan_.stages()[stage].node, plan_.samples(),
                [&] { plan_.stages()[stage].layer->forward(run_of(pass, stage)); });
+  loss(pass, totals);
 }
 
-void NetworkRunner::backward(const Pass& pass) const {
-  for (std::size_t stage = plan_.stages().size(); stage-- > plan_.backward_end();)
-    with_layer(*plan_.stages()[stage].node, plan_.samples(),
-               [&] { plan_.stages()[stage].layer->backward(run_of(pass, stage)); });
+void NetworkRunner::backward(const Pass& pass, std::size_t stage) const {
+  with_layer(*plan_.stages()[stage].node, plan_.samples(),
+             [&] { plan_.stages()[stage].layer->backward(run_of(pass, stage)); });
 }
 
 void NetworkRunner::loss(const Pass& pass, DeviceSpan<Totals> totals) const {

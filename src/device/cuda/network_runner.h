@@ -15,8 +15,10 @@ class NetworkRunner final : public DeviceRunner {
  public:
   NetworkRunner(const NetworkPlan& plan, std::shared_ptr<Lane> lane);
 
-  void train(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
-             DeviceSpan<float> gradient, DeviceSpan<Totals> totals) override;
+  void forward(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
+               DeviceSpan<Totals> totals) override;
+  void backward(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
+                DeviceSpan<float> gradient, const Finished& finished) override;
   void evaluate(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
                 DeviceSpan<Totals> totals) override;
 
@@ -32,9 +34,9 @@ class NetworkRunner final : public DeviceRunner {
   [[nodiscard]] Pass begin(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
                            bool training, float* gradient);
   [[nodiscard]] Run run_of(const Pass& pass, std::size_t stage) const;
-  void forward(const Pass& pass) const;
+  void forward(const Pass& pass, DeviceSpan<Totals> totals) const;
   void loss(const Pass& pass, DeviceSpan<Totals> totals) const;
-  void backward(const Pass& pass) const;
+  void backward(const Pass& pass, std::size_t stage) const;
   /// Null for a place that is not in the arena.
   [[nodiscard]] std::byte* at(int place) const;
   [[nodiscard]] float* floats(int place) const;
