@@ -117,7 +117,8 @@ class Loader::Impl {
     std::unique_lock lock(mutex_);
     if (first_step_ + taken_ >= steps()) return nullptr;
     ready_.wait(lock, [this] { return filled_ > taken_ || error_ != nullptr; });
-    return filled_ > taken_ ? &slot(taken_).batch : nullptr;
+    if (filled_ == taken_) std::rethrow_exception(error_);
+    return &slot(taken_).batch;
   }
 
   [[nodiscard]] std::int64_t bytes() const {

@@ -61,7 +61,7 @@ class Loader {
   /// The batch behind the one that next() gave last, if it is ready: null at the end of the epoch, and where
   /// it would have to be waited for. Valid as that one is.
   const Batch* ahead();
-  /// The same, but waits for it: null at the end of the epoch, and where next() will throw.
+  /// The same, but waits for it: null at the end of the epoch only. Rethrows as next() would.
   const Batch* await_ahead();
   /// Bytes of the slots.
   [[nodiscard]] std::int64_t bytes() const;

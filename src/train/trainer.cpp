@@ -251,7 +251,9 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
 /// The step behind the one at hand, for a replica that brings its samples along, or begins it.
 std::optional<NextStep> Trainer::next_step() {
   const bool may_begin = replica_->runs_ahead() && !pauses_;
+  if (may_begin) world_.activity().enter(comm::Phase::loading);
   const data::Batch* batch = may_begin ? loader_->await_ahead() : loader_->ahead();
+  world_.activity().enter(comm::Phase::computing);
   if (batch == nullptr) return std::nullopt;
   const std::int64_t step = global_step() + 1;
   return NextStep{.step = {.batch = batch, .number = step + 1, .learning_rate = learning_rate(step)},

@@ -79,11 +79,13 @@ TEST(Loader, ShowsTheBatchAheadOnceItIsReady) {
     const Batch& batch = loader.next();
     if (step == steps - 1) break;
     const Batch* ahead = nullptr;
-    while (ahead == nullptr) ahead = loader.ahead();
+    while (ahead == nullptr) ahead = step % 2 == 0 ? loader.await_ahead() : loader.ahead();
+    EXPECT_EQ(loader.await_ahead(), ahead);
     expect_batch(*ahead, sampler, 1, step + 1, own, 9);
     expect_batch(batch, sampler, 1, step, own, 9);
   }
   EXPECT_EQ(loader.ahead(), nullptr);
+  EXPECT_EQ(loader.await_ahead(), nullptr);
 }
 
 TEST(Loader, StartsAnywhereAndDropsWhatWasPrefetched) {
@@ -184,8 +186,8 @@ TEST(Loader, RethrowsAtTheStepThatFailed) {
   Loader loader(dataset, sampler, scale, {0, 2});
   loader.start(1);
   for (std::int64_t step = 0; step < 3; ++step) expect_batch(loader.next(), sampler, 1, step, {0, 2}, 4);
-  for (int again = 0; again < 2; ++again) {
-    const Error error = error_of([&] { loader.next(); });
+  for (const bool ahead : {true, false, true, false}) {
+    const Error error = error_of([&] { static_cast<void>(ahead ? loader.await_ahead() : &loader.next()); });
     EXPECT_EQ(error.code(), ExitCode::bad_data);
     EXPECT_STREQ(error.what(), "row 37 is bad");
   }
