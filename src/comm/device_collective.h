@@ -48,14 +48,20 @@ class DeviceCollective {
 
   /// Brings together all ranks' partial sums of the own slice. `local` are this rank's, in shard order:
   /// exactly subtrees() of its shards, the same slabs on each call. The result is the same on each call, and
-  /// holds what it says once the stream has come so far.
+  /// holds what it says once the stream has come so far. With `findings`, shares them along, as share() does.
   virtual std::span<const DeviceSlicePartial> exchange(device::Stream& stream,
-                                                       std::span<const DevicePartial> local) = 0;
+                                                       std::span<const DevicePartial> local,
+                                                       device::DeviceSpan<device::StepFindings> findings) = 0;
+  std::span<const DeviceSlicePartial> exchange(device::Stream& stream, std::span<const DevicePartial> local) {
+    return exchange(stream, local, {});
+  }
   /// Every rank has new weights in its own slice of `weights`, a slab, the same one on each call; afterwards
   /// all ranks have all of them.
   virtual void all_gather(device::Stream& stream, device::DeviceSpan<float> weights) = 0;
   /// Sum over ranks in whatever order the library likes, in place: for `reproducibility: run`.
   virtual void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) = 0;
+  /// To be called before sums of so many floats: they will connect and allocate nothing then.
+  virtual void prepare_sums(std::span<const std::int64_t> /*floats*/) {}
 
   /// `of_ranks` has an element for each rank, of which each rank has filled in its own; afterwards all ranks
   /// have all of them. Only where only_queues().

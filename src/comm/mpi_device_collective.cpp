@@ -44,8 +44,10 @@ std::span<float> MpiDeviceCollective::outgoing(std::size_t partial) const {
   return outgoing_.span().subspan(partial * size, size);
 }
 
-std::span<const DeviceSlicePartial> MpiDeviceCollective::exchange(device::Stream& stream,
-                                                                  std::span<const DevicePartial> local) {
+std::span<const DeviceSlicePartial> MpiDeviceCollective::exchange(
+    device::Stream& stream, std::span<const DevicePartial> local,
+    device::DeviceSpan<device::StepFindings> findings) {
+  check(findings.count == 0, "the host decides where an exchange takes the host");
   take_local(local);
   if (is_staged())
     for (std::size_t i = 0; i < local.size(); ++i)

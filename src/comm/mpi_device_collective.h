@@ -29,8 +29,8 @@ class MpiDeviceCollective final : public DeviceCollective {
                       std::int64_t shards, MpiReads reads);
   [[nodiscard]] std::string_view name() const override;
   [[nodiscard]] bool only_queues() const override { return false; }
-  std::span<const DeviceSlicePartial> exchange(device::Stream& stream,
-                                               std::span<const DevicePartial> local) override;
+  std::span<const DeviceSlicePartial> exchange(device::Stream& stream, std::span<const DevicePartial> local,
+                                               device::DeviceSpan<device::StepFindings> findings) override;
   void all_gather(device::Stream& stream, device::DeviceSpan<float> weights) override;
   void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) override;
   void wait(device::Awaitable& work) override { work.synchronize(); }

@@ -1,5 +1,7 @@
+#include <array>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "base/check.h"
 #include "comm/device_collective.h"
@@ -20,8 +22,6 @@ constexpr std::string_view adding = "the sum of gradients";
 constexpr std::string_view sharing = "the agreement on a step";
 constexpr std::string_view warming_up = "the first messages";
 
-/// To and from each other rank; a small sum; a large one.
-constexpr int first_messages = 3;
 constexpr std::chrono::seconds warm_up_limit{120};
 
 /// How long a wait costs a whole core, and how often it looks afterwards.
@@ -37,23 +37,23 @@ class NcclCollective final : public DeviceCollective {
         communicator_(world, accelerator.facts().index) {
     world.agree([&] { received_ = accelerator.make_array<float>(received_floats()); });
     receive_into(received_.span());
-    warm_up();
+    warm_up(true, std::array{Parameters::block, slab_size});
   }
 
   [[nodiscard]] std::string_view name() const override { return "nccl"; }
   [[nodiscard]] bool only_queues() const override { return true; }
-  std::span<const DeviceSlicePartial> exchange(device::Stream& stream,
-                                               std::span<const DevicePartial> local) override;
+  std::span<const DeviceSlicePartial> exchange(device::Stream& stream, std::span<const DevicePartial> local,
+                                               device::DeviceSpan<device::StepFindings> findings) override;
   void all_gather(device::Stream& stream, device::DeviceSpan<float> weights) override;
   void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) override;
+  void prepare_sums(std::span<const std::int64_t> floats) override { warm_up(false, floats); }
   void share(device::Stream& stream, device::DeviceSpan<device::StepFindings> of_ranks) override;
   void wait(device::Awaitable& work) override;
   void give_up(device::Stream& stream) noexcept override;
 
  private:
-  void warm_up();
-  void ask_for_first(int message, device::Stream& stream, device::DeviceSpan<float> slab,
-                     device::DeviceSpan<float> from_each);
+  void ask_for_findings(device::Stream& stream, device::DeviceSpan<device::StepFindings> of_ranks);
+  void warm_up(bool pairs, std::span<const std::int64_t> sums);
   /// A failure leaves the connections as they are, which a capture may be using: give_up() drops them.
   template <class Calls>
   void queue(std::string_view operation, const Calls& calls) {
@@ -71,8 +71,9 @@ class NcclCollective final : public DeviceCollective {
   NcclCommunicator communicator_;
 };
 
-std::span<const DeviceSlicePartial> NcclCollective::exchange(device::Stream& stream,
-                                                             std::span<const DevicePartial> local) {
+std::span<const DeviceSlicePartial> NcclCollective::exchange(
+    device::Stream& stream, std::span<const DevicePartial> local,
+    device::DeviceSpan<device::StepFindings> findings) {
   take_local(local);
   const std::int64_t own = own_slice().size();
   float* next = received_.span().data;
@@ -88,6 +89,7 @@ std::span<const DeviceSlicePartial> NcclCollective::exchange(device::Stream& str
         if (!theirs.empty())
           communicator_.send(partial.slab.data + theirs.begin, theirs.size(), owner, native(stream));
     });
+    if (findings.count > 0) ask_for_findings(stream, findings);
   });
   return results_;
 }
@@ -110,15 +112,18 @@ void NcclCollective::all_reduce(device::Stream& stream, device::DeviceSpan<float
 }
 
 void NcclCollective::share(device::Stream& stream, device::DeviceSpan<device::StepFindings> of_ranks) {
-  // Messages are of floats here, and come as they go.
+  queue(sharing, [&] { ask_for_findings(stream, of_ranks); });
+}
+
+/// Messages are of floats here, and come as they go.
+void NcclCollective::ask_for_findings(device::Stream& stream,
+                                      device::DeviceSpan<device::StepFindings> of_ranks) {
   constexpr std::int64_t size = sizeof(device::StepFindings) / sizeof(float);
   check(of_ranks.count == world_.size(), "each rank has findings");
   float* const all = reinterpret_cast<float*>(of_ranks.data);
-  queue(sharing, [&] {
-    for_each_other([&](int other) {
-      communicator_.send(all + world_.rank() * size, size, other, native(stream));
-      communicator_.receive(all + other * size, size, other, native(stream));
-    });
+  for_each_other([&](int other) {
+    communicator_.send(all + world_.rank() * size, size, other, native(stream));
+    communicator_.receive(all + other * size, size, other, native(stream));
   });
 }
 
@@ -147,8 +152,9 @@ void NcclCollective::give_up(device::Stream& stream) noexcept {
 }
 
 /// NCCL connects two ranks, and allocates, when they first have to do with each other, and once more for each
-/// of its ways to add up, which it takes by size. A capture must not find it at that.
-void NcclCollective::warm_up() {
+/// of its ways to add up, which it takes by size. A capture must not find it at that. Sends a message to and
+/// from each other rank (`pairs`), and adds up so many floats.
+void NcclCollective::warm_up(bool pairs, std::span<const std::int64_t> sums) {
   device::DeviceArray<float> slab;
   device::DeviceArray<float> from_each;
   std::unique_ptr<device::Stream> stream;
@@ -157,33 +163,30 @@ void NcclCollective::warm_up() {
     slab = accelerator_.make_array<float>(slab_size_);
     from_each = accelerator_.make_array<float>(world_.size());
   });
-  int asked = 0;
+  const auto ask_for_pairs = [&] {
+    for_each_other([&](int other) {
+      communicator_.send(slab.span().data, 1, other, native(*stream));
+      communicator_.receive(from_each.span().data + other, 1, other, native(*stream));
+    });
+  };
+  bool cleared = false;
   try {
     // Nothing here waits in NCCL: a rank that has failed would never come.
     poll_together(world_, "the first messages of NCCL", warm_up_limit, [&] {
       if (!communicator_.is_settled()) return false;
-      if (asked == first_messages) return stream->idle();
-      ask_for_first(asked++, *stream, slab.span(), from_each.span());
+      if (!std::exchange(cleared, true)) stream->clear(slab.span().data, slab.span().bytes());
+      if (!pairs && sums.empty()) return stream->idle();
+      communicator_.group(warming_up, [&] {
+        if (pairs) return ask_for_pairs();
+        communicator_.all_reduce(slab.span().data, sums.front(), native(*stream));
+      });
+      if (!std::exchange(pairs, false)) sums = sums.subspan(1);
       return false;
     });
   } catch (...) {
     give_up(*stream);
     throw;
   }
-}
-
-void NcclCollective::ask_for_first(int message, device::Stream& stream, device::DeviceSpan<float> slab,
-                                   device::DeviceSpan<float> from_each) {
-  if (message == 0) stream.clear(slab.data, slab.bytes());
-  communicator_.group(warming_up, [&] {
-    if (message == 0)
-      for_each_other([&](int other) {
-        communicator_.send(slab.data, 1, other, native(stream));
-        communicator_.receive(from_each.data + other, 1, other, native(stream));
-      });
-    else
-      communicator_.all_reduce(slab.data, message == 1 ? Parameters::block : slab.count, native(stream));
-  });
 }
 
 }  // namespace

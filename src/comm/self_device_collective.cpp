@@ -10,8 +10,9 @@ SelfDeviceCollective::SelfDeviceCollective(World& world, device::Accelerator& ac
   check(world.size() == 1, "the self collective is for one rank");
 }
 
-std::span<const DeviceSlicePartial> SelfDeviceCollective::exchange(device::Stream& /*stream*/,
-                                                                   std::span<const DevicePartial> local) {
+std::span<const DeviceSlicePartial> SelfDeviceCollective::exchange(
+    device::Stream& /*stream*/, std::span<const DevicePartial> local,
+    device::DeviceSpan<device::StepFindings> /*findings*/) {
   take_local(local);
   return results_;
 }

@@ -179,16 +179,17 @@ struct DeviceShard {
 /// from any runner of a plan.
 class DeviceRunner {
  public:
+  /// Is told that all is queued that floats [0, end) of a gradient wait for.
+  using Finished = std::function<void(std::int64_t end)>;
+
   virtual ~DeviceRunner() = default;
   /// The first half of a training pass: forward and loss. `weights` is a slab; overwrites `totals`, one
   /// element.
   virtual void forward(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
                        DeviceSpan<Totals> totals) = 0;
   /// The second, of the same shard and weights, before anything else on the lane: overwrites `gradient`, a
-  /// slab, with the sums over the samples, gaps with zeros. Calls finished(end), unless it is empty, when it
-  /// has queued what floats [0, end) of the gradient wait for: often, with an `end` that never falls, and
-  /// comes to the slab's size.
-  using Finished = std::function<void(std::int64_t end)>;
+  /// slab, with the sums over the samples, gaps with zeros. Calls `finished`, unless it is empty, with an end
+  /// that never falls and comes to the slab's size.
   virtual void backward(Stream& stream, const DeviceShard& shard, DeviceSpan<const float> weights,
                         DeviceSpan<float> gradient, const Finished& finished) = 0;
   /// Both.
@@ -246,7 +247,7 @@ struct UpdateArguments {
   SgdArguments sgd;
   AdamWArguments adamw;
   float samples = 1;       ///< of the step, over all ranks
-  std::uint32_t skip = 0;  ///< not 0: mean and update leave everything as it is
+  std::uint32_t skip = 0;  ///< not 0: mean, update and take_weights leave everything as it is
 };
 
 /// What one rank's device has to say before an update, where the devices decide among themselves whether it
@@ -258,6 +259,9 @@ struct StepFindings {
   /// what was written.
   std::uint64_t spoilt = 0;
 };
+
+/// Who writes a block of weights: the rank of its slice, or each rank all of them.
+enum class WeightsOwner : bool { rank_of_slice, each_rank };
 
 /// What a StepFindings is made of. Where memory is not looked at, the hashes are empty.
 struct StepEvidence {
@@ -354,11 +358,9 @@ class Accelerator {
                             DeviceSpan<const float> gathered, DeviceSpan<float> weights) = 0;
   /// `findings`, one element, are what the evidence comes to.
   virtual void find(Stream& stream, const StepEvidence& evidence, DeviceSpan<StepFindings> findings) = 0;
-  /// Whether an update takes place, from what all ranks found; the same on all of them. `whose`: each rank
-  /// owns all weights, or a part. If anything is wrong, `halted`, one element, becomes 1, and remains so;
-  /// arguments->skip becomes what it is then.
-  enum class Owner : bool { of_part, of_all };
-  virtual void decide(Stream& stream, DeviceSpan<const StepFindings> of_ranks, Owner whose,
+  /// Whether an update takes place, from what all ranks found; the same on all of them. If anything is wrong,
+  /// `halted`, one element, becomes 1, and remains so; arguments->skip becomes what it is then.
+  virtual void decide(Stream& stream, DeviceSpan<const StepFindings> of_ranks, WeightsOwner owner,
                       DeviceSpan<std::uint32_t> halted, DeviceSpan<UpdateArguments> arguments) = 0;
   /// hashes[i] = XXH3-64 of block i of `values` (Parameters::block floats each) with seed
   /// `first_seed` + i: io::hash64 of the same bytes.

@@ -45,7 +45,8 @@ void DeviceEvaluation::weights_changed(std::span<const float> weights) {
 }
 
 std::span<const device::Totals> DeviceEvaluation::evaluate(const data::Batch& batch) {
-  const DeviceSamples::Staged& staged = samples_->stage(batch, Pieces::shards);
+  const DeviceSamples::Staged& staged =
+      samples_->stage(batch, Pieces::shards, static_cast<std::size_t>(batch.step % 2));
   samples_->await_images(*stream_);
   steps_[staged.counts].queue(*stream_, staged.slot, [&] {
     samples_->queue_copies(*stream_);

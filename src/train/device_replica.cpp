@@ -43,7 +43,7 @@ void DeviceReplica::wait() {
 /// Whether what the other ranks wait for is done.
 bool DeviceReplica::finish_update() noexcept {
   try {
-    if (update_pending_) collective_->wait(*rooms_[updated_room_].updated);
+    if (update_pending_) collective_->wait(*milestone_of(last_update_));
     return true;
   } catch (const std::exception&) {
     return false;  // of what is being reported
@@ -131,7 +131,7 @@ void DeviceReplica::fetch() {
 // ---- A step.
 
 bool DeviceReplica::runs_ahead() const {
-  return collective_->only_queues() && blueprint_.experiment.faults.empty() && !fault::any();
+  return collective_->only_queues() && blueprint_.experiment.faults.empty();
 }
 
 std::span<const device::Totals> DeviceReplica::compute(const Step& step, ShardWatch* watch) try {
@@ -159,16 +159,17 @@ std::span<const device::Totals> DeviceReplica::compute(const Step& step, ShardWa
 
 /// Queues a step up to its report, and, unless the hosts are to decide about it, the update.
 DeviceReplica::Queued DeviceReplica::begin(const Step& step, ShardWatch* watch) {
-  const data::Batch& batch = *step.batch;
   const Pieces usual = pieces_of(blueprint_.experiment);
   const Pieces pieces = fault::any() ? Pieces::shards : usual;
   const bool is_inspected = fault::any() || (watch != nullptr && pieces == Pieces::shards);
   if (pieces == Pieces::shards && partials_.empty()) make_sums();
   if (pieces == Pieces::shards && !shard_engine_) make_shard_engine(blueprint_.train_stripes(), 1);
-  if (watch != nullptr && !is_inspected && shards_.contains(watch->shard)) compute_alone(batch, *watch);
-  const DeviceSamples::Staged& staged = samples_->stage(batch, pieces);
+  const std::size_t room = room_of(step.number);
+  await_slot_of(step.number);
+  if (watch != nullptr && !is_inspected && shards_.contains(watch->shard)) compute_alone(step, *watch);
+  const DeviceSamples::Staged& staged = samples_->stage(*step.batch, pieces, room);
   samples_->await_images(*stream_);
-  write_arguments(step, rooms_[staged.slot].arguments.span()[0]);
+  write_arguments(step, rooms_[room].arguments.span()[0]);
   const bool follows_update = update_pending_ || now_.with_update;
   if (is_inspected) {
     queue_pieces(staged, pieces, follows_update);
@@ -176,28 +177,37 @@ DeviceReplica::Queued DeviceReplica::begin(const Step& step, ShardWatch* watch) 
     inspect_gradients(watch);
     queue_sums(staged, pieces);
   } else {
-    computations_[staged.counts].queue(*stream_, staged.slot + (follows_update ? 2 : 0), [&] {
+    const std::size_t variant = 2 * room + (follows_update ? 1 : 0);
+    computations_[staged.counts].queue(*stream_, variant, [&] {
       queue_pieces(staged, pieces, follows_update);
       queue_sums(staged, pieces);
     });
   }
-  rooms_[staged.slot].reported->set();
-  const bool with_update = runs_ahead() && watch == nullptr;
-  if (with_update) {
-    queue_update(staged, pieces, Who::devices);
-    rooms_[staged.slot].updated->set();
-  }
-  return {step.number, &staged, pieces, with_update};
+  rooms_[room].reported->set();
+  const Queued queued{.number = step.number,
+                      .samples = step.batch->global_samples,
+                      .staged = &staged,
+                      .pieces = pieces,
+                      .with_update = runs_ahead() && watch == nullptr};
+  if (queued.with_update) queue_update(queued, Who::devices);
+  return queued;
 }
 
 /// Begins the next step, or at least brings its images to the device.
 void DeviceReplica::go_ahead() {
   const std::optional<NextStep> next = ask_next_ ? ask_next_() : std::nullopt;
   if (!next) return;
-  if (next->may_begin && now_.with_update)
+  if (next->may_begin && now_.with_update) {
     next_ = begin(next->step, nullptr);
-  else if (!has_images())
-    samples_->stage_ahead(*next->step.batch, pieces_of(blueprint_.experiment));
+  } else if (!has_images()) {
+    await_slot_of(next->step.number);
+    samples_->stage_ahead(*next->step.batch, pieces_of(blueprint_.experiment), room_of(next->step.number));
+  }
+}
+
+/// For the step before the last: its report was here before its backward pass was done with the samples.
+void DeviceReplica::await_slot_of(std::int64_t step) {
+  if (sends_buckets(pieces_of(blueprint_.experiment))) collective_->wait(*milestone_of(step - 2));
 }
 
 /// Forward and backward; beside them, hashes of what an update left, which nothing here changes. If what it
@@ -250,56 +260,82 @@ void DeviceReplica::write_arguments(const Step& step, device::UpdateArguments& a
 void DeviceReplica::update() {
   fault::stall(fault::Place::exchange);
   world_.activity().enter(comm::Phase::exchanging);
-  updated_room_ = now_.staged->slot;
-  if (!std::exchange(now_.with_update, false)) {
-    queue_update(*now_.staged, now_.pieces, Who::hosts);
-    rooms_[updated_room_].updated->set();
-  }
+  if (!std::exchange(now_.with_update, false)) queue_update(now_, Who::hosts);
+  last_update_ = now_.number;
   update_pending_ = true;
   host_is_current_ = hashes_are_current_ = false;
   world_.activity().enter(comm::Phase::reporting);
 }
 
-void DeviceReplica::queue_update(const DeviceSamples::Staged& staged, Pieces pieces, Who decides) {
-  const auto work = [&] { queue_update_once(staged, pieces, decides); };
-  if (!collective_->only_queues()) return work();
-  // The samples matter to a backward pass only.
-  const bool backward = sends_buckets(pieces);
-  const std::vector<std::int64_t> counts = backward ? staged.counts : std::vector<std::int64_t>();
-  updates_[{decides, counts}].queue(*stream_, backward ? staged.slot : 0, work);
+device::Milestone* DeviceReplica::milestone_of(std::int64_t step) const {
+  return updated_[static_cast<std::size_t>(step + std::ssize(updated_)) % updated_.size()].get();
 }
 
-void DeviceReplica::queue_update_once(const DeviceSamples::Staged& staged, Pieces pieces, Who decides) {
-  if (sends_buckets(pieces))
-    queue_backward(staged.counts.front());
-  else if (ownership_ == Ownership::everything)
-    collective_->all_reduce(*stream_, gradients_.front().span());
-  if (decides == Who::devices) queue_decision();
-  queue_mean();
+void DeviceReplica::queue_update(const Queued& step, Who decides) {
+  const auto work = [&] { queue_update_once(step, decides); };
+  // The samples matter to a backward pass only. Their number over all ranks says what each rank has of them.
+  if (!collective_->only_queues())
+    work();
+  else if (sends_buckets(step.pieces))
+    updates_[{decides, step.samples}].queue(*stream_, room_of(step.number), work);
+  else
+    updates_[{decides, 0}].queue(*stream_, 0, work);
+  milestone_of(step.number)->set();
+}
+
+void DeviceReplica::queue_update_once(const Queued& step, Who decides) {
+  queue_mean(queue_exchange(step, decides));
   queue_optimizer();
   if (ownership_ == Ownership::slices) queue_gathering(decides);
+}
+
+/// Up to the sums of all ranks, and whether they may be used. Of slices, returns what is to be added.
+std::span<const comm::DeviceSlicePartial> DeviceReplica::queue_exchange(const Queued& step, Who decides) {
+  const bool devices_decide = decides == Who::devices;
+  if (sends_buckets(step.pieces)) {
+    if (devices_decide) {  // beside the backward pass: forward has shown what there is to find
+      buckets_->wait_for(*stream_);
+      queue_findings(*buckets_);
+      collective_->share(*buckets_, findings_.span());
+      queue_decision(*buckets_);
+    }
+    queue_backward(step.staged->counts.front());
+    return {};
+  }
+  std::span<const comm::DeviceSlicePartial> slices;
+  if (devices_decide) queue_findings(*stream_);
+  if (ownership_ == Ownership::everything) {
+    for (std::size_t bucket = 0; bucket < bucket_ends_.size(); ++bucket) queue_bucket(*stream_, bucket);
+    if (devices_decide) collective_->share(*stream_, findings_.span());
+  } else if (!whole_sum_) {
+    slices = collective_->exchange(
+        *stream_, partials_, devices_decide ? findings_.span() : device::DeviceSpan<device::StepFindings>());
+  }
+  if (devices_decide) queue_decision(*stream_);
+  return slices;
 }
 
 bool DeviceReplica::sends_buckets(Pieces pieces) const {
   return pieces == Pieces::whole && world_.size() > 1 && collective_->only_queues();
 }
 
-/// Buckets are large enough that messages take longer than to begin them does, and small enough that the
-/// first is on its way early.
+/// All ranks send the same buckets in the same order, whatever they have of a step.
 void DeviceReplica::queue_backward(std::int64_t count) {
-  constexpr std::int64_t most_floats = std::int64_t{1} << 20U;
-  const std::int64_t size = std::min(most_floats, slab_size_ / 4);
-  const device::DeviceSpan<float> gradient = gradients_.front().span();
-  std::int64_t sent = 0;
-  whole_engine_->queue_backward(*stream_, *samples_, count, weights_.span(), gradient,
+  std::size_t bucket = 0;
+  whole_engine_->queue_backward(*stream_, *samples_, count, weights_.span(), gradients_.front().span(),
                                 [&](std::int64_t finished) {
-                                  if (finished == sent || (finished - sent < size && finished < slab_size_))
+                                  if (bucket == bucket_ends_.size() || bucket_ends_[bucket] > finished)
                                     return;
                                   buckets_->wait_for(*stream_);
-                                  collective_->all_reduce(*buckets_, gradient.subspan(sent, finished - sent));
-                                  sent = finished;
+                                  while (bucket < bucket_ends_.size() && bucket_ends_[bucket] <= finished)
+                                    queue_bucket(*buckets_, bucket++);
                                 });
   stream_->wait_for(*buckets_);
+}
+
+void DeviceReplica::queue_bucket(device::Stream& stream, std::size_t bucket) {
+  const std::int64_t begin = bucket == 0 ? 0 : bucket_ends_[bucket - 1];
+  collective_->all_reduce(stream, gradients_.front().span().subspan(begin, bucket_ends_[bucket] - begin));
 }
 
 /// A graph cannot leave out what goes to other ranks. So where the devices decide, it ends in memory of its
@@ -312,28 +348,31 @@ void DeviceReplica::queue_gathering(Who decides) {
   accelerator_.take_weights(*stream_, arguments_.span(), gathered_.span(), weights_.span());
 }
 
-/// Whether the update behind it takes place.
-void DeviceReplica::queue_decision() {
+/// What this rank has to say about the step.
+void DeviceReplica::queue_findings(device::Stream& stream) {
   device::StepEvidence evidence;
   evidence.totals = report_.on_device(reported_totals_);
   evidence.not_finite = report_.on_device(flags_);
   if (looks_at_memory()) hashes_->present(evidence);
-  accelerator_.find(*stream_, evidence, findings_.span().subspan(world_.rank(), 1));
-  collective_->share(*stream_, findings_.span());
-  accelerator_.decide(*stream_, findings_.span(),
-                      ownership_ == Ownership::slices ? device::Accelerator::Owner::of_part
-                                                      : device::Accelerator::Owner::of_all,
+  accelerator_.find(stream, evidence, findings_.span().subspan(world_.rank(), 1));
+}
+
+/// Whether the update takes place, when all ranks' findings are here.
+void DeviceReplica::queue_decision(device::Stream& stream) {
+  const bool owns_all = ownership_ == Ownership::everything;
+  accelerator_.decide(stream, findings_.span(),
+                      owns_all ? device::WeightsOwner::each_rank : device::WeightsOwner::rank_of_slice,
                       report_.on_device(halted_), arguments_.span());
 }
 
 /// Of all ranks' gradients, in the own part.
-void DeviceReplica::queue_mean() {
+void DeviceReplica::queue_mean(std::span<const comm::DeviceSlicePartial> partials) {
   if (whole_sum_)
     return accelerator_.mean(*stream_, whole_sum_->terms, whole_sum_->additions, arguments_.span(),
                              whole_sum_->into);
   std::vector<comm::Subtree> trees;
   std::vector<device::DeviceSpan<const float>> slices;
-  for (const comm::DeviceSlicePartial& partial : collective_->exchange(*stream_, partials_)) {
+  for (const comm::DeviceSlicePartial& partial : partials) {
     trees.push_back(partial.tree);
     slices.push_back(partial.slice);
   }

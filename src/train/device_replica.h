@@ -32,9 +32,9 @@ namespace lockstep::train {
 /// one does, until repair(). Otherwise, and in steps whose arithmetic is checked, the second graph is queued
 /// when all hosts have told each other how the first went.
 ///
-/// With `reproducibility: run` and several ranks, the first graph is the forward pass alone, and the backward
-/// pass belongs to the second: gradients of the last layers travel in buckets while it computes the first
-/// ones', and no report waits for another rank.
+/// With `reproducibility: run` and NCCL, the first graph is the forward pass alone, and the backward pass
+/// belongs to the second: gradients of the last layers travel in buckets while it computes the first ones',
+/// and yet no report waits for what another rank does in the same step.
 ///
 /// In lockstep mode each shard goes through the network by itself; otherwise all that the rank has of a step
 /// at once, unless faults may happen, and a shard that is watched once more by itself.
@@ -56,6 +56,7 @@ class DeviceReplica final : public Replica {
   void state_changed() override;
   std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) override;
   void update() override;
+  [[nodiscard]] bool diverged() override;
   [[nodiscard]] std::optional<NotFinite> not_finite() override;
   [[nodiscard]] MemoryHashes look() override;
   void repair(std::int64_t step) override;
@@ -77,18 +78,23 @@ class DeviceReplica final : public Replica {
   /// A step that has been queued.
   struct Queued {
     std::int64_t number = 0;
+    std::int64_t samples = 0;  ///< over all ranks
     const DeviceSamples::Staged* staged = nullptr;
     Pieces pieces = Pieces::shards;
     bool with_update = false;  ///< which is queued too, and awaits update()
   };
-  /// What the host waits for, and what the device reads meanwhile, one for each of two steps under way.
+  /// For each of two steps under way: when its report is here, and what the device reads until then.
   struct Room {
-    std::unique_ptr<device::Milestone> reported, updated;
+    std::unique_ptr<device::Milestone> reported;
     device::PinnedArray<device::UpdateArguments> arguments;
   };
+  /// Also the slot of its samples. By number, so that all ranks capture the same graphs at the same time, as
+  /// NCCL wants it of those with its operations.
+  static std::size_t room_of(std::int64_t step) { return static_cast<std::size_t>(step % 2); }
 
   // Once: device_replica_setup.cpp.
   void set_up(const Resources& resources, const data::Dataset& dataset);
+  void make_buckets();
   void make_memory();
   void make_engines(const data::Stripes& stripes);
   void make_gradients(std::int64_t count);
@@ -100,22 +106,27 @@ class DeviceReplica final : public Replica {
   // A step.
   Queued begin(const Step& step, ShardWatch* watch);
   void go_ahead();
+  void await_slot_of(std::int64_t step);
+  [[nodiscard]] device::Milestone* milestone_of(std::int64_t step) const;
   void queue_pieces(const DeviceSamples::Staged& staged, Pieces pieces, bool follows_update);
   void queue_sums(const DeviceSamples::Staged& staged, Pieces pieces);
   void write_arguments(const Step& step, device::UpdateArguments& arguments) const;
   enum class Who : bool { hosts, devices };  ///< decides whether it takes place
-  void queue_update(const DeviceSamples::Staged& staged, Pieces pieces, Who decides);
-  void queue_update_once(const DeviceSamples::Staged& staged, Pieces pieces, Who decides);
+  void queue_update(const Queued& step, Who decides);
+  void queue_update_once(const Queued& step, Who decides);
+  std::span<const comm::DeviceSlicePartial> queue_exchange(const Queued& step, Who decides);
   void queue_backward(std::int64_t count);
-  void queue_decision();
+  void queue_bucket(device::Stream& stream, std::size_t bucket);
+  void queue_findings(device::Stream& stream);
+  void queue_decision(device::Stream& stream);
   void queue_gathering(Who decides);
-  void queue_mean();
+  void queue_mean(std::span<const comm::DeviceSlicePartial> partials);
   void queue_optimizer();
   void take_totals(const std::vector<std::int64_t>& counts);
 
   // Checks: device_replica_checks.cpp.
   void inspect_gradients(ShardWatch* watch);
-  void compute_alone(const data::Batch& batch, ShardWatch& watch);
+  void compute_alone(const Step& step, ShardWatch& watch);
   [[nodiscard]] std::span<float> gradient_copy();
   void check_copy() const;
   void go_back();
@@ -151,9 +162,10 @@ class DeviceReplica final : public Replica {
   std::vector<device::DeviceArray<float>> gradients_;  // one slab for each piece; sums end up in some of them
   std::vector<comm::DevicePartial> partials_;          // those, of pieces that are shards
   std::vector<Sum> sums_;                              // of pieces that are shards, in order
-  std::optional<Sum> whole_sum_;                       // where the mean needs no other rank's slice
-  device::PinnedArray<float> gradient_copy_;           // for a look at one; made when it is needed
-  device::DeviceArray<float> mean_;                    // of the own part
+  std::vector<std::int64_t> bucket_ends_;     // of gradients that are summed over the ranks, in floats
+  std::optional<Sum> whole_sum_;              // where the mean needs no other rank's slice
+  device::PinnedArray<float> gradient_copy_;  // for a look at one; made when it is needed
+  device::DeviceArray<float> mean_;           // of the own part
   device::DeviceArray<device::UpdateArguments> arguments_;
   device::DeviceArray<device::StepFindings> findings_;  // by rank
   device::DeviceArray<float> gathered_;                 // new weights that may not be taken; or none
@@ -172,12 +184,15 @@ class DeviceReplica final : public Replica {
 
   std::function<std::optional<NextStep>()> ask_next_;               // as run_ahead() says; may be empty
   std::map<std::vector<std::int64_t>, RepeatedWork> computations_;  // of pieces and their sums, by counts
-  std::map<std::pair<Who, std::vector<std::int64_t>>, RepeatedWork> updates_;
-  std::vector<Room> rooms_;  // by DeviceSamples::Staged::slot
+  std::map<std::pair<Who, std::int64_t>, RepeatedWork> updates_;    // by samples of a step over all ranks
+  std::vector<Room> rooms_;                                         // by DeviceSamples::Staged::slot
 
-  Queued now_;                                   // the step that was computed last
-  std::optional<Queued> next_;                   // that was begun behind it
-  std::size_t updated_room_ = 0;                 // of the last update
+  Queued now_;                  // the step that was computed last
+  std::optional<Queued> next_;  // that was begun behind it
+  // Of the last steps, by number: the next one is queued, and the one behind it, while a rank may have to
+  // wait for what the others wait for.
+  std::vector<std::unique_ptr<device::Milestone>> updated_;
+  std::int64_t last_update_ = 0;                 // its step
   int exceptions_ = std::uncaught_exceptions();  // under way when this was made
   bool update_pending_ = false;                  // what it left has not been reported
   bool hashes_are_current_ = false;              // hashes_->now()

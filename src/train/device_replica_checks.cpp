@@ -42,9 +42,9 @@ std::span<float> DeviceReplica::gradient_copy() {
 }
 
 /// A shard that is computed as part of something larger, by itself: before that, in whose memory.
-void DeviceReplica::compute_alone(const data::Batch& batch, ShardWatch& watch) {
+void DeviceReplica::compute_alone(const Step& step, ShardWatch& watch) {
   const auto shard = static_cast<std::size_t>(watch.shard - shards_.begin);
-  const DeviceSamples::Staged& staged = samples_->stage(batch, Pieces::shards);
+  const DeviceSamples::Staged& staged = samples_->stage(*step.batch, Pieces::shards, room_of(step.number));
   const device::DeviceSpan<float> gradient = gradients_.front().span();
   samples_->await_images(*stream_);
   samples_->queue_copies(*stream_);
@@ -72,6 +72,11 @@ void DeviceReplica::inspect_gradients(ShardWatch* watch) {
     device::copy_in<float>(*stream_, gradients_[i].span(), copy);
     wait();
   }
+}
+
+bool DeviceReplica::diverged() {
+  settle();
+  return std::ranges::any_of(report_.on_host(flags_), [](std::uint32_t flag) { return flag != 0; });
 }
 
 std::optional<NotFinite> DeviceReplica::not_finite() {

@@ -1,5 +1,6 @@
 // A device's replica before its first step: memory, plans, and in which order gradients are added.
 #include <algorithm>
+#include <numeric>
 
 #include "base/aligned_buffer.h"
 #include "comm/collective.h"
@@ -11,6 +12,20 @@ namespace {
 Ownership ownership_of(const config::Experiment& experiment) {
   return experiment.training.reproducibility == config::Reproducibility::lockstep ? Ownership::slices
                                                                                   : Ownership::everything;
+}
+
+/// Where buckets of gradients end: at ends of tensors, so that each is finished at one moment. They are large
+/// enough that messages take longer than to begin them does, and small enough that the first is on its way
+/// early.
+std::vector<std::int64_t> bucket_ends_of(const Parameters& parameters) {
+  constexpr std::int64_t most_floats = std::int64_t{1} << 20U;
+  const std::int64_t size = std::min(most_floats, parameters.slab_size() / 4);
+  std::vector<std::int64_t> ends{0};
+  for (const Parameter& next : parameters.all())
+    if (next.offset - ends.back() >= size) ends.push_back(next.offset);
+  ends.push_back(parameters.slab_size());
+  ends.erase(ends.begin());
+  return ends;
 }
 
 /// Of so many consecutive shards, which are a whole tree.
@@ -63,6 +78,15 @@ void DeviceReplica::set_up(const Resources& resources, const data::Dataset& data
     hash_plans(resources.backend, stripes);
     make_engines(stripes);
   });
+  if (ownership_ == Ownership::everything) make_buckets();
+}
+
+void DeviceReplica::make_buckets() {
+  bucket_ends_ = collective_->only_queues() ? bucket_ends_of(blueprint_.network.parameters)
+                                            : std::vector<std::int64_t>{slab_size_};
+  std::vector<std::int64_t> sizes(bucket_ends_.size());
+  std::adjacent_difference(bucket_ends_.begin(), bucket_ends_.end(), sizes.begin());
+  collective_->prepare_sums(sizes);
 }
 
 void DeviceReplica::make_memory() {
@@ -81,8 +105,8 @@ void DeviceReplica::make_memory() {
     gathered_ = accelerator_.make_array<float>(slab_size_);
   findings_ = accelerator_.make_array<device::StepFindings>(world_.size());
   for (int room = 0; room < 2; ++room)
-    rooms_.push_back({stream_->make_milestone(), stream_->make_milestone(),
-                      accelerator_.make_pinned<device::UpdateArguments>(1)});
+    rooms_.push_back({stream_->make_milestone(), accelerator_.make_pinned<device::UpdateArguments>(1)});
+  for (int step = 0; step < 3; ++step) updated_.push_back(stream_->make_milestone());
 
   reported_totals_ = report_.add<device::Totals>(shards_.size());
   flags_ = report_.add<std::uint32_t>(own / Parameters::block);

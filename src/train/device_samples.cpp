@@ -145,18 +145,16 @@ bool DeviceSamples::has(const Slot& slot, const data::Batch& batch, Pieces piece
   return slot.epoch == batch.epoch && slot.step == batch.step && slot.pieces == pieces;
 }
 
-const DeviceSamples::Staged& DeviceSamples::stage(const data::Batch& batch, Pieces pieces) {
-  if (!has(slots_[current_], batch, pieces)) {
-    stage_ahead(batch, pieces);
-    current_ = (current_ + 1) % slots_.size();
-  }
-  return slots_[current_].staged;
+const DeviceSamples::Staged& DeviceSamples::stage(const data::Batch& batch, Pieces pieces, std::size_t slot) {
+  stage_ahead(batch, pieces, slot);
+  current_ = slot;
+  return slots_[slot].staged;
 }
 
-void DeviceSamples::stage_ahead(const data::Batch& batch, Pieces pieces) {
-  Slot& slot = other();
+void DeviceSamples::stage_ahead(const data::Batch& batch, Pieces pieces, std::size_t number) {
+  Slot& slot = slots_[number];
   if (has(slot, batch, pieces)) return;
-  if (copies_) copies_->synchronize();  // of another batch into this slot that was never used
+  if (copies_) copies_->synchronize();  // one out of this slot may be on its way, of a batch never used
   fill(slot, batch, pieces);
   if (!copies_) return;
   const OnDevice& there = there_[slot.staged.slot];

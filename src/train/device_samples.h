@@ -35,14 +35,14 @@ class DeviceSamples {
   /// How a batch lies ready: what is queued for two that lie alike is the same.
   struct Staged {
     std::vector<std::int64_t> counts;  ///< samples of each piece, some of which may have none
-    std::size_t slot = 0;              ///< where: 0 or 1
+    std::size_t slot = 0;              ///< where
   };
-  /// Makes a batch the one that what follows is about, to be used in these pieces: writes it down, unless
-  /// it lies there already. There is room for two: what was queued with the batch before the last must be
-  /// done. Valid until the next call but one.
-  const Staged& stage(const data::Batch& batch, Pieces pieces);
-  /// The same for the batch that will be staged next, beside what is queued with the one at hand.
-  void stage_ahead(const data::Batch& batch, Pieces pieces);
+  /// Makes a batch the one that what follows is about, to be used in these pieces: writes it down in a slot,
+  /// 0 or 1, unless it lies there already. What was queued with another batch in that slot must be done.
+  /// Valid until another takes the slot.
+  const Staged& stage(const data::Batch& batch, Pieces pieces, std::size_t slot);
+  /// The same, but nothing is about it yet.
+  void stage_ahead(const data::Batch& batch, Pieces pieces, std::size_t slot);
   /// Makes the stream wait for images that are on their way. Not to be captured.
   void await_images(device::Stream& stream);
   /// Queues the copies of what has been staged, but for images.
@@ -105,7 +105,6 @@ class DeviceSamples {
   void fill(Slot& slot, const data::Batch& batch, Pieces pieces);
   void place_pieces(Slot& slot, const data::Batch& batch, Pieces pieces) const;
   static bool has(const Slot& slot, const data::Batch& batch, Pieces pieces);
-  Slot& other() { return slots_[(current_ + 1) % slots_.size()]; }
   /// What the current slot is copied to. Where the stripes are stored, both are copied when their turn comes,
   /// to one place.
   [[nodiscard]] const OnDevice& on_device_of_current() const { return there_[current_ % there_.size()]; }

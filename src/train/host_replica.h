@@ -28,6 +28,7 @@ class HostReplica final : public Replica {
   void state_changed() override;
   std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) override;
   void update() override;
+  [[nodiscard]] bool diverged() override { return not_finite_.has_value(); }
   [[nodiscard]] std::optional<NotFinite> not_finite() override { return not_finite_; }
   [[nodiscard]] MemoryHashes look() override { return memory_.look(weights_); }
   void repair(std::int64_t step) override;

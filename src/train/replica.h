@@ -100,7 +100,10 @@ class Replica {
   virtual std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) = 0;
   /// Turns the sums of all ranks into new weights, by the step that was computed last. Collective.
   virtual void update() = 0;
-  /// The first number in this rank's part of the last update that is not finite: weights or state are spoilt.
+  /// Whether this rank's part of the last update met a number that is not finite: weights or state are
+  /// spoilt.
+  [[nodiscard]] virtual bool diverged() = 0;
+  /// The first of these numbers, once all ranks know that there are any.
   [[nodiscard]] virtual std::optional<NotFinite> not_finite() = 0;
 
   /// See MemoryCheck.

@@ -172,7 +172,7 @@ RankStatus Trainer::own_status(std::optional<Position> next) {
   RankStatus status;
   status.stop_requested = stop_was_requested();
   status.memory = replica_->look();
-  status.diverged = replica_->not_finite().has_value();
+  status.diverged = replica_->diverged();
   report([&] {
     status.checkpoint_due = next && options_.checkpoints != nullptr && options_.checkpoints->due(*next);
   });
@@ -269,6 +269,7 @@ bool Trainer::must_pause() const {
   const auto divides = [](std::int64_t every, std::int64_t value) { return every > 0 && value % every == 0; };
   return after.step == stripes_.steps() || (options_.until && step >= *options_.until) ||
          (average_ && average_->counts(after)) || divides(experiment.checkpoint.every_steps, step) ||
+         divides(experiment.checks.arithmetic_every, step) ||
          divides(experiment.checks.arithmetic_every, step + 1);
 }
 

@@ -1,5 +1,6 @@
 #include "train/worker_pool.h"
 
+#include <chrono>
 #include <system_error>
 
 #include "base/check.h"
@@ -12,16 +13,20 @@ namespace lockstep::train {
 namespace {
 
 // Long enough to bridge the pause between two pieces of a step, as waking a sleeping thread takes longer than
-// most of them; short enough not to keep a core from others: some 50 us where a pause takes 12 ns.
-constexpr int spins_before_sleep = 4000;
+// most of them; short enough not to keep a core from others.
+constexpr std::chrono::microseconds patience{50};
 
 /// Waits until `value` is no longer `old`.
 template <class T>
 void wait_for_change(const std::atomic<T>& value, T old) {
-  for (int spin = 0; spin < spins_before_sleep; ++spin) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    cpu_pause();
-  }
+  constexpr int pauses = 64;  // from one look at the clock to the next
+  const auto end = std::chrono::steady_clock::now() + patience;
+  do {
+    for (int pause = 0; pause < pauses; ++pause) {
+      if (value.load(std::memory_order_acquire) != old) return;
+      cpu_pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
   value.wait(old, std::memory_order_acquire);
 }
 

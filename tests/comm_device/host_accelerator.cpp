@@ -219,13 +219,14 @@ void HostAccelerator::find(device::Stream& stream, const device::StepEvidence& e
 }
 
 void HostAccelerator::decide(device::Stream& stream, DeviceSpan<const device::StepFindings> of_ranks,
-                             Owner whose, DeviceSpan<std::uint32_t> halted,
+                             device::WeightsOwner owner, DeviceSpan<std::uint32_t> halted,
                              DeviceSpan<UpdateArguments> arguments) {
   host(stream).run([=] {
     std::uint64_t all_parts = 0;
     for (const device::StepFindings& rank : follow(of_ranks)) all_parts += rank.recorded;
     const bool good = std::ranges::all_of(follow(of_ranks), [&](const device::StepFindings& rank) {
-      return rank.spoilt == 0 && rank.copy == (whose == Owner::of_all ? rank.recorded : all_parts);
+      return rank.spoilt == 0 &&
+             rank.copy == (owner == device::WeightsOwner::each_rank ? rank.recorded : all_parts);
     });
     if (!good) *halted.data = 1;
     arguments.data->skip = *halted.data;

@@ -57,8 +57,8 @@ class HostAccelerator final : public device::Accelerator {
                     device::DeviceSpan<const float> gathered, device::DeviceSpan<float> weights) override;
   void find(device::Stream& stream, const device::StepEvidence& evidence,
             device::DeviceSpan<device::StepFindings> findings) override;
-  void decide(device::Stream& stream, device::DeviceSpan<const device::StepFindings> of_ranks, Owner whose,
-              device::DeviceSpan<std::uint32_t> halted,
+  void decide(device::Stream& stream, device::DeviceSpan<const device::StepFindings> of_ranks,
+              device::WeightsOwner owner, device::DeviceSpan<std::uint32_t> halted,
               device::DeviceSpan<device::UpdateArguments> arguments) override;
   void hash_blocks(device::Stream& stream, device::DeviceSpan<const float> values, std::uint64_t first_seed,
                    device::DeviceSpan<std::uint64_t> hashes) override;

@@ -82,7 +82,8 @@ Outcome on_processor(Rule rule, Tensors t, int steps) {
 }
 
 /// By one graph, launched for each step.
-Outcome on_device(const StandinDevice& device, Rule rule, const Tensors& t, int steps) {
+Outcome on_device(const StandinDevice& device, Rule rule, const Tensors& t, int steps,
+                  std::uint32_t skip = 0) {
   const auto weights = device.upload(t.weights);
   const auto gradient = device.upload(t.gradient);
   const auto first = device.upload(t.first);
@@ -102,11 +103,27 @@ Outcome on_device(const StandinDevice& device, Rule rule, const Tensors& t, int 
                          true, flags.span());
   });
   for (int step = 0; step < steps; ++step) {
-    device.store(arguments, {arguments_of(rule, 0.1F / static_cast<float>(1 + step))});
+    UpdateArguments now = arguments_of(rule, 0.1F / static_cast<float>(1 + step));
+    now.skip = skip;
+    device.store(arguments, {now});
     graph->launch(device.stream());
   }
   return {bits(device.download(weights)), bits(device.download(first)), bits(device.download(second)),
           device.download(flags)};
+}
+
+TEST(UpdateOfAll, takes_gathered_weights_unless_they_are_to_be_skipped) {
+  const StandinDevice device;
+  const std::vector<float> old = random_floats(5000, 1), gathered = random_floats(5000, 2);
+  for (const std::uint32_t skip : {0U, 1U}) {
+    const auto weights = device.upload(old);
+    const auto source = device.upload(gathered);
+    UpdateArguments now;
+    now.skip = skip;
+    const auto arguments = device.upload(std::vector<UpdateArguments>{now});
+    device->take_weights(device.stream(), arguments.span(), source.span(), weights.span());
+    EXPECT_EQ(bits(device.download(weights)), bits(skip == 0 ? gathered : old));
+  }
 }
 
 class Update : public ::testing::TestWithParam<Rule> {};
@@ -117,6 +134,14 @@ TEST_P(Update, gives_the_bits_of_the_processor) {
     const Tensors tensors(count);
     EXPECT_EQ(on_device(device, GetParam(), tensors, 3), on_processor(GetParam(), tensors, 3)) << count;
   }
+}
+
+TEST_P(Update, changes_nothing_where_it_is_to_be_skipped) {
+  const StandinDevice device;
+  Tensors tensors(3 * Parameters::block);
+  tensors.gradient[7] = nan;
+  const Outcome skipped = on_device(device, GetParam(), tensors, 2, 1);
+  EXPECT_EQ(skipped, (Outcome{bits(tensors.weights), bits(tensors.first), bits(tensors.second), {0, 0, 0}}));
 }
 
 TEST_P(Update, flags_the_blocks_that_are_not_finite) {

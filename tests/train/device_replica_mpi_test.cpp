@@ -54,6 +54,8 @@ class DeviceReplicaTest : public ::testing::Test {
   Outcome train(bool on_device, Overrides overrides, const std::vector<fault::Fault>& faults = {}) {
     overrides.emplace_back("model.7.units=600");  // 7 blocks of weights
     overrides.emplace_back("training.epochs=3");
+    // One that never comes: where there are faults, an experiment says so.
+    if (!faults.empty()) overrides.emplace_back("faults=[kill: {rank: 0, step: 1000000}]");
     const Blueprint blueprint = make_blueprint(sample_experiment(data_, overrides));
     const auto backend = device::make_cpu_backend();
     WorkerPool workers(1, device::prepare_cpu_thread);

@@ -77,10 +77,10 @@ class FlippingAccelerator final : public device::Accelerator {
             device::DeviceSpan<device::StepFindings> findings) override {
     inner_.find(stream, evidence, findings);
   }
-  void decide(device::Stream& stream, device::DeviceSpan<const device::StepFindings> of_ranks, Owner whose,
-              device::DeviceSpan<std::uint32_t> halted,
+  void decide(device::Stream& stream, device::DeviceSpan<const device::StepFindings> of_ranks,
+              device::WeightsOwner owner, device::DeviceSpan<std::uint32_t> halted,
               device::DeviceSpan<device::UpdateArguments> arguments) override {
-    inner_.decide(stream, of_ranks, whose, halted, arguments);
+    inner_.decide(stream, of_ranks, owner, halted, arguments);
   }
   void hash_blocks(device::Stream& stream, device::DeviceSpan<const float> values, std::uint64_t first_seed,
                    device::DeviceSpan<std::uint64_t> hashes) override {

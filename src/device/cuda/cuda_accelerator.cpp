@@ -94,9 +94,9 @@ class CudaAccelerator final : public Accelerator {
   void find(Stream& stream, const StepEvidence& evidence, DeviceSpan<StepFindings> findings) override {
     cuda::find(queue(stream), evidence, findings);
   }
-  void decide(Stream& stream, DeviceSpan<const StepFindings> of_ranks, Owner whose,
+  void decide(Stream& stream, DeviceSpan<const StepFindings> of_ranks, WeightsOwner owner,
               DeviceSpan<std::uint32_t> halted, DeviceSpan<UpdateArguments> arguments) override {
-    cuda::decide(queue(stream), of_ranks, whose, halted, arguments);
+    cuda::decide(queue(stream), of_ranks, owner, halted, arguments);
   }
   void hash_blocks(Stream& stream, DeviceSpan<const float> values, std::uint64_t first_seed,
                    DeviceSpan<std::uint64_t> hashes) override {

@@ -12,7 +12,8 @@
 namespace lockstep::device::cuda {
 namespace {
 
-/// What cuBLAS is to have for partial sums: what its manual recommends from Hopper on; before, twice that.
+/// What cuBLAS is to have for partial sums: from Hopper on 32 MiB, as its manual recommends; before, twice
+/// the 4 MiB that it recommends there.
 std::int64_t cublas_workspace(const DeviceFacts& device) {
   constexpr int hopper = 9;
   constexpr std::int64_t mebibyte = std::int64_t{1} << 20U;

@@ -45,7 +45,7 @@ struct Find {
 /// One thread: there are few ranks.
 struct Decide {
   DeviceSpan<const StepFindings> of_ranks;
-  Accelerator::Owner whose;
+  WeightsOwner owner;
   std::uint32_t* halted;
   UpdateArguments* arguments;
 
@@ -55,7 +55,7 @@ struct Decide {
     bool good = *halted == 0;
     for (std::int64_t rank = 0; rank < of_ranks.count; ++rank) {
       const StepFindings& found = of_ranks.data[rank];
-      const std::uint64_t written = whose == Accelerator::Owner::of_all ? found.recorded : all_parts;
+      const std::uint64_t written = owner == WeightsOwner::each_rank ? found.recorded : all_parts;
       good = good && found.spoilt == 0 && found.copy == written;
     }
     *halted = good ? 0 : 1;
@@ -75,10 +75,10 @@ void find(cudaStream_t stream, const StepEvidence& evidence, DeviceSpan<StepFind
                 Find{evidence, findings.data});
 }
 
-void decide(cudaStream_t stream, DeviceSpan<const StepFindings> of_ranks, Accelerator::Owner whose,
+void decide(cudaStream_t stream, DeviceSpan<const StepFindings> of_ranks, WeightsOwner owner,
             DeviceSpan<std::uint32_t> halted, DeviceSpan<UpdateArguments> arguments) {
   check(halted.count == 1 && arguments.count == 1, "one decision is about one update");
-  launch_n(stream, 1, Decide{of_ranks, whose, halted.data, arguments.data});
+  launch_n(stream, 1, Decide{of_ranks, owner, halted.data, arguments.data});
 }
 
 }  // namespace lockstep::device::cuda
