@@ -96,9 +96,10 @@ void add_resume_command(CLI::App& app, Action& action) {
   command->add_option("run", options->request.beginning.path, "Folder of the run")->required();
   add_common_options(command, *options);
   command->footer(
-      "The result has the same bits as that of a training that was never stopped. What would change it is "
-      "refused;\n"
-      "training.epochs may grow where the schedule does not depend on it.\n"
+      "The result has the same bits as that of a training that was never stopped, unless\n"
+      "training.reproducibility is run. Another device.kind or device.precision gives other bits, with a\n"
+      "warning; other settings that would change the result are refused. training.epochs may grow where the\n"
+      "schedule does not depend on it.\n"
       "\n"
       "Examples:\n"
       "  lockstep resume runs/mnist_cnn-20260101T120000Z\n"

@@ -150,7 +150,7 @@ Node IndexOrAuto::encode(std::int64_t value) {
 }
 
 std::string IndicesOrAuto::expectation() const {
-  return fmt::format("auto or a list of integers from 0 to {}", most);
+  return fmt::format("auto or a list, not empty, of integers from 0 to {}", most);
 }
 
 std::optional<std::vector<std::int64_t>> IndicesOrAuto::decode(const Node& node) const {

@@ -76,7 +76,7 @@ void check_gpus(const Experiment& experiment, const Provenance& provenance, Prob
     if (!listed.insert(gpu).second)
       return problems.add(provenance.place_of("device.gpus"),
                           fmt::format("device.gpus lists {} twice: ranks can share a GPU only with "
-                                      "device.exchange mpi",
+                                      "device.exchange mpi or cuda_aware_mpi",
                                       gpu));
 }
 

@@ -32,25 +32,6 @@ class Mirror {
   PinnedArray<T> host_;
 };
 
-/// Waits at the end of its life: after a failure work may still be queued that uses memory of those before
-/// it.
-class Drain {
- public:
-  explicit Drain(Stream& stream) : stream_(stream) {}
-  Drain(const Drain&) = delete;
-  Drain& operator=(const Drain&) = delete;
-  ~Drain() {
-    try {
-      stream_.synchronize();
-    } catch (const std::exception&) {
-      return;  // the failure has been reported
-    }
-  }
-
- private:
-  Stream& stream_;
-};
-
 class AcceleratedRunner final : public ShardRunner {
  public:
   AcceleratedRunner(Accelerator& accelerator, DevicePlan& plan, const Network& network, std::int64_t samples,

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -147,6 +148,25 @@ class Stream : public Awaitable {
   [[nodiscard]] virtual std::unique_ptr<Graph> capture(const std::function<void()>& work) = 0;
   /// The stream must outlive it.
   [[nodiscard]] virtual std::unique_ptr<Milestone> make_milestone() = 0;
+};
+
+/// Waits for a stream at the end of its life: after a failure work may still be queued that uses the memory
+/// of those that were made before this.
+class Drain {
+ public:
+  explicit Drain(Stream& stream) : stream_(stream) {}
+  Drain(const Drain&) = delete;
+  Drain& operator=(const Drain&) = delete;
+  ~Drain() {
+    try {
+      stream_.synchronize();
+    } catch (const std::exception&) {
+      return;  // the failure has been reported
+    }
+  }
+
+ private:
+  Stream& stream_;
 };
 
 template <class T>

@@ -179,6 +179,13 @@ std::optional<Snapshot> load_beginning(const config::Experiment& experiment, con
                                        const ClaimedRun* run, const Parameters& parameters,
                                        const std::string& data) {
   if (beginning.how == Beginning::How::from_checkpoint) {
+    std::error_code unknown;
+    if (std::filesystem::is_directory(beginning.path, unknown))
+      fail(ExitCode::no_input,
+           "'{0}' is a folder, and --from takes a checkpoint, such as {0}/checkpoints/step-000000000469.h5 "
+           "of a "
+           "run (to go on with the run itself: lockstep resume {0})",
+           beginning.path);
     check_fits(checkpoint::read_snapshot_header(beginning.path), experiment, beginning.path, data);
     Snapshot snapshot = checkpoint::read_snapshot(beginning.path, parameters);
     check_digests(snapshot, beginning.path);

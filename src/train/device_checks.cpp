@@ -48,6 +48,7 @@ class Bench {
     auto array = accelerator_.make_array<T>(std::ssize(values));
     const auto pinned = accelerator_.make_pinned<T>(std::ssize(values));
     std::ranges::copy(values, pinned.span().begin());
+    const device::Drain drain(*stream_);
     device::copy_in<T>(*stream_, array.span(), pinned.span());
     stream_->synchronize();
     return array;
@@ -59,6 +60,7 @@ class Bench {
   template <class T>
   std::vector<T> download(DeviceSpan<T> from) {
     const auto pinned = accelerator_.make_pinned<T>(from.count);
+    const device::Drain drain(*stream_);
     device::copy_out<T>(*stream_, pinned.span(), from);
     stream_->synchronize();
     return {pinned.span().begin(), pinned.span().end()};
@@ -81,6 +83,7 @@ Check check_copies(Bench& bench) {
   const std::vector<float> values = numbers(0);
   const auto from = bench.upload(values);
   const auto to = bench.accelerator().make_array<float>(count);
+  const device::Drain drain(bench.stream());
   device::copy<float>(bench.stream(), to.span(), from.span());
   return compare_bits("copies", bench.download(to.span()), values);
 }
@@ -96,6 +99,7 @@ Check check_mean(Bench& bench) {
   const std::array<DeviceSpan<const float>, 3> partials{arrays[0].span(), arrays[1].span(), arrays[2].span()};
   const std::array additions{device::TreeAddition{.into = 1, .from = 2},
                              device::TreeAddition{.into = 0, .from = 1}};
+  const device::Drain drain(bench.stream());
   bench.accelerator().mean(bench.stream(), partials, additions, device_arguments.span(), mean.span());
   bench.accelerator().sum(bench.stream(), partials, additions, arrays[0].span());
   std::vector<float> expected(a.size());
@@ -122,6 +126,7 @@ Check check_sgd(Bench& bench, device::Backend& cpu, bool momentum) {
   const auto device_velocity = momentum ? bench.upload(velocity) : DeviceArray<float>();
   const auto device_arguments = bench.upload(std::span<const device::UpdateArguments>(&arguments, 1));
   const auto flags = bench.upload(std::span<const std::uint32_t>(std::vector<std::uint32_t>(blocks)));
+  const device::Drain drain(bench.stream());
   bench.accelerator().sgd_update(bench.stream(), device_arguments.span(), device_weights.span(),
                                  device_gradient.span(), device_velocity.span(), momentum, flags.span());
   cpu.sgd_update(arguments.sgd, weights, gradient, velocity);
@@ -140,6 +145,7 @@ Check check_flags(Bench& bench) {
   const device::UpdateArguments arguments;
   const auto device_arguments = bench.upload(std::span<const device::UpdateArguments>(&arguments, 1));
   const auto flags = bench.upload(std::span<const std::uint32_t>(std::vector<std::uint32_t>(blocks)));
+  const device::Drain drain(bench.stream());
   bench.accelerator().sgd_update(bench.stream(), device_arguments.span(), weights.span(),
                                  device_gradient.span(), {}, false, flags.span());
   const std::vector<std::uint32_t> found = bench.download(flags.span());
@@ -169,6 +175,7 @@ Check check_adamw(Bench& bench, device::Backend& cpu) {
   const auto device_moment2 = bench.upload(moment2);
   const auto device_arguments = bench.upload(std::span<const device::UpdateArguments>(&arguments, 1));
   const auto flags = bench.upload(std::span<const std::uint32_t>(std::vector<std::uint32_t>(blocks)));
+  const device::Drain drain(bench.stream());
   bench.accelerator().adamw_update(bench.stream(), device_arguments.span(), device_weights.span(),
                                    device_gradient.span(), device_moment1.span(), device_moment2.span(),
                                    flags.span());
@@ -183,6 +190,7 @@ Check check_hashes(Bench& bench) {
   const std::vector<float> values = numbers(0);
   const auto device_values = bench.upload(values);
   const auto hashes = bench.accelerator().make_array<std::uint64_t>(blocks);
+  const device::Drain drain(bench.stream());
   bench.accelerator().hash_blocks(bench.stream(), device_values.span(), block_seed(SlabKind::weights, 0),
                                   hashes.span());
   const std::vector<std::uint64_t> found = bench.download(hashes.span());
@@ -231,6 +239,7 @@ Check check_gather(Bench& bench, bool distorts) {
   const auto device_maps = bench.upload(std::span<const AffineMap>(maps));
   const auto images = bench.accelerator().make_array<float>(std::ssize(positions) * image.count());
   const auto found_labels = bench.accelerator().make_array<std::int32_t>(std::ssize(positions));
+  const device::Drain drain(bench.stream());
   constexpr float scale = 1.0F / 255;
   bench.accelerator().gather(
       bench.stream(),
@@ -261,23 +270,23 @@ Check attempt(const std::string& name, const std::function<Check()>& check) {
   }
 }
 
-std::vector<Check> check_operations(Accelerator& accelerator) {
+void check_operations(Accelerator& accelerator, const TakeCheck& take) {
   const auto cpu = device::make_cpu_backend();
   const auto with_bench = [&](const std::string& name, const std::function<Check(Bench&)>& check) {
-    return attempt(name, [&] {
+    take(attempt(name, [&] {
       Bench bench(accelerator);
       return check(bench);
-    });
+    }));
   };
-  return {with_bench("copies", check_copies),
-          with_bench("gathering of samples", [](Bench& bench) { return check_gather(bench, false); }),
-          with_bench("distortion of samples", [](Bench& bench) { return check_gather(bench, true); }),
-          with_bench("sum and mean over a tree", check_mean),
-          with_bench("SGD", [&](Bench& bench) { return check_sgd(bench, *cpu, true); }),
-          with_bench("SGD without momentum", [&](Bench& bench) { return check_sgd(bench, *cpu, false); }),
-          with_bench("AdamW", [&](Bench& bench) { return check_adamw(bench, *cpu); }),
-          with_bench("flags of what is not finite", check_flags),
-          with_bench("hashes", check_hashes)};
+  with_bench("copies", check_copies);
+  with_bench("gathering of samples", [](Bench& bench) { return check_gather(bench, false); });
+  with_bench("distortion of samples", [](Bench& bench) { return check_gather(bench, true); });
+  with_bench("sum and mean over a tree", check_mean);
+  with_bench("SGD", [&](Bench& bench) { return check_sgd(bench, *cpu, true); });
+  with_bench("SGD without momentum", [&](Bench& bench) { return check_sgd(bench, *cpu, false); });
+  with_bench("AdamW", [&](Bench& bench) { return check_adamw(bench, *cpu); });
+  with_bench("flags of what is not finite", check_flags);
+  with_bench("hashes", check_hashes);
 }
 
 }  // namespace lockstep::train

@@ -21,13 +21,16 @@ struct Check {
 /// What `check` finds; an Error that it throws is a check that failed.
 Check attempt(const std::string& name, const std::function<Check()>& check);
 
+/// Is given each check when it is done.
+using TakeCheck = std::function<void(const Check&)>;
+
 /// Copies, and each operation of Accelerator against the CPU's, which must have equal bits.
-std::vector<Check> check_operations(device::Accelerator& accelerator);
+void check_operations(device::Accelerator& accelerator, const TakeCheck& take);
 
 /// Small networks that have every kind of layer between them, and those of the two MNIST experiments: loss
 /// and gradients of a shard, against the CPU backend's within a bound (rounding differs, as libraries add in
 /// other orders).
-std::vector<Check> check_networks(device::Accelerator& accelerator);
+void check_networks(device::Accelerator& accelerator, const TakeCheck& take);
 
 /// A step's exchange among all ranks, with numbers whose sums are known: over the tree, and as the library
 /// likes to add. The same on all ranks. Collective.

@@ -140,13 +140,11 @@ Check check_network(const Model& model, device::Backend& accelerated, device::Ba
 
 }  // namespace
 
-std::vector<Check> check_networks(device::Accelerator& accelerator) {
+void check_networks(device::Accelerator& accelerator, const TakeCheck& take) {
   device::AcceleratedBackend accelerated(accelerator, {});
   const auto cpu = device::make_cpu_backend();
-  std::vector<Check> checks;
   for (const Model& model : models())
-    checks.push_back(attempt(model.name, [&] { return check_network(model, accelerated, *cpu); }));
-  return checks;
+    take(attempt(model.name, [&] { return check_network(model, accelerated, *cpu); }));
 }
 
 }  // namespace lockstep::train

@@ -148,6 +148,7 @@ std::vector<Speed> measure_copies(device::Accelerator& accelerator) {
   const auto one = accelerator.make_array<std::byte>(bytes);
   const auto other = accelerator.make_array<std::byte>(bytes);
   std::ranges::fill(pinned.span(), std::byte{1});
+  const device::Drain drain(*stream);
   const auto rate = [&](const std::function<void()>& queue) {
     constexpr int repetitions = 10;
     const auto copy = [&] {

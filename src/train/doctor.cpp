@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <exception>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -24,26 +26,38 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Diagnosis {
-  std::vector<device::DeviceFacts> devices;  ///< of rank 0's host
-  std::optional<std::string> no_device;      ///< why there is none to use
-  std::int64_t free_bytes = 0;               ///< of rank 0's device
+  std::vector<std::pair<std::string, std::string>> libraries;  ///< and their versions
+  std::string driver;                                          ///< empty where there is none
+  std::vector<device::DeviceFacts> devices;                    ///< of rank 0's host
+  std::optional<std::string> no_device;                        ///< why there is none to use
+  std::int64_t free_bytes = 0;                                 ///< of rank 0's device
   std::vector<Check> checks;
   std::vector<Speed> speeds;
   std::vector<std::string> not_run;
   std::vector<TrainingTime> trainings;
+  std::optional<std::string> ended_by;  ///< a failure after which nothing more could be examined
 };
 
-/// What failed on some rank counts as failed: rank 0 prints. Collective.
-void share(comm::World& world, std::vector<Check>& checks) {
-  for (Check& check : checks) {
-    std::string failures;
-    const std::vector<std::string> all = world.all_gather(check.passed ? "" : check.detail);
-    for (std::size_t rank = 0; rank < all.size(); ++rank)
-      if (!all[rank].empty())
-        failures += fmt::format("{}rank {} on {}: {}", failures.empty() ? "" : "; ", rank,
-                                world.hosts()[rank], all[rank]);
-    if (!failures.empty()) check = {check.name, false, failures};
+void print_row(std::string_view name, std::string_view value) {
+  fmt::print("  {:<46} {}\n", name, value);
+  std::fflush(stdout);  // what hangs or ends everything comes behind it
+}
+
+/// What failed on some rank counts as failed. Rank 0 keeps it, and prints it. Collective.
+void add(comm::World& world, const Check& own, Diagnosis& diagnosis) {
+  world.activity().progress();
+  std::string failures;
+  const std::vector<std::string> all = world.all_gather(own.passed ? "" : own.detail);
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
+    if (!all[rank].empty())
+      failures += fmt::format("{}rank {} on {}: {}", failures.empty() ? "" : "; ", rank, world.hosts()[rank],
+                              all[rank]);
+  const Check check = failures.empty() ? own : Check{own.name, false, failures};
+  if (world.is_root()) {
+    if (diagnosis.checks.empty()) fmt::print("checks against the CPU\n");
+    print_row(check.name, fmt::format("{}: {}", check.passed ? "ok" : "FAILED", check.detail));
   }
+  diagnosis.checks.push_back(check);
 }
 
 /// The experiments' settings of devices are one, the command line's; without an experiment, the defaults.
@@ -82,37 +96,38 @@ Check attempt_together(const std::string& name, const std::function<Check()>& ch
 
 void examine(comm::World& world, const config::Device& settings, device::Accelerator& accelerator,
              Diagnosis& diagnosis) {
-  const auto add = [&](std::vector<Check> checks) {
-    world.activity().progress();
-    share(world, checks);
-    diagnosis.checks.insert(diagnosis.checks.end(), checks.begin(), checks.end());
-  };
-  add(check_operations(accelerator));
-  add(check_networks(accelerator));
-  add({attempt_together("exchange", [&] { return check_exchange(world, accelerator, settings.exchange); })});
-  add({attempt("speed", [&] {
+  const auto take = [&](const Check& check) { add(world, check, diagnosis); };
+  check_operations(accelerator, take);
+  check_networks(accelerator, take);
+  take(attempt_together("exchange", [&] { return check_exchange(world, accelerator, settings.exchange); }));
+  take(attempt("speed", [&] {
     diagnosis.speeds = measure_copies(accelerator);
     return Check{"copies of many bytes", true, "done"};
-  })});
+  }));
   if (world.size() == 1) return;
-  add({attempt_together("all-reduce",
-                        [&] { return check_all_reduce(world, accelerator, settings.exchange); })});
+  take(attempt_together("all-reduce",
+                        [&] { return check_all_reduce(world, accelerator, settings.exchange); }));
   for (Speed& speed : measure_exchanges(world, accelerator, settings.exchange))
     diagnosis.speeds.push_back(std::move(speed));
 }
 
 void train(comm::World& world, const DoctorOptions& options, Diagnosis& diagnosis) {
   for (const config::Experiment& experiment : options.experiments)
-    diagnosis.checks.push_back(
-        attempt_together(experiment.name, [&] { return compare_training(world, experiment); }));
+    add(world, attempt_together(experiment.name, [&] { return compare_training(world, experiment); }),
+        diagnosis);
   if (!options.published) return;
   for (config::Experiment experiment : options.experiments)
     for (const auto reproducibility : {config::Reproducibility::run, config::Reproducibility::lockstep}) {
       experiment.training.reproducibility = reproducibility;
-      diagnosis.checks.push_back(attempt_together(experiment.name, [&] {
-        diagnosis.trainings.push_back(time_training(world, experiment));
-        return Check{experiment.name + " in full", true, "done"};
-      }));
+      add(world,
+          attempt_together(experiment.name,
+                           [&] {
+                             diagnosis.trainings.push_back(time_training(world, experiment));
+                             return Check{fmt::format("{} in full, {}", experiment.name,
+                                                      diagnosis.trainings.back().reproducibility),
+                                          true, "done"};
+                           }),
+          diagnosis);
     }
 }
 
@@ -126,45 +141,43 @@ std::string text_of(const TrainingTime& training) {
   return text;
 }
 
-std::string text_of(const Diagnosis& diagnosis) {
-  std::string text = fmt::format("Lockstep {} ({})\n", build_info().version, build_info().revision);
-  const auto row = [&](std::string_view name, std::string_view value) {
-    text += fmt::format("  {:<46} {}\n", name, value);
-  };
-  for (const auto& [name, version] : device::accelerator_libraries()) row(name, version);
-  if (const std::string nccl = comm::nccl_version(); !nccl.empty()) row("NCCL", nccl);
-  const std::string driver = device::accelerator_driver();
-  row("driver", driver.empty() ? "none" : "for CUDA " + driver);
+/// What is known before anything is examined.
+void print_facts(const Diagnosis& diagnosis) {
+  fmt::print("Lockstep {} ({})\n", build_info().version, build_info().revision);
+  for (const auto& [name, version] : diagnosis.libraries) print_row(name, version);
+  print_row("driver", diagnosis.driver.empty() ? "none" : "for CUDA " + diagnosis.driver);
   for (const device::DeviceFacts& device : diagnosis.devices)
-    row(fmt::format("GPU {}", device.index),
+    print_row(
+        fmt::format("GPU {}", device.index),
         fmt::format(
             "{}, {}, {:.1f} GB, {}{}", device.name, device.architecture,
             static_cast<double>(device.memory_bytes) / 1e9, device.unique_id,
             device.peers.empty() ? "" : fmt::format(", reaches GPUs {}", fmt::join(device.peers, ", "))));
   if (diagnosis.free_bytes > 0)
-    row("free on rank 0's GPU", fmt::format("{:.1f} GB", static_cast<double>(diagnosis.free_bytes) / 1e9));
-  if (diagnosis.no_device) row("no GPU can be used", *diagnosis.no_device);
-  if (!diagnosis.checks.empty()) text += "checks against the CPU\n";
-  for (const Check& check : diagnosis.checks)
-    row(check.name, fmt::format("{}: {}", check.passed ? "ok" : "FAILED", check.detail));
-  if (!diagnosis.speeds.empty()) text += "speed\n";
+    print_row("free on rank 0's GPU",
+              fmt::format("{:.1f} GB", static_cast<double>(diagnosis.free_bytes) / 1e9));
+  if (diagnosis.no_device) print_row("no GPU for each rank", *diagnosis.no_device);
+}
+
+/// What comes behind the checks.
+void print_figures(const Diagnosis& diagnosis) {
+  if (!diagnosis.speeds.empty()) fmt::print("speed\n");
   for (const Speed& speed : diagnosis.speeds)
-    row(speed.name, fmt::format("{:.2f} {}", speed.value, speed.unit));
-  if (!diagnosis.trainings.empty()) text += "trainings in full\n";
+    print_row(speed.name, fmt::format("{:.2f} {}", speed.value, speed.unit));
+  if (!diagnosis.trainings.empty()) fmt::print("trainings in full\n");
   for (const TrainingTime& training : diagnosis.trainings)
-    row(fmt::format("{}, {}", training.experiment, training.reproducibility), text_of(training));
-  for (const std::string& experiment : diagnosis.not_run) row("not run", experiment);
-  return text;
+    print_row(fmt::format("{}, {}", training.experiment, training.reproducibility), text_of(training));
+  for (const std::string& experiment : diagnosis.not_run) print_row("not run", experiment);
 }
 
 std::string json_of(const Diagnosis& diagnosis) {
   Json json{{"version", build_info().version}, {"revision", build_info().revision}};
   json["libraries"] = Json::object();
-  for (const auto& [name, version] : device::accelerator_libraries()) json["libraries"][name] = version;
-  json["libraries"]["NCCL"] = comm::nccl_version();
+  for (const auto& [name, version] : diagnosis.libraries) json["libraries"][name] = version;
   json["free_bytes"] = diagnosis.free_bytes;
-  json["driver"] = device::accelerator_driver();
+  json["driver"] = diagnosis.driver;
   json["no_device"] = diagnosis.no_device ? Json(*diagnosis.no_device) : Json();
+  json["ended_by"] = diagnosis.ended_by ? Json(*diagnosis.ended_by) : Json();
   for (const char* key : {"devices", "checks", "speeds", "trainings"}) json[key] = Json::array();
   for (const device::DeviceFacts& device : diagnosis.devices)
     json["devices"].push_back({{"index", device.index},
@@ -192,6 +205,15 @@ std::string json_of(const Diagnosis& diagnosis) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+/// On rank 0.
+void finish(const DoctorOptions& options, const Diagnosis& diagnosis) {
+  print_figures(diagnosis);
+  if (!options.json) return;
+  io::AtomicFile file(*options.json);
+  file.write(json_of(diagnosis));
+  file.commit();
+}
+
 }  // namespace
 
 ExitCode run_doctor(comm::World& world, const DoctorOptions& options) {
@@ -200,21 +222,28 @@ ExitCode run_doctor(comm::World& world, const DoctorOptions& options) {
   pin_instruction_set(world, settings);
   Diagnosis diagnosis;
   diagnosis.not_run = options.not_run;
-  if (auto accelerator = find_device(world, settings, diagnosis)) {
+  world.agree([&] {  // first: a device that fails takes its libraries along
+    diagnosis.libraries = device::accelerator_libraries();
+    if (const std::string nccl = comm::nccl_version(); !nccl.empty())
+      diagnosis.libraries.emplace_back("NCCL", nccl);
+    diagnosis.driver = device::accelerator_driver();
+  });
+  auto accelerator = find_device(world, settings, diagnosis);
+  if (world.is_root()) print_facts(diagnosis);
+  if (accelerator) {
     constexpr std::int64_t patience = 120;  // seconds
     const comm::Watchdog watchdog(world, patience);
-    examine(world, settings, *accelerator, diagnosis);
-    accelerator.reset();
-    train(world, options, diagnosis);
-  }
-  if (world.is_root()) {
-    if (options.json) {
-      io::AtomicFile file(*options.json);
-      file.write(json_of(diagnosis));
-      file.commit();
+    try {
+      examine(world, settings, *accelerator, diagnosis);
+      accelerator.reset();
+      train(world, options, diagnosis);
+    } catch (const std::exception& error) {
+      diagnosis.ended_by = error.what();
+      if (world.is_root()) finish(options, diagnosis);
+      throw;
     }
-    fmt::print("{}", text_of(diagnosis));
   }
+  if (world.is_root()) finish(options, diagnosis);
   if (diagnosis.no_device) return ExitCode::no_device;
   const bool passed = std::ranges::all_of(diagnosis.checks, &Check::passed);
   return passed ? ExitCode::success : ExitCode::internal;

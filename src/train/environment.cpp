@@ -79,6 +79,7 @@ std::string environment_json(const Environment& environment) {
                   {"ranks", environment.machines.size()},
                   {"threads", environment.threads},
                   {"device", environment.device},
+                  {"gpus", environment.gpus},
                   {"instruction_set", environment.instruction_set},
                   {"algorithms", environment.algorithms},
                   {"arithmetic", fmt::format("{:016x}", environment.arithmetic)},

@@ -17,6 +17,7 @@ struct Environment {
   std::vector<Machine> machines;      ///< of each rank, by rank
   std::vector<std::int64_t> threads;  ///< of each rank, by rank
   std::string device;                 ///< with the instruction set in use
+  std::vector<std::string> gpus = {};  ///< of each rank, by rank: number and unique id; empty on CPUs
   std::string instruction_set;        ///< that alone
   std::string algorithms = {};        ///< choices_text() of an accelerator
   std::uint64_t arithmetic = 0;       ///< check_same_plans()

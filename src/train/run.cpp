@@ -48,6 +48,8 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
   header.cores_idle = cores.idle;
   header.idle_advice = cores.advice;
   header.device = device.describe();
+  if (device.accelerator)
+    header.device += trainer.replica().has_images() ? "; samples in its memory" : "; samples from the host";
   header.exchange = world.size() == 1 ? "none"
                     : is_lockstep
                         ? fmt::format("{}, {:.1f} MB a step from each rank", trainer.replica().exchange(),
@@ -92,6 +94,10 @@ Environment gather_environment(comm::World& world, std::int64_t threads, const R
   if (world.is_root()) environment.working_directory = std::filesystem::current_path(unknown).string();
   for (const std::string& text : world.all_gather(text_of(this_machine())))
     environment.machines.push_back(parse_machine(text));
+  if (device.accelerator) {
+    const device::DeviceFacts& facts = device.accelerator->facts();
+    environment.gpus = world.all_gather(fmt::format("{} {}", facts.index, facts.unique_id));
+  }
   environment.threads[static_cast<std::size_t>(world.rank())] = threads;
   world.sum(environment.threads);
   return environment;

@@ -13,7 +13,7 @@ namespace lockstep::train {
 /// What one rank has to say in a step.
 struct RankStatus {
   bool stop_requested = false;  ///< a signal came
-  bool checkpoint_due = false;  ///< rank 0 would take one after this step
+  bool checkpoint_due = false;  ///< rank 0 would take one after this step, or when it can
   std::exception_ptr failure;   ///< the loader or a worker threw
   bool diverged = false;        ///< this rank's part of an update met a number that is not finite
   device::Totals totals;        ///< of the rank's shards in this step

@@ -46,7 +46,8 @@ class Trainer {
     std::optional<std::int64_t> until =
         std::nullopt;  ///< stop after this step, counted over the whole training
   };
-  /// Trains all epochs that are left, or until a signal asks to stop, which it does after the step in hand.
+  /// Trains all epochs that are left, or until a signal asks to stop, which it does after the step in hand,
+  /// or the one that has begun behind it.
   /// The last checkpoint is on disk when it returns. Collective. Throws the same Error on all ranks when one
   /// of them fails, and Error(bad_data) naming epoch, step and tensor when a gradient, a weight or the loss
   /// is not finite; `summary` then says how far it came.

@@ -117,7 +117,7 @@ TEST(problems, numbers_are_finite_and_in_range) {
 
 TEST(problems, gpus_are_a_list) {
   const std::string expects =
-      "x.yaml:6:16: device.gpus must be auto or a list of integers from 0 to 1023, found ";
+      "x.yaml:6:16: device.gpus must be auto or a list, not empty, of integers from 0 to 1023, found ";
   const auto gpus = [](const std::string& text) {
     return problems_of(minimal + "device: {gpus: " + text + "}\n");
   };
@@ -134,7 +134,7 @@ TEST(problems, gpu_for_two_ranks_needs_an_exchange_through_mpi) {
     return problems_of(minimal + "device: {" + text + "}\n");
   };
   const std::string message =
-      "device.gpus lists 3 twice: ranks can share a GPU only with device.exchange mpi";
+      "device.gpus lists 3 twice: ranks can share a GPU only with device.exchange mpi or cuda_aware_mpi";
   EXPECT_THAT(device("kind: cuda, gpus: [3, 0, 3]"), ElementsAre("x.yaml:6:28: " + message));
   EXPECT_THAT(device("exchange: nccl, gpus: [0, 3, 3, 3]"), ElementsAre("x.yaml:6:32: " + message));
   EXPECT_THAT(device("exchange: mpi, gpus: [3, 0, 3]"), IsEmpty());

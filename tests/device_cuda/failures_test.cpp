@@ -158,7 +158,7 @@ TEST(LibraryFailures, for_want_of_memory_say_how_much_there_is) {
     EXPECT_THAT(text,
                 ::testing::ContainsRegex("^cu(BLAS: cublas|DNN: cudnn)Create failed: device 0 has no room "
                                          "for what the library needs: 4[0-9]\\.[0-9] MiB of its 64\\.0 MiB "
-                                         "are free\\. Use fewer device\\.branches"));
+                                         "are free\\. Keep the samples in the host's memory"));
 }
 
 TEST(LibraryFailures, come_with_what_cudnn_itself_says) {

@@ -142,6 +142,19 @@ TEST_F(GpuTest, DoctorGoesOnBehindACheckThatFails) {
   EXPECT_THAT(result.out, HasSubstr("configs/mnist_cnn_unshuffled.yaml is not in this folder"));
 }
 
+/// A copy that is not queued, with others that are; and a device that fails for good.
+TEST_F(GpuTest, DoctorReportsWhateverFails) {
+  for (const char* failing : {"cudaMemcpyAsync:3", "cudaStreamSynchronize:2", "operation:5"}) {
+    const std::string json = file(fmt::format("{}.json", failing));
+    const ProcessResult result =
+        run_on_gpus({"doctor", "--gpu", "--json", json}, {.settings = fmt::format("fail={}", failing)});
+    EXPECT_EQ(result.status, static_cast<int>(ExitCode::internal)) << failing << result.err;
+    EXPECT_THAT(result.out, HasSubstr("gathering of samples")) << failing;
+    EXPECT_THAT(result.out, HasSubstr("FAILED: ")) << failing;
+    EXPECT_GT(json_of(json)["checks"].size(), 15U) << failing;
+  }
+}
+
 TEST_F(GpuTest, DoctorSaysWhenThereIsNoGpu) {
   const ProcessResult result = run_on_gpus({"doctor", "--gpu"}, {.settings = "driver=none"});
   EXPECT_EQ(result.status, static_cast<int>(ExitCode::no_device));

@@ -53,8 +53,9 @@ void fail_for_room(std::string_view library, std::string_view function, std::str
   std::size_t total = 0;
   call(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   fail(ExitCode::internal,
-       "{}: {} failed: device {} has no room for {}: {} of its {} are free. Use fewer device.branches, a "
-       "smaller training.batch, or more ranks with a device each",
+       "{}: {} failed: device {} has no room for {}: {} of its {} are free. Keep the samples in the host's "
+       "memory (device.data=host), use fewer device.branches, a smaller training.batch, or more ranks with a "
+       "device each",
        library, function, device, what, mebibytes(free), mebibytes(total));
 }
 
