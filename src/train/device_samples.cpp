@@ -151,9 +151,11 @@ const DeviceSamples::Staged& DeviceSamples::stage(const data::Batch& batch, Piec
   return slots_[slot].staged;
 }
 
-void DeviceSamples::stage_ahead(const data::Batch& batch, Pieces pieces, std::size_t number) {
-  Slot& slot = slots_[number];
-  if (has(slot, batch, pieces)) return;
+void DeviceSamples::stage_ahead(const data::Batch& batch, Pieces pieces, std::size_t slot) {
+  if (!has(slots_[slot], batch, pieces)) write_down(slots_[slot], batch, pieces);
+}
+
+void DeviceSamples::write_down(Slot& slot, const data::Batch& batch, Pieces pieces) {
   if (copies_) copies_->synchronize();  // one out of this slot may be on its way, of a batch never used
   fill(slot, batch, pieces);
   if (!copies_) return;

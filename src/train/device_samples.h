@@ -102,6 +102,7 @@ class DeviceSamples {
   };
   [[nodiscard]] Slot make_slot(std::size_t number) const;
   [[nodiscard]] OnDevice make_on_device() const;
+  void write_down(Slot& slot, const data::Batch& batch, Pieces pieces);
   void fill(Slot& slot, const data::Batch& batch, Pieces pieces);
   void place_pieces(Slot& slot, const data::Batch& batch, Pieces pieces) const;
   static bool has(const Slot& slot, const data::Batch& batch, Pieces pieces);
