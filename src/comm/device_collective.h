@@ -55,8 +55,7 @@ class DeviceCollective {
   std::span<const DeviceSlicePartial> exchange(device::Stream& stream, std::span<const DevicePartial> local) {
     return exchange(stream, local, {});
   }
-  /// Every rank has new weights in its own slice of `weights`, a slab, the same one on each call; afterwards
-  /// all ranks have all of them.
+  /// Every rank has new weights in its own slice of `weights`, a slab; afterwards all ranks have all of them.
   virtual void all_gather(device::Stream& stream, device::DeviceSpan<float> weights) = 0;
   /// Sum over ranks in whatever order the library likes, in place: for `reproducibility: run`.
   virtual void all_reduce(device::Stream& stream, device::DeviceSpan<float> values) = 0;

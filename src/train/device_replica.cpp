@@ -43,7 +43,7 @@ void DeviceReplica::wait() {
 /// Whether what the other ranks wait for is done.
 bool DeviceReplica::finish_update() noexcept {
   try {
-    if (update_pending_) collective_->wait(*milestone_of(last_update_));
+    if (update_pending_) collective_->wait(milestone_of(last_update_));
     return true;
   } catch (const std::exception&) {
     return false;  // of what is being reported
@@ -160,8 +160,9 @@ std::span<const device::Totals> DeviceReplica::compute(const Step& step, ShardWa
 /// Queues a step up to its report, and, unless the hosts are to decide about it, the update.
 DeviceReplica::Queued DeviceReplica::begin(const Step& step, ShardWatch* watch) {
   const Pieces usual = pieces_of(blueprint_.experiment);
-  const Pieces pieces = fault::any() ? Pieces::shards : usual;
-  const bool is_inspected = fault::any() || (watch != nullptr && pieces == Pieces::shards);
+  const bool may_fail = !blueprint_.experiment.faults.empty();  // on any rank: what is sent must be alike
+  const Pieces pieces = may_fail ? Pieces::shards : usual;
+  const bool is_inspected = may_fail || (watch != nullptr && pieces == Pieces::shards);
   if (pieces == Pieces::shards && partials_.empty()) make_sums();
   if (pieces == Pieces::shards && !shard_engine_) make_shard_engine(blueprint_.train_stripes(), 1);
   const std::size_t room = room_of(step.number);
@@ -205,9 +206,10 @@ void DeviceReplica::go_ahead() {
   }
 }
 
-/// For the step before the last: its report was here before its backward pass was done with the samples.
+/// Where buckets are sent, the backward pass of the step before the last may still read its samples though
+/// its report is here.
 void DeviceReplica::await_slot_of(std::int64_t step) {
-  if (sends_buckets(pieces_of(blueprint_.experiment))) collective_->wait(*milestone_of(step - 2));
+  if (sends_buckets(pieces_of(blueprint_.experiment))) collective_->wait(milestone_of(step - 2));
 }
 
 /// Forward and backward; beside them, hashes of what an update left, which nothing here changes. If what it
@@ -267,8 +269,8 @@ void DeviceReplica::update() {
   world_.activity().enter(comm::Phase::reporting);
 }
 
-device::Milestone* DeviceReplica::milestone_of(std::int64_t step) const {
-  return updated_[static_cast<std::size_t>(step + std::ssize(updated_)) % updated_.size()].get();
+device::Milestone& DeviceReplica::milestone_of(std::int64_t step) const {
+  return *updated_[static_cast<std::size_t>(step + std::ssize(updated_)) % updated_.size()];
 }
 
 void DeviceReplica::queue_update(const Queued& step, Who decides) {
@@ -280,7 +282,7 @@ void DeviceReplica::queue_update(const Queued& step, Who decides) {
     updates_[{decides, step.samples}].queue(*stream_, room_of(step.number), work);
   else
     updates_[{decides, 0}].queue(*stream_, 0, work);
-  milestone_of(step.number)->set();
+  milestone_of(step.number).set();
 }
 
 void DeviceReplica::queue_update_once(const Queued& step, Who decides) {

@@ -107,7 +107,7 @@ class DeviceReplica final : public Replica {
   Queued begin(const Step& step, ShardWatch* watch);
   void go_ahead();
   void await_slot_of(std::int64_t step);
-  [[nodiscard]] device::Milestone* milestone_of(std::int64_t step) const;
+  [[nodiscard]] device::Milestone& milestone_of(std::int64_t step) const;
   void queue_pieces(const DeviceSamples::Staged& staged, Pieces pieces, bool follows_update);
   void queue_sums(const DeviceSamples::Staged& staged, Pieces pieces);
   void write_arguments(const Step& step, device::UpdateArguments& arguments) const;
@@ -189,8 +189,8 @@ class DeviceReplica final : public Replica {
 
   Queued now_;                  // the step that was computed last
   std::optional<Queued> next_;  // that was begun behind it
-  // Of the last steps, by number: the next one is queued, and the one behind it, while a rank may have to
-  // wait for what the others wait for.
+  // By number, three: after a failure compute(n + 1) waits for that of step n, when those of n + 1 and n + 2
+  // may be set already.
   std::vector<std::unique_ptr<device::Milestone>> updated_;
   std::int64_t last_update_ = 0;                 // its step
   int exceptions_ = std::uncaught_exceptions();  // under way when this was made

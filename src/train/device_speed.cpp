@@ -126,8 +126,9 @@ Check check_sums(comm::World& world, device::Accelerator& accelerator, config::E
   const std::int64_t expected = run(sample);
   std::int64_t wrong_ranks = sample.all_are(expected) ? 0 : 1;
   world.sum({&wrong_ranks, 1});
-  return {fmt::format("{} by {} among ranks: {}", what, sample.name(), world.size()), wrong_ranks == 0,
-          wrong_ranks == 0 ? "the right sums" : fmt::format("wrong sums on ranks: {}", wrong_ranks)};
+  return {std::string(what), wrong_ranks == 0,
+          wrong_ranks == 0 ? fmt::format("the right sums, by {}", sample.name())
+                           : fmt::format("wrong sums on ranks: {}, by {}", wrong_ranks, sample.name())};
 }
 
 }  // namespace

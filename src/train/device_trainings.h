@@ -10,6 +10,9 @@
 
 namespace lockstep::train {
 
+/// Of compare_training().
+inline constexpr std::int64_t compared_steps = 20;
+
 /// Trains an experiment for its first steps on the GPUs and on the CPUs of the ranks, and compares weights.
 /// Collective.
 Check compare_training(comm::World& world, const config::Experiment& experiment);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/log.h"
 #include "comm/devices_of_host.h"
 #include "comm/nccl_version.h"
 #include "comm/watchdog.h"
@@ -54,7 +55,7 @@ void add(comm::World& world, const Check& own, Diagnosis& diagnosis) {
                               all[rank]);
   const Check check = failures.empty() ? own : Check{own.name, false, failures};
   if (world.is_root()) {
-    if (diagnosis.checks.empty()) fmt::print("checks against the CPU\n");
+    if (diagnosis.checks.empty()) fmt::print("checks\n");
     print_row(check.name, fmt::format("{}: {}", check.passed ? "ok" : "FAILED", check.detail));
   }
   diagnosis.checks.push_back(check);
@@ -88,7 +89,9 @@ std::unique_ptr<device::Accelerator> find_device(comm::World& world, const confi
 /// others wait.
 Check attempt_together(const std::string& name, const std::function<Check()>& check) {
   try {
-    return check();
+    Check done = check();
+    done.name = name;
+    return done;
   } catch (const comm::AgreedError& error) {
     return {name, false, error.what()};
   }
@@ -99,33 +102,39 @@ void examine(comm::World& world, const config::Device& settings, device::Acceler
   const auto take = [&](const Check& check) { add(world, check, diagnosis); };
   check_operations(accelerator, take);
   check_networks(accelerator, take);
-  take(attempt_together("exchange", [&] { return check_exchange(world, accelerator, settings.exchange); }));
-  take(attempt("speed", [&] {
+  const std::string among = fmt::format("among ranks: {}", world.size());
+  take(attempt_together("exchange " + among,
+                        [&] { return check_exchange(world, accelerator, settings.exchange); }));
+  take(attempt("copies of many bytes", [&] {
     diagnosis.speeds = measure_copies(accelerator);
     return Check{"copies of many bytes", true, "done"};
   }));
   if (world.size() == 1) return;
-  take(attempt_together("all-reduce",
+  take(attempt_together("all-reduce " + among,
                         [&] { return check_all_reduce(world, accelerator, settings.exchange); }));
-  for (Speed& speed : measure_exchanges(world, accelerator, settings.exchange))
-    diagnosis.speeds.push_back(std::move(speed));
+  take(attempt_together("exchanges of many bytes", [&] {
+    for (Speed& speed : measure_exchanges(world, accelerator, settings.exchange))
+      diagnosis.speeds.push_back(std::move(speed));
+    return Check{"", true, "done"};
+  }));
 }
 
 void train(comm::World& world, const DoctorOptions& options, Diagnosis& diagnosis) {
   for (const config::Experiment& experiment : options.experiments)
-    add(world, attempt_together(experiment.name, [&] { return compare_training(world, experiment); }),
+    add(world,
+        attempt_together(fmt::format("{}, {} steps", experiment.name, compared_steps),
+                         [&] { return compare_training(world, experiment); }),
         diagnosis);
   if (!options.published) return;
   for (config::Experiment experiment : options.experiments)
-    for (const auto reproducibility : {config::Reproducibility::run, config::Reproducibility::lockstep}) {
+    for (const auto& [reproducibility, mode] :
+         {std::pair{config::Reproducibility::run, "run"}, {config::Reproducibility::lockstep, "lockstep"}}) {
       experiment.training.reproducibility = reproducibility;
       add(world,
-          attempt_together(experiment.name,
+          attempt_together(fmt::format("{} in full, {}", experiment.name, mode),
                            [&] {
                              diagnosis.trainings.push_back(time_training(world, experiment));
-                             return Check{fmt::format("{} in full, {}", experiment.name,
-                                                      diagnosis.trainings.back().reproducibility),
-                                          true, "done"};
+                             return Check{"", true, "done"};
                            }),
           diagnosis);
     }
@@ -214,6 +223,15 @@ void finish(const DoctorOptions& options, const Diagnosis& diagnosis) {
   file.commit();
 }
 
+/// The same after a failure that is being reported: one more must not take its place.
+void finish_early(const DoctorOptions& options, const Diagnosis& diagnosis) {
+  try {
+    finish(options, diagnosis);
+  } catch (const std::exception& error) {
+    log::write_warning(error.what());
+  }
+}
+
 }  // namespace
 
 ExitCode run_doctor(comm::World& world, const DoctorOptions& options) {
@@ -239,7 +257,7 @@ ExitCode run_doctor(comm::World& world, const DoctorOptions& options) {
       train(world, options, diagnosis);
     } catch (const std::exception& error) {
       diagnosis.ended_by = error.what();
-      if (world.is_root()) finish(options, diagnosis);
+      if (world.is_root()) finish_early(options, diagnosis);
       throw;
     }
   }

@@ -43,10 +43,10 @@ class DigestKeeper final : public metrics::Sink {
   std::vector<std::int64_t>& launches_;
 };
 
-/// Of the weights, before the `time`-th hash of all of them.
+/// Of the weights, before the look of a step.
 struct Damage {
   int rank = 0;
-  int time = 0;
+  int step = 0;
   std::int64_t block = 0;
 };
 
@@ -74,9 +74,13 @@ class GpuRanksTest : public ::testing::Test {
     const RankDevice device = make_rank_device(world_, blueprint);
     WorkerPool workers(1, device::prepare_cpu_thread);
     std::optional<FlippingAccelerator> flipping;
+    // All weights are hashed in each look, and by those who write all of them also when they have, at first
+    // too.
+    const bool writes_all =
+        world_.size() == 1 || blueprint.experiment.training.reproducibility == config::Reproducibility::run;
     if (damage && damage->rank == world_.rank())
-      flipping.emplace(*device.accelerator, blueprint.network.parameters.slab_size(), damage->time,
-                       damage->block * Parameters::block);
+      flipping.emplace(*device.accelerator, blueprint.network.parameters.slab_size(),
+                       writes_all ? 2 * damage->step : damage->step, damage->block * Parameters::block);
     Outcome outcome;
     {
       Trainer trainer(world_, blueprint,
@@ -189,7 +193,8 @@ TEST_F(GpuRanksTest, InRunModeGradientsTravelInBuckets) {
     train(1, {fmt::format("training.reproducibility={}", reproducibility), "checks.arithmetic_every=0"}, 1);
     return standin::calls("ncclAllReduce");
   };
-  EXPECT_GE(sums("run") - sums("lockstep"), 2) << "in one step, beside those that connect the ranks";
+  // Each bucket once before the training, to connect the ranks, and once in the step.
+  EXPECT_GE(sums("run") - sums("lockstep"), 2 * 2);
 }
 
 /// Nothing of the step behind it, which could have begun.
@@ -204,42 +209,45 @@ TEST_F(GpuRanksTest, StopsBehindAnyStepWithWhatThatStepLeft) {
   }
 }
 
-/// A rank among others hashes all its weights once in each step, and its own part when it has written that.
+Overrides with(Overrides overrides, const std::string& more) {
+  overrides.push_back(more);
+  return overrides;
+}
+
 TEST_F(GpuRanksTest, WeightsThatChangeInADevicesMemoryAreRepairedAndNoStepIsLost) {
   if (world_.size() == 1) GTEST_SKIP() << "not run: a rank alone has nobody to fetch weights from";
-  const Overrides repair{"checks.arithmetic_every=0", "checks.memory=repair"};
-  const Outcome undisturbed = train(1, repair);
   const int last = world_.size() - 1;
-  for (const int time : {2, 3, 4, 5})
-    for (const std::int64_t block : {0, 12})
-      EXPECT_TRUE(train(1, repair, std::nullopt, Damage{.rank = last, .time = time, .block = block}) ==
-                  undisturbed)
-          << "look " << time << ", block " << block;
+  for (const char* mode : {"training.reproducibility=lockstep", "training.reproducibility=run"}) {
+    const Overrides repair{mode, "checks.arithmetic_every=0", "checks.memory=repair"};
+    const Outcome undisturbed = train(1, repair);
+    for (const int step : {2, 3, 4, 5})
+      for (const std::int64_t block : {0, 12})
+        EXPECT_TRUE(train(1, repair, std::nullopt, Damage{.rank = last, .step = step, .block = block}) ==
+                    undisturbed)
+            << mode << ", step " << step << ", block " << block;
+  }
 }
 
 TEST_F(GpuRanksTest, OrEndTheTraining) {
-  // A rank alone has written all of them: at first, and in the first step.
-  const int time = world_.size() == 1 ? 4 : 2;
-  const std::string text =
-      error_of(never_checked, Damage{.rank = world_.size() - 1, .time = time, .block = 0});
-  EXPECT_THAT(text, HasSubstr("before step 2: bits of the weights (dense_2.weight"));
-  EXPECT_THAT(text, HasSubstr(fmt::format("rank {} on ", world_.size() - 1)));
+  const int last = world_.size() - 1;
+  for (const char* mode : {"training.reproducibility=lockstep", "training.reproducibility=run"}) {
+    const std::string text = error_of(with(never_checked, mode), Damage{.rank = last, .step = 2, .block = 0});
+    EXPECT_THAT(text, HasSubstr("before step 2: bits of the weights (dense_2.weight")) << mode;
+    EXPECT_THAT(text, HasSubstr(fmt::format("rank {} on ", last))) << mode;
+  }
 }
 
 TEST_F(GpuRanksTest, ADivergedTrainingSaysWhatItSaysWhereTheHostsDecide) {
-  for (const char* setting : {"data.scale=1e6", "data.scale=1", "data.scale=1e-2"}) {
-    const Overrides overrides{setting, "optimizer={sgd: {learning_rate: 1000}}", "schedule={constant: {}}",
-                              "model=[{flatten: {}}, {dense: {units: 60}}, {relu: {}}, {dense: {units: 60}}, "
-                              "{relu: {}}, {dense: {units: 60}}, {relu: {}}, {dense: {units: 4}}]"};
-    const auto error_with = [&](const Overrides& checked) {
-      Overrides all = overrides;
-      all.insert(all.end(), checked.begin(), checked.end());
-      return error_of(all);
-    };
-    const std::string text = error_with(never_checked);
-    EXPECT_THAT(text, HasSubstr("is not finite")) << setting;
-    EXPECT_EQ(text, error_with(always_checked)) << setting;
-  }
+  for (const char* mode : {"training.reproducibility=lockstep", "training.reproducibility=run"})
+    for (const char* scale : {"data.scale=1e6", "data.scale=1", "data.scale=1e-2"}) {
+      const Overrides overrides{
+          mode, scale, "optimizer={sgd: {learning_rate: 1000}}", "schedule={constant: {}}",
+          "model=[{flatten: {}}, {dense: {units: 60}}, {relu: {}}, {dense: {units: 60}}, "
+          "{relu: {}}, {dense: {units: 60}}, {relu: {}}, {dense: {units: 4}}]"};
+      const std::string text = error_of(with(overrides, never_checked.front()));
+      EXPECT_THAT(text, HasSubstr("is not finite")) << mode << ", " << scale;
+      EXPECT_EQ(text, error_of(with(overrides, always_checked.front()))) << mode << ", " << scale;
+    }
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ class NetworkPlan final : public DevicePlan {
   [[nodiscard]] int sample_correct() const { return sample_correct_; }
   /// The lowest stage that runs backward; the number of stages if none does.
   [[nodiscard]] std::size_t backward_end() const { return backward_end_; }
-  /// Once a stage has run backward, floats [0, of this) of the gradient slab are written.
+  /// Once a stage has run backward, floats [0, this) of the gradient slab are finished.
   [[nodiscard]] std::int64_t finished_by(std::size_t stage) const;
   /// Ranges of a gradient slab that no layer writes.
   [[nodiscard]] const std::vector<Range>& gaps() const { return gaps_; }
