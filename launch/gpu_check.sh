@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# For a machine with NVIDIA GPUs: builds Lockstep for them and lets `lockstep doctor` examine them: kernels, layers and
-# both MNIST experiments against the CPU, copies, the exchange among GPUs, and how long the two published trainings
-# take.
+# For a machine with NVIDIA GPUs: builds Lockstep for them, lets `lockstep doctor` examine them (kernels, layers and both
+# MNIST experiments against the CPU, copies, the exchange among GPUs, and how long the two published trainings take), and
+# runs the tests of the GPU path on one of them.
 #
 #   launch/gpu_check.sh [--ranks N]
 #
 #   --ranks N    GPUs to use together in a second examination (all of this machine's)
 #
-# It prints what it finds and leaves it in build/gpu_check as text and JSON. The status is 0 only if every check passed.
+# It prints what it finds and leaves it in build/gpu_check as text and JSON. The status is 0 only if every check and test
+# passed.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -27,12 +28,12 @@ while (($# > 0)); do
   shift
 done
 
-"$root/launch/install_dependencies.sh"
+"$root/launch/install_dependencies.sh" --tests
 stamp=$root/build/release/.configured
-if [[ ! -f $stamp || $(<"$stamp") != *"-DLOCKSTEP_CUDA=ON"* ]]; then
-  configure release -DLOCKSTEP_BUILD_TESTS=OFF -DLOCKSTEP_CUDA=ON
+if [[ ! -f $stamp || $(<"$stamp") != *"-DLOCKSTEP_BUILD_TESTS=ON -DLOCKSTEP_CUDA=ON"* ]]; then
+  configure release -DLOCKSTEP_BUILD_TESTS=ON -DLOCKSTEP_CUDA=ON
 fi
-build release lockstep
+build release lockstep gpu_hardware_test
 import_mnist
 
 cd "$root" # where doctor finds the published experiments, which name their data relative to the project
@@ -54,8 +55,16 @@ if ((ranks > 8)); then ranks=8; fi # the experiments have 8 shards
 if ((ranks > 1)); then examine "${ranks}_gpus" "$ranks"; fi
 
 say ''
+say '== tests'
+no_gpu=77 # the examination has said so
+tested=0
+"$root/build/release/tests/cuda_hardware/gpu_hardware_test" --gtest_brief=1 2>&1 |
+  grep -v 'Skipped$\|^not run: needs the stand-in' | tee "$found/tests.txt" || tested=$?
+if ((tested != 0 && tested != no_gpu)); then status=$tested; fi
+
+say ''
 if ((status != 0)); then
   say "Not all is well; what was found is in $found"
   exit "$status"
 fi
-say "All checks passed; what was found is in $found"
+say "All checks and tests passed; what was found is in $found"

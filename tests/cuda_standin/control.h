@@ -9,6 +9,10 @@
 /// LOCKSTEP_STANDIN, whose keys the README lists.
 namespace lockstep::standin {
 
+/// Whether there is a stand-in at all: the same tests run on a real GPU, where nothing here has an effect and
+/// counts are zero (cuda_hardware/).
+[[nodiscard]] bool is_linked();
+
 /// Takes settings ("seed=7,devices=2,fail=cudaMalloc:3") instead of the environment's; what is not named has
 /// its default. Counts of calls start at 0, random numbers at the seed, and a failed device works again.
 /// Requires that nothing is queued. The number of devices and their memory can only change while no handle is

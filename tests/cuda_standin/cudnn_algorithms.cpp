@@ -40,6 +40,12 @@ constexpr std::array filter_algorithms = {
     Algorithm{CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT_TILING, Kind::fft_tiling, true, false},
 };
 
+bool is_second_model() {
+  return setting("cudnn_model") == "2";
+}
+/// What its FFT takes at least: more than most callers want to give.
+constexpr std::size_t second_model_fft = (std::size_t{64} << 20U) + 1024;
+
 std::span<const Algorithm> algorithms(Direction direction) {
   if (direction == Direction::forward) return forward_algorithms;
   if (direction == Direction::data) return data_algorithms;
@@ -95,7 +101,7 @@ std::vector<Algorithm> ranked(Direction direction) {
   static constexpr std::array second_model = {Kind::implicit, Kind::fft_tiling,  Kind::winograd_nonfused,
                                               Kind::gemm,     Kind::precomputed, Kind::winograd,
                                               Kind::fft,      Kind::none};
-  const auto& order = setting("cudnn_model") == "2" ? second_model : first_model;
+  const auto& order = is_second_model() ? second_model : first_model;
   const auto all = algorithms(direction);
   std::vector<Algorithm> result(all.begin(), all.end());
   std::ranges::stable_sort(result, {}, [&](const Algorithm& algorithm) {
@@ -115,7 +121,7 @@ std::size_t workspace_bytes(Direction direction, const Algorithm& algorithm, con
     case Kind::gemm:
       return bytes(shape.taps() * shape.positions());
     case Kind::fft:
-      return bytes(2 * spectra);
+      return is_second_model() ? std::max(bytes(2 * spectra), second_model_fft) : bytes(2 * spectra);
     case Kind::fft_tiling:
       return bytes(spectra);
     case Kind::winograd:

@@ -60,6 +60,10 @@ std::int64_t pending_operations() {
   return Scheduler::instance().pending();
 }
 
+bool is_linked() {
+  return true;
+}
+
 void configure(std::string_view text) {
   const std::lock_guard lock(mutex());
   // What a failed device has left in its queues does nothing any more.

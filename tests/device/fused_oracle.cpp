@@ -1,6 +1,7 @@
 #include "device/fused_oracle.h"
 
 #include <fmt/core.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
@@ -86,17 +87,6 @@ std::int64_t z_count(const Problem& p) {
 
 std::int64_t outputs_of_a_channel(const Problem& p) {
   return p.samples * p.out_height * p.out_width;
-}
-
-/// From channels-last to C, H, W and back.
-std::vector<float> reordered(const std::vector<float>& from, std::int64_t samples, std::int64_t outer,
-                             std::int64_t inner) {
-  std::vector<float> to(from.size());
-  for (std::int64_t n = 0; n < samples; ++n)
-    for (std::int64_t i = 0; i < outer; ++i)
-      for (std::int64_t j = 0; j < inner; ++j)
-        to[at((n * inner + j) * outer + i)] = from[at((n * outer + i) * inner + j)];
-  return to;
 }
 
 template <class T>
@@ -231,7 +221,62 @@ std::string_view name_of(Way way) {
   return way == Way::winograd2 ? "winograd 2×2" : "winograd 4×4";
 }
 
+void expect_near(const std::vector<float>& actual, const std::vector<double>& expected,
+                 const std::vector<double>& bounds, const char* what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  for (std::size_t i = 0; i < actual.size(); ++i)
+    ASSERT_TRUE(std::abs(actual[i] - expected[i]) <= bounds[i])  // so that a NaN fails
+        << what << "[" << i << "] is " << actual[i] << ", expected " << expected[i] << " within "
+        << bounds[i];
+}
+
+/// A maximum and a ReLU move a result by no more than the greatest of their arguments moves. The winner that
+/// was recorded must be a greatest output, as far as rounding can tell.
+void expect_outputs(const FusedCase& one, const FusedOutputs& actual, const FusedExpected& expected,
+                    const FusedBounds& bounds) {
+  const fused::Problem& p = one.problem;
+  const std::int64_t c = p.out_channels;
+  for (std::size_t i = 0; i < actual.y.size(); ++i) {
+    const auto channel = static_cast<std::int64_t>(i) % c;
+    const auto cell = static_cast<std::int64_t>(i) / c;
+    if (!p.pool) {
+      ASSERT_TRUE(std::abs(actual.y[i] - expected.y[i]) <= bounds.z[i])
+          << "y[" << i << "] is " << actual.y[i] << ", expected " << expected.y[i] << " within "
+          << bounds.z[i];
+      continue;
+    }
+    const std::int64_t column = cell % p.dst_width();
+    const std::int64_t row = cell / p.dst_width() % p.dst_height();
+    const std::int64_t sample = cell / p.dst_width() / p.dst_height();
+    const auto z = [&](int k) {
+      return static_cast<std::size_t>(
+          ((sample * p.out_height + 2 * row + k / 2) * p.out_width + 2 * column + k % 2) * c + channel);
+    };
+    double bound = 0;
+    for (int k = 0; k < 4; ++k) bound = std::max(bound, bounds.z[z(k)]);
+    ASSERT_TRUE(std::abs(actual.y[i] - expected.y[i]) <= bound)
+        << "y[" << i << "] is " << actual.y[i] << ", expected " << expected.y[i] << " within " << bound;
+    const int winner = actual.record[i];
+    if (winner == 4) {
+      ASSERT_TRUE(p.relu && expected.y[i] <= bound) << i;
+    } else {
+      ASSERT_LT(winner, 4);
+      ASSERT_GE(expected.z[z(winner)] + 2 * bound, expected.y[i]) << "winner of " << i << " is " << winner;
+    }
+  }
+}
+
 }  // namespace
+
+std::vector<float> reordered(const std::vector<float>& from, std::int64_t samples, std::int64_t outer,
+                             std::int64_t inner) {
+  std::vector<float> to(from.size());
+  for (std::int64_t n = 0; n < samples; ++n)
+    for (std::int64_t i = 0; i < outer; ++i)
+      for (std::int64_t j = 0; j < inner; ++j)
+        to[at((n * inner + j) * outer + i)] = from[at((n * outer + i) * inner + j)];
+  return to;
+}
 
 const fused::Method& method_of(const fused::Kernels& kernels, Way way, std::int64_t kernel) {
   return is_winograd(way) ? kernels.winograd(way == Way::winograd2 ? 2 : 4, kernel) : kernels.direct(kernel);
@@ -407,6 +452,15 @@ FusedBounds bound_fused(const FusedCase& one, const FusedInputs& in,
   for (auto* list : {&bounds.z, &bounds.dweights, &bounds.dbias, &bounds.dx})
     for (double& bound : *list) bound = bound * u * 1.001 + denormal;
   return bounds;
+}
+
+void expect_within_bounds(const FusedCase& one, const FusedInputs& inputs, const FusedOutputs& actual) {
+  const FusedExpected expected = expect_fused(one, inputs, actual.record);
+  const FusedBounds bounds = bound_fused(one, inputs, actual.record);
+  expect_outputs(one, actual, expected, bounds);
+  expect_near(actual.dweights, expected.dweights, bounds.dweights, "weight gradient");
+  expect_near(actual.dbias, expected.dbias, bounds.dbias, "bias gradient");
+  if (one.data_gradient) expect_near(actual.dx, expected.dx, bounds.dx, "dx");
 }
 
 }  // namespace lockstep::testing

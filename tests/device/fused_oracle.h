@@ -39,6 +39,10 @@ struct FusedInputs {
 };
 FusedInputs draw_inputs(const FusedCase& one, std::uint32_t seed);
 
+/// From channels-last (or whatever of the two axes is outer) to C, H, W and back.
+std::vector<float> reordered(const std::vector<float>& from, std::int64_t samples, std::int64_t outer,
+                             std::int64_t inner);
+
 struct FusedOutputs {
   std::vector<float> y, dweights, dbias, dx;
   std::vector<std::uint8_t> record;  ///< for each window row, window, channel; no padding
@@ -68,5 +72,8 @@ struct FusedBounds {
 };
 FusedBounds bound_fused(const FusedCase& one, const FusedInputs& inputs,
                         const std::vector<std::uint8_t>& record);
+
+/// Fails the test where an output is further off than that.
+void expect_within_bounds(const FusedCase& one, const FusedInputs& inputs, const FusedOutputs& actual);
 
 }  // namespace lockstep::testing

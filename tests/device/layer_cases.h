@@ -22,6 +22,9 @@ struct BlockOptions {
 struct BlockResult {
   std::vector<float> y, dx;  ///< plain; dx is empty where none was asked for
   std::vector<float> gradient;
+  /// Some sums run through the domain of a transform (FFT, Winograd's), where an error spreads over many
+  /// results.
+  bool transforms = false;
   std::vector<std::string> implementations;
 };
 

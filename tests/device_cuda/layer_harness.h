@@ -15,7 +15,8 @@ struct Draw {
 
 /// Runs the first node of `network` through its layer, forward and (in training) backward, in memory that the
 /// stand-in has poisoned; fails the test where a cell of y or dx was not written. A maximum's layer stands
-/// behind a ReLU if options.masks_relu says so.
+/// behind a ReLU if options.masks_relu says so. A network of three nodes is a layer, its ReLU and a max-pool,
+/// all of which the layer may run.
 BlockResult run_layer(const StandinDevice& device, config::Precision precision,
                       const device::Network& network, std::int64_t samples, const std::vector<float>& x,
                       const std::vector<float>& dy, const std::vector<float>& slab,

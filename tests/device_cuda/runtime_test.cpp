@@ -18,6 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 TEST(Accelerator, says_what_it_is) {
+  if (!standin::is_linked()) GTEST_SKIP() << "not run: needs the stand-in for a GPU";
   const StandinDevice device("devices=2,memory_mb=64", 1);
   EXPECT_EQ(device->facts().index, 1);
   EXPECT_THAT(device->facts().unique_id,
@@ -30,6 +31,7 @@ TEST(Accelerator, says_what_it_is) {
 }
 
 TEST(Accelerator, sees_each_device_once) {
+  if (!standin::is_linked()) GTEST_SKIP() << "not run: needs the stand-in for a GPU";
   standin::configure("devices=3");
   const auto devices = device::visible_devices();
   ASSERT_EQ(devices.size(), 3U);
@@ -40,6 +42,7 @@ TEST(Accelerator, sees_each_device_once) {
 }
 
 TEST(Accelerator, says_how_much_is_free_when_memory_runs_out) {
+  if (!standin::is_linked()) GTEST_SKIP() << "not run: needs the stand-in for a GPU";
   const StandinDevice device("memory_mb=64");
   const auto half = device->allocate(32 << 20);
   try {
@@ -64,6 +67,7 @@ TEST(Accelerator, gives_memory_of_no_bytes) {
 }
 
 TEST(Accelerator, works_on_its_own_device_on_any_thread) {
+  if (!standin::is_linked()) GTEST_SKIP() << "not run: needs the stand-in for a GPU";
   const StandinDevice device("devices=2", 1);
   const auto values = device.upload(std::vector<float>{1, 2, 3});
   // A new thread's device is 0.

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <random>
 #include <span>
@@ -66,10 +67,13 @@ inline std::vector<float> random_floats(std::int64_t count, unsigned seed) {
   return values;
 }
 
-/// The bits, so that comparisons tell -0 from 0 and take NaN for equal to itself.
+/// The bits, so that comparisons tell -0 from 0 and take NaN for equal to NaN: what bits one has that comes
+/// of numbers is the processor's own affair.
 inline std::vector<std::uint32_t> bits(std::span<const float> values) {
   std::vector<std::uint32_t> result;
-  for (const float value : values) result.push_back(std::bit_cast<std::uint32_t>(value));
+  for (const float value : values)
+    result.push_back(
+        std::bit_cast<std::uint32_t>(std::isnan(value) ? std::numeric_limits<float>::quiet_NaN() : value));
   return result;
 }
 

@@ -91,8 +91,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Call{"cudaStreamEndCapture", {1, 2}}, Call{"cudaGraphInstantiate", {1, 2}},
                       Call{"cudaGraphLaunch", {1, 3}}, Call{"cublasCreate", {1}},
                       Call{"cublasSetWorkspace", {1}}, Call{"cublasGemmEx", {1, 12}},
-                      Call{"cudnnCreate", {1}}, Call{"cudnnConvolutionForward", {1}},
-                      Call{"cudnnConvolutionBackwardFilter", {1, 20}}, Call{"ncclCommInitRankConfig", {1}},
+                      Call{"cudnnCreate", {1}}, Call{"cudnnConvolutionBiasActivationForward", {1}},
+                      Call{"cudnnConvolutionBackwardFilter", {1, 10}}, Call{"ncclCommInitRankConfig", {1}},
                       Call{"ncclSend", {1, 3}}, Call{"ncclRecv", {2}}, Call{"ncclGroupEnd", {1, 5}}),
     [](const auto& call) { return std::string(call.param.name); });
 

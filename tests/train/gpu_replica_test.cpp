@@ -77,6 +77,7 @@ TEST_F(GpuReplicaTest, LeavesNothingBehind) {
 
 /// What is done in a step does not grow: two graphs, and one wait of the host; one in the validation.
 TEST_F(GpuReplicaTest, AStepIsTwoLaunches) {
+  if (!standin::is_linked()) GTEST_SKIP() << "not run: needs the stand-in for a GPU";
   train(1, {"training.epochs=6", "checks.arithmetic_every=0"});
   const std::int64_t six = standin::calls("cudaGraphLaunch");
   train(1, {"training.epochs=7", "checks.arithmetic_every=0"});
@@ -87,6 +88,7 @@ TEST_F(GpuReplicaTest, AStepIsTwoLaunches) {
 
 /// One pass over all that the rank has, instead of eight over its shards.
 TEST_F(GpuReplicaTest, InRunModeAStepIsFewOperations) {
+  if (!standin::is_linked()) GTEST_SKIP() << "not run: needs the stand-in for a GPU";
   const auto operations = [&](const char* reproducibility) {
     const auto of = [&](int epochs) {
       train(1, {fmt::format("training.reproducibility={}", reproducibility), "checks.arithmetic_every=0",

@@ -34,7 +34,7 @@ struct MaskRelu {
 };
 
 /// A block adds one piece of one channel.
-constexpr std::int64_t piece_size = 8192;
+constexpr std::int64_t piece_size = 1024;
 
 std::int64_t pieces_of(const Channels& channels) {
   return (channels.samples * channels.plane - 1) / piece_size + 1;
@@ -71,16 +71,52 @@ struct SumPieces {
   }
 };
 
-/// Adds the pieces of each channel.
+/// Adds the pieces of each channel, of which a block has one.
 struct AddPieces {
   const float* sums;
   std::int64_t pieces;
   float* bias_gradient;
 
-  __device__ void operator()(std::int64_t channel) const {
-    float sum = 0;
-    for (std::int64_t piece = 0; piece < pieces; ++piece) sum += sums[channel * pieces + piece];
-    bias_gradient[channel] = sum;
+  __device__ void operator()(const Block& block) const {
+    const float* const terms = sums + block.index() * pieces;
+    const float total = sum<float>(block, pieces, [&](std::int64_t i) { return terms[i]; });
+    block.for_each_thread([&](int thread) {
+      if (thread == 0) bias_gradient[block.index()] = total;
+    });
+  }
+};
+
+/// The same where a channel is a column, as in a dense layer: neighbouring threads read neighbouring columns.
+struct SumColumns {
+  static constexpr int columns = 8, rows = 32;
+
+  Channels extents;
+  const float* y;
+  float* gradient;
+  float* bias_gradient;
+
+  __device__ void operator()(const Block& block) const {
+    float* const partial = block.shared<float>();
+    block.for_each_thread([&](int thread) {
+      const std::int64_t channel = block.index() * columns + thread % columns;
+      float sum = 0;
+      for (std::int64_t sample = thread / columns; sample < extents.samples && channel < extents.channels;
+           sample += rows) {
+        const std::int64_t place = sample * extents.channels + channel;
+        if (y != nullptr && y[place] <= 0)
+          gradient[place] = 0;
+        else
+          sum += gradient[place];
+      }
+      partial[thread] = sum;
+    });
+    block.for_each_thread([&](int thread) {
+      const std::int64_t channel = block.index() * columns + thread;
+      if (thread >= columns || channel >= extents.channels) return;
+      float sum = 0;
+      for (int row = 0; row < rows; ++row) sum += partial[row * columns + thread];
+      bias_gradient[channel] = sum;
+    });
   }
 };
 
@@ -101,13 +137,21 @@ void mask_relu(cudaStream_t stream, std::int64_t count, const float* y, float* g
 
 void sum_bias_gradient(cudaStream_t stream, const Channels& channels, const float* y, float* gradient,
                        float* scratch, float* bias_gradient) {
+  const auto launch = [&](std::int64_t blocks, int threads, const auto& f) {
+    launch_blocks(stream, blocks, threads, static_cast<std::size_t>(threads) * sizeof(float), f);
+  };
+  if (channels.plane == 1) {
+    launch((channels.channels - 1) / SumColumns::columns + 1, SumColumns::columns * SumColumns::rows,
+           SumColumns{channels, y, gradient, bias_gradient});
+    return;
+  }
   const std::int64_t pieces = pieces_of(channels);
-  const int threads = reduction_threads(std::min(channels.samples * channels.plane, piece_size));
-  float* sums = pieces == 1 ? bias_gradient : scratch;
-  launch_blocks(stream, channels.channels * pieces, threads,
-                static_cast<std::size_t>(threads) * sizeof(float),
-                SumPieces{channels, y, gradient, pieces, sums});
-  if (pieces > 1) launch_n(stream, channels.channels, AddPieces{sums, pieces, bias_gradient});
+  float* const sums = pieces == 1 ? bias_gradient : scratch;
+  launch(channels.channels * pieces,
+         reduction_threads(std::min(channels.samples * channels.plane, piece_size)),
+         SumPieces{channels, y, gradient, pieces, sums});
+  if (pieces > 1)
+    launch(channels.channels, reduction_threads(pieces), AddPieces{sums, pieces, bias_gradient});
 }
 
 std::int64_t bias_gradient_scratch(const Channels& channels) {

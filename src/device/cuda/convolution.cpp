@@ -7,6 +7,7 @@
 #include "device/cuda/cudnn_convolution.h"
 #include "device/cuda/image_copies.h"
 #include "device/cuda/layer.h"
+#include "device/cuda/pooled_convolution.h"
 
 namespace lockstep::device::cuda {
 namespace {
@@ -111,7 +112,7 @@ class Convolution final : public Layer {
   }
 
   void plan_backward(const Conv2dOp& op, const Site& site) {
-    masks_ = relu_ && !site.pool_masks_relu;
+    masks_ = relu_ && site.pool == nullptr;
     contract_.backward_reads_src = !copies_src_;
     contract_.backward_reads_dst = masks_;
     contract_.gradients.push_back(op.weight);
@@ -203,6 +204,7 @@ class Convolution final : public Layer {
 }  // namespace
 
 std::unique_ptr<Layer> make_layer(const Conv2dOp& op, const Site& site) {
+  if (std::unique_ptr<Layer> pooled = make_pooled_convolution(op, site)) return pooled;
   return std::make_unique<Convolution>(op, site);
 }
 

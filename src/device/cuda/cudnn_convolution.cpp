@@ -1,9 +1,11 @@
 #include "device/cuda/cudnn_convolution.h"
 
+#include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <optional>
 #include <span>
-#include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -63,12 +65,46 @@ void check_outputs(const Conv2dOp& op, std::int64_t samples, cudnnConvolutionDes
 template <class Performance>
 using Recommendations = std::array<Performance, 32>;
 
+/// What is chosen before anything that cuDNN recommends, in this order, and what is not chosen at all.
+///
+/// Its recommendations are by extents alone, and often far from what is fastest: on an H200, for the second
+/// convolution of the MNIST CNN at 128 samples, FFT_TILING comes before FFT, which takes 22 µs instead of 57,
+/// and for the weights of the first ALGO_1 (265 µs) before FFT (28). To measure would be better, but then a
+/// run would not have the same bits twice.
+template <class Algorithm>
+struct Preferences {
+  std::vector<Algorithm> first;
+  std::vector<Algorithm> never;
+};
+
+/// Winograd's for 3×3 kernels, of fewer multiplications, where there are channels enough for that to show.
+/// For 5×5 its tiles have 9×9 outputs, which costs accuracy: results were off by up to 6e-3 of the greatest
+/// (3×3: 1e-5; FFT: 1e-6).
+template <class Algorithm>
+Preferences<Algorithm> preferences(const Conv2dOp& op, Precision precision, Algorithm fused_winograd,
+                                   Algorithm winograd, std::initializer_list<Algorithm> others) {
+  constexpr std::int64_t many = 16;
+  Preferences<Algorithm> preferences;
+  const bool is_small = op.kernel_height == 3 && op.kernel_width == 3;
+  if (!is_small) preferences.never = {fused_winograd, winograd};
+  const bool is_square = op.kernel_height == op.kernel_width && op.kernel_width > 1;
+  // With tensor cores cuDNN knows better.
+  if (precision != Precision::fp32 || !is_square) return preferences;
+  if (is_small && op.in_channels >= many && op.out_channels >= many) preferences.first = {winograd};
+  preferences.first.insert(preferences.first.end(), others);
+  return preferences;
+}
+
 /// `list` is what cuDNN recommends, best first, some algorithms more than once, with other units;
 /// `workspace_of` asks it for an algorithm's scratch memory.
-template <class Performance, class WorkspaceOf>
+template <class Performance, class Algorithm, class WorkspaceOf>
 auto choose(std::string_view layer, std::string_view pass, Choices& choices, Precision precision,
-            std::span<const Performance> list, const WorkspaceOf& workspace_of) {
-  using Algorithm = decltype(Performance::algo);
+            const Preferences<Algorithm>& preferences, std::span<Performance> list,
+            const WorkspaceOf& workspace_of) {
+  const auto rank = [&](const Performance& candidate) {
+    return std::ranges::find(preferences.first, candidate.algo) - preferences.first.begin();
+  };
+  std::ranges::stable_sort(list, {}, rank);
   const std::optional<int> recorded = choices.recorded(layer, pass);
   bool some_too_large = false;
   for (const Performance& candidate : list) {
@@ -78,6 +114,8 @@ auto choose(std::string_view layer, std::string_view pass, Choices& choices, Pre
     if (precision != Precision::fp32 && candidate.mathType == CUDNN_FMA_MATH) continue;
     const std::optional<std::size_t> workspace = workspace_of(candidate.algo);
     if (!workspace) continue;
+    if (!recorded && std::ranges::find(preferences.never, candidate.algo) != preferences.never.end())
+      continue;
     if (!recorded && *workspace > workspace_limit) {
       some_too_large = true;
       continue;
@@ -104,7 +142,8 @@ auto choose(std::string_view layer, std::string_view pass, Choices& choices, Pre
 }  // namespace
 
 CudnnConvolution::CudnnConvolution(const Conv2dOp& op, std::int64_t samples, Precision precision)
-    : precision_(precision),
+    : op_(op),
+      precision_(precision),
       pads_src_(!pads_alike(op)),
       src_height_(op.in_height + (pads_src_ ? op.pad_top + op.pad_bottom : 0)),
       src_width_(op.in_width + (pads_src_ ? op.pad_left + op.pad_right : 0)) {
@@ -132,7 +171,10 @@ ForwardPass CudnnConvolution::choose_forward(cudnnHandle_t cudnn, std::string_vi
     return bytes;
   };
   return choose(layer, "forward", choices, precision_,
-                std::span(std::as_const(list)).first(static_cast<std::size_t>(count)), workspace_of);
+                preferences(op_, precision_, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD,
+                            CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED,
+                            {CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM}),
+                std::span(list).first(static_cast<std::size_t>(count)), workspace_of);
 }
 
 DataPass CudnnConvolution::choose_data(cudnnHandle_t cudnn, std::string_view layer, Choices& choices) const {
@@ -149,7 +191,10 @@ DataPass CudnnConvolution::choose_data(cudnnHandle_t cudnn, std::string_view lay
     return bytes;
   };
   return choose(layer, "data", choices, precision_,
-                std::span(std::as_const(list)).first(static_cast<std::size_t>(count)), workspace_of);
+                preferences(op_, precision_, CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD,
+                            CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED,
+                            {CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1}),
+                std::span(list).first(static_cast<std::size_t>(count)), workspace_of);
 }
 
 FilterPass CudnnConvolution::choose_filter(cudnnHandle_t cudnn, std::string_view layer,
@@ -167,7 +212,10 @@ FilterPass CudnnConvolution::choose_filter(cudnnHandle_t cudnn, std::string_view
     return bytes;
   };
   return choose(layer, "filter", choices, precision_,
-                std::span(std::as_const(list)).first(static_cast<std::size_t>(count)), workspace_of);
+                preferences(op_, precision_, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD,
+                            CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED,
+                            {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1}),
+                std::span(list).first(static_cast<std::size_t>(count)), workspace_of);
 }
 
 }  // namespace lockstep::device::cuda

@@ -47,6 +47,7 @@ class CudnnConvolution {
   [[nodiscard]] FilterPass choose_filter(cudnnHandle_t cudnn, std::string_view layer, Choices& choices) const;
 
  private:
+  Conv2dOp op_;
   Precision precision_;
   bool pads_src_;
   std::int64_t src_height_, src_width_;

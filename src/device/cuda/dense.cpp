@@ -36,7 +36,7 @@ class Dense final : public Layer {
         outputs_{.samples = site.samples, .channels = op.out, .plane = 1},
         compute_(compute_type(site.precision)),
         relu_(site.relu_follows),
-        masks_(relu_ && !site.pool_masks_relu) {
+        masks_(relu_ && site.pool == nullptr) {
     if (op.bias >= 0) bias_ = site.parameter(op.bias);
     contract_.implementations = {"cublas"};
     if (relu_) contract_.implementations.emplace_back("fused");

@@ -11,7 +11,8 @@
 #include "device/cuda/choices.h"
 #include "device/cuda/libraries.h"
 
-/// A layer is what runs one node of a network on a GPU, or a node and the ReLU behind it. It is planned once,
+/// A layer is what runs one node of a network on a GPU, or a node and the ReLU behind it, or these and a
+/// max-pool. It is planned once,
 /// shared by all runners, and keeps nothing of a run: memory and library handles come with each call. All
 /// tensors are floats, samples × C, H, W.
 namespace lockstep::device::cuda {
@@ -31,9 +32,9 @@ struct Site {
   bool data_gradient = false;  ///< training, and an earlier node has parameters
   /// The next node is a ReLU: a layer that can compute it along the way does so, and covers both nodes.
   bool relu_follows = false;
-  /// Behind that ReLU comes a max-pool, whose layer takes over the ReLU's backward pass: a maximum that is
-  /// not positive hands down no gradient.
-  bool pool_masks_relu = false;
+  /// The max-pool behind that ReLU, if one comes there. A layer that does not compute it too leaves the
+  /// ReLU's backward pass to the pool's: a maximum that is not positive hands down no gradient.
+  const Pool2dOp* pool = nullptr;
   /// For the layer of that max-pool.
   bool masks_relu = false;
 

@@ -18,6 +18,11 @@ bool has(const Network& network) {
                              [](const Node& node) { return std::holds_alternative<Wanted>(node.op); });
 }
 
+/// Null where the node is something else.
+const Pool2dOp* max_pool_of(const Node& node) {
+  return is_max_pool(node.op) ? &std::get<Pool2dOp>(node.op) : nullptr;
+}
+
 }  // namespace
 
 std::unique_ptr<DevicePlan> make_network_plan(Accelerator& accelerator, Precision precision,
@@ -67,7 +72,7 @@ void NetworkPlan::add_stages(Precision precision) {
         .backward = mode_ == Mode::training && (below || has_parameters(node.op)),
         .data_gradient = mode_ == Mode::training && below,
         .relu_follows = relu_follows,
-        .pool_masks_relu = relu_follows && index + 2 < nodes.size() && is_max_pool(nodes[index + 2].op),
+        .pool = relu_follows && index + 2 < nodes.size() ? max_pool_of(nodes[index + 2]) : nullptr,
         .masks_relu = relu_handed_on};
     Stage stage{.layer = nullptr, .node = &node, .buffers = {}};
     with_layer(node, samples_, [&] {
@@ -75,7 +80,7 @@ void NetworkPlan::add_stages(Precision precision) {
     });
     stages_.push_back(std::move(stage));
     const std::size_t covered = stages_.back().layer->contract().implementations.size();
-    relu_handed_on = covered == 2 && site.pool_masks_relu;
+    relu_handed_on = covered == 2 && site.pool != nullptr;
     below = below || has_parameters(node.op);
     index += covered;
   }

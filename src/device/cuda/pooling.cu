@@ -23,9 +23,9 @@ __device__ Extent cells_of(std::int64_t window, std::int64_t stride, std::int64_
 /// The windows that hold a cell.
 __device__ Extent windows_of(std::int64_t cell, std::int64_t stride, std::int64_t size, std::int64_t padding,
                              std::int64_t windows) {
-  const std::int64_t last = (cell + padding) / stride;
+  const std::int64_t last = divide(cell + padding, stride).quotient;
   const std::int64_t before = cell + padding - size;  // the last cell at which a window begins in vain
-  return {before < 0 ? 0 : before / stride + 1, last + 1 > windows ? windows : last + 1};
+  return {before < 0 ? 0 : divide(before, stride).quotient + 1, last + 1 > windows ? windows : last + 1};
 }
 
 /// A window's winner: its number within the plane.
@@ -115,12 +115,55 @@ struct Backward {
   }
 };
 
+/// Whether windows lie side by side, each within the plane: then no two hold one cell.
+bool is_tiling(const Pool2dOp& op) {
+  const auto tiles = [](std::int64_t size, std::int64_t stride, std::int64_t padding, std::int64_t windows,
+                        std::int64_t cells) {
+    return size == stride && padding == 0 && windows * size <= cells;
+  };
+  return tiles(op.size_height, op.stride_height, op.pad_top, op.out_height, op.in_height) &&
+         tiles(op.size_width, op.stride_width, op.pad_left, op.out_width, op.in_width);
+}
+
+/// The tiles of a plane along each axis. The last may hang over the edge, where no window is.
+std::int64_t tiles_of(const Pool2dOp& op) {
+  return ((op.in_height - 1) / op.size_height + 1) * ((op.in_width - 1) / op.size_width + 1);
+}
+
+/// The same as Backward where windows are tiles: each thread writes the cells of one of them.
+struct BackwardOfTiles {
+  Pool2dOp op;
+  const float* dy;
+  const std::int32_t* winners;
+  float* dx;
+
+  __device__ void operator()(std::int64_t i) const {
+    const Division line = divide(i, divide(op.in_width - 1, op.size_width).quotient + 1);
+    const Division plane = divide(line.quotient, divide(op.in_height - 1, op.size_height).quotient + 1);
+    const bool is_window = plane.remainder < op.out_height && line.remainder < op.out_width;
+    const std::int64_t window =
+        (plane.quotient * op.out_height + plane.remainder) * op.out_width + line.remainder;
+    const float gradient = is_window ? dy[window] : 0;
+    const std::int64_t winner = is_window && winners != nullptr ? winners[window] : no_winner;
+    const float share = gradient / static_cast<float>(op.size_height * op.size_width);
+    const Extent rows = cells_of(plane.remainder, op.size_height, op.size_height, 0, op.in_height);
+    const Extent columns = cells_of(line.remainder, op.size_width, op.size_width, 0, op.in_width);
+    float* const cells = dx + plane.quotient * op.in_height * op.in_width;
+    for (std::int64_t row = rows.begin; row < rows.end; ++row)
+      for (std::int64_t column = columns.begin; column < columns.end; ++column) {
+        const std::int64_t cell = row * op.in_width + column;
+        cells[cell] = winners == nullptr ? share : cell == winner ? gradient : 0;
+      }
+  }
+};
+
 class Pooling final : public Layer {
  public:
   Pooling(const Pool2dOp& op, const Site& site)
       : op_(op),
-        x_count_(site.samples * op.channels * op.in_height * op.in_width),
-        y_count_(site.samples * op.channels * op.out_height * op.out_width),
+        planes_(site.samples * op.channels),
+        x_count_(planes_ * op.in_height * op.in_width),
+        y_count_(planes_ * op.out_height * op.out_width),
         masks_relu_(site.masks_relu) {
     require_cells(op, site.node);
     check(op.in_height * op.in_width <= std::numeric_limits<std::int32_t>::max(),
@@ -141,15 +184,19 @@ class Pooling final : public Layer {
   }
 
   void backward(const Run& run) const override {
-    launch_n(run.stream, x_count_,
-             Backward{op_, run.diff_dst, run.buffer<std::int32_t>(winners_), run.diff_src});
+    const std::int32_t* const winners = run.buffer<std::int32_t>(winners_);
+    if (is_tiling(op_))
+      launch_n(run.stream, planes_ * tiles_of(op_),
+               BackwardOfTiles{op_, run.diff_dst, winners, run.diff_src});
+    else
+      launch_n(run.stream, x_count_, Backward{op_, run.diff_dst, winners, run.diff_src});
   }
 
  private:
   [[nodiscard]] bool is_max() const { return op_.kind == Pool2dOp::Kind::max; }
 
   Pool2dOp op_;
-  std::int64_t x_count_, y_count_;
+  std::int64_t planes_, x_count_, y_count_;
   bool masks_relu_;
   int winners_ = -1;
 };

@@ -8,7 +8,7 @@ set(LOCKSTEP_CUDA_SOURCES
   sum_program.cpp)
 # With kernels: compiled by nvcc.
 set(LOCKSTEP_CUDA_KERNEL_SOURCES
-  activation.cu bias.cu clear_gaps.cu dropout.cu image_copies.cu loss.cu pooling.cu
+  activation.cu bias.cu clear_gaps.cu dropout.cu image_copies.cu loss.cu pooled_convolution.cu pooling.cu
   kernels/decision.cu kernels/gather.cu kernels/hash_blocks.cu kernels/probe.cu kernels/sums.cu kernels/update.cu)
 # Collectives over NCCL; without it, src/comm/no_nccl.cpp of the library comm takes their place.
 set(LOCKSTEP_NCCL_SOURCES nccl_collective.cpp nccl_communicator.cpp)

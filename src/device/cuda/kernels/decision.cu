@@ -14,31 +14,32 @@ using Hashes = DeviceSpan<const std::uint64_t>;
 /// One block of threads.
 struct Find {
   StepEvidence evidence;
+  std::int64_t count;  ///< of the longest list
   StepFindings* findings;
 
   __device__ void operator()(const Block& block) const {
-    const auto add = [&](const Hashes& hashes) {
-      return sum<std::uint64_t>(block, hashes.count, [&](std::int64_t i) { return hashes.data[i]; });
-    };
-    const std::uint64_t recorded = add(evidence.recorded);
-    const std::uint64_t copy = add(evidence.copy);
-    std::uint64_t spoilt = sum<std::uint64_t>(block, evidence.totals.count, [&](std::int64_t i) {
-      // Infinities less themselves are NaN.
-      const double loss = evidence.totals.data[i].loss;
-      return std::uint64_t{loss - loss != 0};
-    });
-    spoilt += sum<std::uint64_t>(block, evidence.not_finite.count, [&](std::int64_t i) {
-      return std::uint64_t{evidence.not_finite.data[i] != 0};
-    });
-    for (std::size_t state = 0; state < StepEvidence::most_states; ++state) {
-      const Hashes& was = evidence.state_recorded[state];
-      const Hashes& is = evidence.state_now[state];
-      spoilt += sum<std::uint64_t>(block, was.count,
-                                   [&](std::int64_t i) { return std::uint64_t{was.data[i] != is.data[i]}; });
-    }
+    const StepFindings all = reduce(
+        block, count, StepFindings{}, [&](std::int64_t i) { return of(i); },
+        [](const StepFindings& a, const StepFindings& b) {
+          return StepFindings{a.recorded + b.recorded, a.copy + b.copy, a.spoilt + b.spoilt};
+        });
     block.for_each_thread([&](int thread) {
-      if (thread == 0) *findings = {.recorded = recorded, .copy = copy, .spoilt = spoilt};
+      if (thread == 0) *findings = all;
     });
+  }
+
+  /// What the i-th elements of all lists come to.
+  [[nodiscard]] __device__ StepFindings of(std::int64_t i) const {
+    const auto hash = [i](const Hashes& hashes) { return i < hashes.count ? hashes.data[i] : 0; };
+    StepFindings found{.recorded = hash(evidence.recorded), .copy = hash(evidence.copy), .spoilt = 0};
+    if (i < evidence.totals.count) {
+      const double loss = evidence.totals.data[i].loss;
+      if (loss - loss != 0) ++found.spoilt;  // infinities less themselves are NaN
+    }
+    if (i < evidence.not_finite.count && evidence.not_finite.data[i] != 0) ++found.spoilt;
+    for (std::size_t state = 0; state < StepEvidence::most_states; ++state)
+      if (hash(evidence.state_recorded[state]) != hash(evidence.state_now[state])) ++found.spoilt;
+    return found;
   }
 };
 
@@ -70,9 +71,12 @@ void find(cudaStream_t stream, const StepEvidence& evidence, DeviceSpan<StepFind
   for (std::size_t state = 0; state < StepEvidence::most_states; ++state)
     check(evidence.state_recorded[state].count == evidence.state_now[state].count,
           "each block of a state was hashed twice");
-  const int threads = reduction_threads(std::max(evidence.copy.count, evidence.not_finite.count));
-  launch_blocks(stream, 1, threads, static_cast<std::size_t>(threads) * sizeof(std::uint64_t),
-                Find{evidence, findings.data});
+  std::int64_t count = std::max(
+      {evidence.totals.count, evidence.not_finite.count, evidence.recorded.count, evidence.copy.count});
+  for (const Hashes& hashes : evidence.state_recorded) count = std::max(count, hashes.count);
+  const int threads = reduction_threads(count);
+  launch_blocks(stream, 1, threads, static_cast<std::size_t>(threads) * sizeof(StepFindings),
+                Find{evidence, count, findings.data});
 }
 
 void decide(cudaStream_t stream, DeviceSpan<const StepFindings> of_ranks, WeightsOwner owner,
