@@ -292,11 +292,12 @@ struct Description<Device> {
               .unit = "threads",
               .effect = "of one rank. `auto`: the rank's share of the cores, at most its shards"},
           device.threads, CountOrAuto{1024});
-    visit(
-        Key{.name = "instruction_set",
-            .effect = "what oneDNN computes with on all ranks, as another one gives other bits. `auto`: the "
-                      "greatest that the processors of all ranks have"},
-        device.instruction_set, Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
+    visit(Key{.name = "instruction_set",
+              .effect =
+                  "what oneDNN computes with on all ranks, as another one gives other bits, and own kernels "
+                  "too, with the same. `auto`: the greatest that the processors of all ranks have"},
+          device.instruction_set,
+          Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
     visit(Key{.name = "convolutions",
               .effect =
                   "how CPUs compute convolutions. `auto`: Lockstep's own kernels where they are faster, "
@@ -311,7 +312,9 @@ struct Description<Device> {
     visit(
         Key{.name = "precision",
             .effect = "of the products in convolutions and dense layers; sums are in fp32. `tf32` and `bf16` "
-                      "round what is multiplied to 10 and 7 bits behind the point, and need GPUs"},
+                      "round what is multiplied to 10 and 7 bits behind the point, but for a first "
+                      "convolution that own "
+                      "kernels compute, and need GPUs"},
         device.precision,
         choices<Precision>(
             {{Precision::fp32, "fp32"}, {Precision::tf32, "tf32"}, {Precision::bf16, "bf16"}}));

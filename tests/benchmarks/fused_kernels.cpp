@@ -1,51 +1,46 @@
-// Each pass of a convolution block (bias, ReLU, perhaps 2×2 max-pool) on one shard and one core: Lockstep's
-// fused kernels and oneDNN's primitives. At the end a table: what the rule of device.convolutions=auto
-// chooses for each layer, beside oneDNN.
+// Each pass of a convolution block (bias, ReLU, perhaps 2×2 max-pool) on one shard and of a large dense layer
+// on the eight shards of a batch, on one core: Lockstep's own kernels and oneDNN's primitives. At the end a
+// table: what the rule of device.convolutions=auto chooses for each layer, beside oneDNN.
 //
 //   lockstep_fused_benchmark [--benchmark_filter=64@3x3] [--benchmark_min_time=0.1]
 //   [--benchmark_repetitions=3]
 //
 // `FLOP/s` counts the multiply-adds of the definition, two operations each, those with zeros of the padding
 // included, whoever saves some of them; `of_peak` is its share of the FMA peak measured at the start.
-// `done_of_peak` counts those that the matrix products really do.
+// `done_of_peak` counts those that the matrix products really do. Packing weights, once for all shards of a
+// step, is not among the passes; it has its own lines, with the bytes that it writes.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "comparison.h"
+#include "dense_layers.h"
 #include "device/backend.h"
 #include "device/cpu/fused/kernels.h"
-#include "fma_peak.h"
 #include "layers.h"
 #include "onednn_block.h"
+#include "registration.h"
 
 namespace lockstep {
 namespace {
 
 namespace fused = device::cpu::fused;
 
-AlignedBuffer<float> random_floats(std::int64_t count) {
-  std::mt19937 generator(1);
-  AlignedBuffer<float> values(static_cast<std::size_t>(count));
-  for (float& value : values.span())
-    value = static_cast<float>(static_cast<std::int32_t>(generator())) * 0x1p-31F;
-  return values;
-}
-
 /// One layer with its memory.
 class Fused {
  public:
   Fused(const Layer& layer, const fused::Method& method)
       : problem_(layer.problem),
+        has_data_gradient_(!layer.lowest),
         method_(method),
-        layout_(method_.layout(problem_, !layer.lowest)),
+        layout_(method_.layout(problem_, has_data_gradient_)),
         x_(random_floats(problem_.samples * problem_.in_height * problem_.in_width * problem_.in_channels)),
         weights_(
             random_floats(problem_.out_channels * problem_.in_channels * problem_.kernel * problem_.kernel)),
@@ -59,7 +54,11 @@ class Fused {
         packed_(static_cast<std::size_t>(layout_.packed)),
         workspace_(static_cast<std::size_t>(layout_.backward_workspace)),
         record_(static_cast<std::size_t>(layout_.record)) {
-    method_.pack_all(problem_, layout_, !layer.lowest, weights_.data(), packed_.data());
+    pack();
+  }
+  void pack() { method_.pack_all(problem_, layout_, has_data_gradient_, weights_.data(), packed_.data()); }
+  [[nodiscard]] std::int64_t packed_bytes() const {
+    return static_cast<std::int64_t>(packed_.span().size_bytes());
   }
   void forward() const {
     method_.forward(problem_, layout_,
@@ -85,6 +84,7 @@ class Fused {
 
  private:
   fused::Problem problem_;
+  bool has_data_gradient_;
   fused::Method method_;
   fused::Layout layout_;
   AlignedBuffer<float> x_, weights_, bias_, y_, dy_, dweights_, dbias_, dx_, packed_, workspace_;
@@ -100,24 +100,6 @@ double done(const Layer& layer, std::int64_t tile) {
   const std::int64_t patch = p.kernel + tile - 1;
   return static_cast<double>(tiles * patch * patch) /
          static_cast<double>(p.out_height * p.out_width * p.kernel * p.kernel);
-}
-
-double peak() {
-  static const double measured = fma_peak();
-  return measured;
-}
-
-void add(const std::string& name, double operations, double done_share, const std::function<void()>& run) {
-  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-    for (auto _ : state) run();
-    using benchmark::Counter;
-    const auto rate = [](double value) {
-      return Counter(value, Counter::kIsIterationInvariantRate, Counter::kIs1000);
-    };
-    state.counters["FLOP/s"] = rate(operations);
-    state.counters["of_peak"] = rate(operations / (1e9 * peak()));
-    state.counters["done_of_peak"] = rate(operations * done_share / (1e9 * peak()));
-  })->Unit(benchmark::kMicrosecond);
 }
 
 /// A layer's two passes in every way, and what is compared of them.
@@ -153,12 +135,14 @@ class LayerBenchmarks {
     const std::string label = fmt::format("{}_{}", way, kernels.instruction_set);
     add_pass(0, way, label, done_share, compared, [own] { own->forward(); });
     add_pass(1, way, label, done_share, compared, [own, data = !layer_.lowest] { own->backward(data); });
+    add_packing(fmt::format("{}/pack/{}", contest_.layer, label), own->packed_bytes(),
+                [own] { own->pack(); });
   }
   void add_pass(std::size_t index, const std::string& way, const std::string& label, double done_share,
                 bool compared, const std::function<void()>& run) {
     Contest::Pass& pass = contest_.passes[index];
     const std::string name = fmt::format("{}/{}/{}", contest_.layer, pass.name, label);
-    add(name, pass.operations, done_share, run);
+    add_arithmetic(name, pass.operations, done_share, run);
     if (compared) pass.benchmarks[way] = name;
   }
 
@@ -178,6 +162,7 @@ std::vector<Contest> register_all() {
     benchmarks.add_onednn();
     contests.push_back(benchmarks.contest());
   }
+  for (Contest& contest : register_dense_layers()) contests.push_back(std::move(contest));
   return contests;
 }
 
@@ -191,6 +176,6 @@ int main(int argc, char** argv) {
   const auto contests = lockstep::register_all();
   lockstep::Reporter reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);
-  lockstep::print_comparison(contests, reporter.microseconds(), lockstep::peak());
+  lockstep::print_comparison(contests, reporter.microseconds(), lockstep::measured_peak());
   benchmark::Shutdown();
 }

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 
+#include "base/partition.h"
 #include "device/cpu/fused/kernels.h"
 #include "device/cpu/fused/vectors-inl.h"
 
@@ -27,39 +28,65 @@ class DenseForwards {
   static constexpr std::int64_t sums = 16;  // of an output
   static constexpr int parts = static_cast<int>(sums / lanes);
   // Blocks of samples × outputs: as many sums as registers hold beside what they are made from.
-  static constexpr int block_samples = registers == 32 ? 4 : 2;
-  static constexpr int block_outputs = registers == 32 ? 4 : 2;
+  static constexpr int block_samples = 4;
+  static constexpr int block_outputs = registers == 32 ? 4 : 1;
+  /// Inputs at a time: those of a block's samples stay in the first-level cache while all outputs pass by.
+  static constexpr std::int64_t chunk = 1024;
+
+  /// Outputs whose weights stay in the second-level cache while all samples pass by.
+  static std::int64_t group_outputs(const DenseExtents& extents) {
+    constexpr std::int64_t cached = 65'536;  // floats
+    return std::clamp(cached / extents.in / lanes * lanes, lanes, round_up(extents.out, lanes));
+  }
 
   static std::int64_t workspace(const DenseExtents& extents) {
-    return block_samples * round_up(extents.out, lanes) * sums;
+    return block_samples * group_outputs(extents) * sums;
   }
 
   static void compute(const DenseExtents& extents, std::int64_t samples, const DensePass& pass) {
-    std::int64_t sample = 0;
-    for (; sample + block_samples <= samples; sample += block_samples)
-      compute_samples<block_samples>(extents, sample, pass);
-    for (; sample < samples; ++sample) compute_samples<1>(extents, sample, pass);
+    const std::int64_t group = group_outputs(extents);
+    for (std::int64_t first = 0; first < extents.out; first += group) {
+      const Range outputs{first, std::min(first + group, extents.out)};
+      std::int64_t sample = 0;
+      for (; sample + block_samples <= samples; sample += block_samples)
+        compute_samples<block_samples>(extents, sample, outputs, pass);
+      for (; sample < samples; ++sample) compute_samples<1>(extents, sample, outputs, pass);
+    }
   }
 
-  /// The sums of sample s and output o come to workspace[(s * padded outputs + o) * sums].
+  /// The sums of sample s and output o of these come to workspace[(s * padded outputs + o) * sums].
   template <int kSamples>
-  static void compute_samples(const DenseExtents& extents, std::int64_t sample, const DensePass& pass) {
-    const std::int64_t stride = round_up(extents.out, lanes) * sums;
+  static void compute_samples(const DenseExtents& extents, std::int64_t sample, Range outputs,
+                              const DensePass& pass) {
+    const std::int64_t stride = round_up(outputs.size(), lanes) * sums;
     const float* const x = pass.x + sample * extents.in;
-    std::int64_t output = 0;
-    for (; output + block_outputs <= extents.out; output += block_outputs)
-      compute_block<kSamples, block_outputs>(extents.in, x, pass.weights + output * extents.in,
-                                             pass.workspace + output * sums, stride);
-    for (; output < extents.out; ++output)
-      compute_block<kSamples, 1>(extents.in, x, pass.weights + output * extents.in,
-                                 pass.workspace + output * sums, stride);
+    const float* const weights = pass.weights + outputs.begin * extents.in;
+    add_inputs<kSamples, true>(extents.in, {0, std::min(chunk, extents.in)}, outputs.size(), x, weights,
+                               pass.workspace, stride);
+    for (std::int64_t first = chunk; first < extents.in; first += chunk)
+      add_inputs<kSamples, false>(extents.in, {first, std::min(first + chunk, extents.in)}, outputs.size(), x,
+                                  weights, pass.workspace, stride);
     for (int s = 0; s < kSamples; ++s)
-      finish(extents.out, pass.workspace + s * stride, pass.bias, pass.relu,
-             pass.y + (sample + s) * extents.out);
+      finish(outputs.size(), pass.workspace + s * stride,
+             pass.bias == nullptr ? nullptr : pass.bias + outputs.begin, pass.relu,
+             pass.y + (sample + s) * extents.out + outputs.begin);
   }
 
-  template <int kSamples, int kOutputs>
-  static HWY_NOINLINE void compute_block(std::int64_t in, const float* HWY_RESTRICT x,
+  /// Of some inputs what they add to the sums of all outputs.
+  template <int kSamples, bool kBegins>
+  static void add_inputs(std::int64_t in, Range inputs, std::int64_t outputs, const float* x,
+                         const float* weights, float* to, std::int64_t stride) {
+    std::int64_t output = 0;
+    for (; output + block_outputs <= outputs; output += block_outputs)
+      compute_block<kSamples, block_outputs, kBegins>(in, inputs, x, weights + output * in,
+                                                      to + output * sums, stride);
+    for (; output < outputs; ++output)
+      compute_block<kSamples, 1, kBegins>(in, inputs, x, weights + output * in, to + output * sums, stride);
+  }
+
+  /// Begins the sums, or goes on with those in `to`.
+  template <int kSamples, int kOutputs, bool kBegins>
+  static HWY_NOINLINE void compute_block(std::int64_t in, Range inputs, const float* HWY_RESTRICT x,
                                          const float* HWY_RESTRICT w, float* HWY_RESTRICT to,
                                          std::int64_t stride) {
     Vector<Full> sum[kSamples][kOutputs][parts];
@@ -68,28 +95,31 @@ class DenseForwards {
       LOCKSTEP_UNROLL
       for (int o = 0; o < kOutputs; ++o) {
         LOCKSTEP_UNROLL
-        for (int p = 0; p < parts; ++p) sum[s][o][p] = hn::Zero(Full());
+        for (int p = 0; p < parts; ++p)
+          sum[s][o][p] =
+              kBegins ? hn::Zero(Full()) : hn::LoadU(Full(), to + s * stride + o * sums + p * lanes);
       }
     }
     const auto add = [&](std::int64_t k, auto load_part) {
       LOCKSTEP_UNROLL
       for (int p = 0; p < parts; ++p) {
-        Vector<Full> inputs[kSamples];
+        Vector<Full> of_sample[kSamples];
         LOCKSTEP_UNROLL
-        for (int s = 0; s < kSamples; ++s) inputs[s] = load_part(x + s * in + k + p * lanes, p);
+        for (int s = 0; s < kSamples; ++s) of_sample[s] = load_part(x + s * in + k + p * lanes, p);
         LOCKSTEP_UNROLL
         for (int o = 0; o < kOutputs; ++o) {
           const Vector<Full> weights = load_part(w + o * in + k + p * lanes, p);
           LOCKSTEP_UNROLL
-          for (int s = 0; s < kSamples; ++s) sum[s][o][p] = fma(Full(), inputs[s], weights, sum[s][o][p]);
+          for (int s = 0; s < kSamples; ++s) sum[s][o][p] = fma(Full(), of_sample[s], weights, sum[s][o][p]);
         }
       }
     };
-    std::int64_t k = 0;
-    for (; k + sums <= in; k += sums) add(k, [](const float* from, int) { return hn::LoadU(Full(), from); });
-    if (k < in)
+    std::int64_t k = inputs.begin;
+    for (; k + sums <= inputs.end; k += sums)
+      add(k, [](const float* from, int) { return hn::LoadU(Full(), from); });
+    if (k < inputs.end)
       add(k, [&](const float* from, int p) {
-        return load(Full(), from, std::clamp<std::int64_t>(in - k - p * lanes, 0, lanes));
+        return load(Full(), from, std::clamp<std::int64_t>(inputs.end - k - p * lanes, 0, lanes));
       });
     LOCKSTEP_UNROLL
     for (int s = 0; s < kSamples; ++s) {

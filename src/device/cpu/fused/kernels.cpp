@@ -5,6 +5,10 @@
 // RISC-V): blocks of registers are arrays here.
 #include "device/cpu/fused/kernels.h"
 
+#include <dnnl.h>
+
+#include <mutex>
+
 #define HWY_DISABLED_TARGETS \
   (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
@@ -44,7 +48,22 @@ namespace lockstep::device::cpu::fused {
 
 HWY_EXPORT(target_kernels);
 
+namespace {
+
+/// Leaves out what is wider than oneDNN's instruction set.
+void keep_to_instruction_set() {
+#if HWY_ARCH_X86
+  constexpr unsigned wide = dnnl_cpu_isa_avx512_core;
+  if ((static_cast<unsigned>(dnnl_get_effective_cpu_isa()) & wide) == wide) return;
+  hwy::DisableTargets(HWY_AVX2 - 1);  // the numbers of better targets are less
+#endif
+}
+
+}  // namespace
+
 const Kernels& kernels() {
+  static std::once_flag once;
+  std::call_once(once, keep_to_instruction_set);
   return *HWY_DYNAMIC_DISPATCH(target_kernels)();
 }
 

@@ -101,7 +101,8 @@ struct Kernels {
   DenseGradient dense_gradient;
 };
 
-/// Those for the best instruction set that this processor has.
+/// Those for the best instruction set that this processor has and oneDNN keeps to (pin_instruction_set()),
+/// which must have been decided by then.
 const Kernels& kernels();
 /// Those for each instruction set that this processor has, for tests; the last is the one without vectors
 /// (or with the least), where fused multiply-adds are computed one by one.

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <vector>
+
+#include "comparison.h"
+
+namespace lockstep {
+
+/// Registers the passes of large dense layers that own kernels compute, forward and the weights' gradient,
+/// and oneDNN's beside them.
+std::vector<Contest> register_dense_layers();
+
+}  // namespace lockstep
