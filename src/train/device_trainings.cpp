@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "train/arithmetic.h"
@@ -14,16 +13,10 @@ namespace lockstep::train {
 namespace {
 
 struct Trained {
+  Parameters parameters;
   std::vector<float> first, weights;  ///< at first, and in the end
   metrics::RunSummary summary;
 };
-
-/// Of two points.
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += std::pow(double{a[i]} - b[i], 2);
-  return std::sqrt(sum);
-}
 
 /// Without a folder, checkpoints and output.
 Trained train(comm::World& world, const config::Experiment& experiment, std::optional<std::int64_t> until) {
@@ -43,6 +36,7 @@ Trained train(comm::World& world, const config::Experiment& experiment, std::opt
                    .accelerator = device.accelerator.get(),
                    .choices = device.choices});
   Trained trained;
+  trained.parameters = blueprint.network.parameters;
   trained.first.assign(trainer.weights().begin(), trainer.weights().end());
   trainer.run({}, trained.summary, {.checkpoints = nullptr, .until = until});
   trained.weights.assign(trainer.weights().begin(), trainer.weights().end());
@@ -51,17 +45,38 @@ Trained train(comm::World& world, const config::Experiment& experiment, std::opt
 
 }  // namespace
 
+WeightsOff compare_weights(const Parameters& parameters, std::span<const float> first,
+                           std::span<const float> wanted, std::span<const float> found) {
+  WeightsOff worst;
+  for (const Parameter& parameter : parameters.all()) {
+    const auto distance = [&](std::span<const float> a, std::span<const float> b) {
+      double sum = 0;
+      for (std::int64_t i = parameter.offset; i < parameter.offset + parameter.count; ++i)
+        sum += std::pow(double{a[static_cast<std::size_t>(i)]} - b[static_cast<std::size_t>(i)], 2);
+      return std::sqrt(sum);
+    };
+    const double error = distance(found, wanted);
+    const double off = error == 0 ? 0 : error / distance(wanted, first);
+    if (!(off <= worst.off)) worst = {.off = off, .parameter = parameter.name};  // a NaN is worst of all
+    if (std::isnan(off)) break;
+  }
+  return worst;
+}
+
 Check compare_training(comm::World& world, const config::Experiment& experiment) {
-  // Rounding alone comes to less after so few steps, although it decides now and then which of two outputs
-  // that are nearly equal a max-pool passes on (1.4e-3 for the published CNN, 1.2e-7 for the softmax
-  // regression).
-  constexpr double bound = 1e-2;
+  // What is computed wrongly is off by about 1. Rounding alone comes to less after so few steps, although it
+  // decides now and then which of two outputs that are nearly equal a max-pool passes on: 1.6e-2 for the
+  // published CNN, 4.7e-2 for mnist_best, both in a bias, and 1.5e-7 for the softmax regression, without a
+  // pool.
+  constexpr double bound = 0.1;
   config::Experiment on_cpu = experiment;
   on_cpu.device.kind = config::DeviceKind::cpu;
   const Trained device = train(world, experiment, compared_steps);
   const Trained host = train(world, on_cpu, compared_steps);
-  const double off = distance(device.weights, host.weights) / distance(host.weights, host.first);
-  return {experiment.name, off <= bound, fmt::format("weights off by {:.1e} of how far they moved", off)};
+  const WeightsOff worst = compare_weights(host.parameters, host.first, host.weights, device.weights);
+  return {experiment.name, worst.off <= bound,
+          fmt::format("weights off by at most {:.1e} of how far they moved{}", worst.off,
+                      worst.parameter.empty() ? "" : ", in " + worst.parameter)};
 }
 
 std::optional<KnownTime> known_time(const std::string& experiment, std::int64_t epochs) {

@@ -2,16 +2,29 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "comm/world.h"
 #include "config/experiment.h"
+#include "tensor/parameters.h"
 #include "train/device_checks.h"
 
 namespace lockstep::train {
 
 /// Of compare_training().
 inline constexpr std::int64_t compared_steps = 20;
+
+/// How far weights are from those that were wanted, tensor by tensor: the distance by how far training moved
+/// the tensor, of the one where that is greatest. (Single weights say little: a max-pool that passes on the
+/// other of two equal outputs moves some far.) NaN where something is; nothing where all are equal.
+struct WeightsOff {
+  double off = 0;
+  std::string parameter = {};
+};
+/// `first`: before training. All are slabs.
+WeightsOff compare_weights(const Parameters& parameters, std::span<const float> first,
+                           std::span<const float> wanted, std::span<const float> found);
 
 /// Trains an experiment for its first steps on the GPUs and on the CPUs of the ranks, and compares weights.
 /// Collective.

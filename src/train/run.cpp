@@ -45,8 +45,10 @@ metrics::RunHeader header_of(const Blueprint& blueprint, const comm::World& worl
   header.hosts.erase(std::unique(header.hosts.begin(), header.hosts.end()), header.hosts.end());
   header.threads_per_rank = *std::min_element(environment.threads.begin(), environment.threads.end());
   header.max_threads_per_rank = cores.max_threads;
-  if (!device.accelerator) header.cores_idle = cores.idle;  // a GPU has no use for them
-  header.idle_advice = cores.advice;
+  if (!device.accelerator) {  // a GPU has no use for them
+    header.cores_idle = cores.idle;
+    header.idle_advice = cores.advice;
+  }
   header.device = device.describe();
   if (device.accelerator)
     header.device += trainer.replica().has_images() ? "; samples in its memory" : "; samples from the host";

@@ -1,4 +1,5 @@
-// main() of the tests that run on a real GPU: without one they are not run, which ctest is told by the status.
+// main() of the tests that run on a real GPU: without one they are not run, which ctest is told by the
+// status.
 #include <gtest/gtest.h>
 
 #include <cstdio>

@@ -98,9 +98,9 @@ std::vector<Algorithm> ranked(Direction direction) {
   static constexpr std::array first_model = {Kind::winograd,   Kind::implicit, Kind::precomputed,
                                              Kind::gemm,       Kind::fft,      Kind::winograd_nonfused,
                                              Kind::fft_tiling, Kind::none};
-  static constexpr std::array second_model = {Kind::implicit, Kind::fft_tiling,  Kind::winograd_nonfused,
-                                              Kind::gemm,     Kind::precomputed, Kind::winograd,
-                                              Kind::fft,      Kind::none};
+  static constexpr std::array second_model = {
+      Kind::winograd_nonfused, Kind::implicit, Kind::fft_tiling, Kind::gemm,
+      Kind::precomputed,       Kind::winograd, Kind::fft,        Kind::none};
   const auto& order = is_second_model() ? second_model : first_model;
   const auto all = algorithms(direction);
   std::vector<Algorithm> result(all.begin(), all.end());

@@ -121,21 +121,21 @@ void check_layer(const RunLayer& run, const ConvolutionCase& one, const BlockOpt
 
   const auto taps = static_cast<double>(op.kernel_height * op.kernel_width);
   const auto cells = static_cast<double>(one.samples * op.out_height * op.out_width);
-  // FFT and Winograd's transforms: an error of any number spreads over the tile.
-  const auto expect_near = [&](const std::vector<float>& values, const reference::Values& expected,
-                               reference::Values magnitude, double terms, const char* what) {
-    if (actual.transforms && !magnitude.empty())
-      magnitude.assign(magnitude.size(), std::ranges::max(magnitude));
-    expect_within(values, expected, magnitude, actual.transforms ? terms + 64 : terms, what);
+  const auto expect_near = [](bool transforms, const std::vector<float>& values,
+                              const reference::Values& expected, reference::Values magnitude, double terms,
+                              const char* what) {
+    if (transforms && !magnitude.empty()) magnitude.assign(magnitude.size(), std::ranges::max(magnitude));
+    expect_within(values, expected, magnitude, transforms ? terms + 64 : terms, what);
   };
-  expect_near(actual.y, y, y_magnitude, taps * static_cast<double>(op.in_channels) + 2, "y");
+  expect_near(actual.transforms.forward, actual.y, y, y_magnitude,
+              taps * static_cast<double>(op.in_channels) + 2, "y");
   if (options.mode == device::Mode::evaluation) return;
-  expect_near(part(network, actual.gradient, op.weight), gradients.weight, gradient_magnitudes.weight,
-              cells + 2, "weight gradient");
-  expect_near(part(network, actual.gradient, op.bias), gradients.bias, gradient_magnitudes.bias, cells + 2,
-              "bias gradient");
+  expect_near(actual.transforms.filter, part(network, actual.gradient, op.weight), gradients.weight,
+              gradient_magnitudes.weight, cells + 2, "weight gradient");
+  expect_near(false, part(network, actual.gradient, op.bias), gradients.bias, gradient_magnitudes.bias,
+              cells + 2, "bias gradient");
   if (options.data_gradient)
-    expect_near(actual.dx, gradients.x, gradient_magnitudes.x,
+    expect_near(actual.transforms.data, actual.dx, gradients.x, gradient_magnitudes.x,
                 taps * static_cast<double>(op.out_channels) + 2, "dx");
   else
     EXPECT_TRUE(actual.dx.empty());

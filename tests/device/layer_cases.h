@@ -19,12 +19,16 @@ struct BlockOptions {
   bool offer_blocked = false;  ///< the CPU's block before leaves channels in groups of eight
 };
 
+/// Passes whose sums run through the domain of a transform (FFT, Winograd's), where an error spreads over
+/// many results.
+struct Transforms {
+  bool forward = false, data = false, filter = false;
+};
+
 struct BlockResult {
   std::vector<float> y, dx;  ///< plain; dx is empty where none was asked for
   std::vector<float> gradient;
-  /// Some sums run through the domain of a transform (FFT, Winograd's), where an error spreads over many
-  /// results.
-  bool transforms = false;
+  Transforms transforms;
   std::vector<std::string> implementations;
 };
 

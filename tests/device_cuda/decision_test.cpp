@@ -62,6 +62,20 @@ TEST_F(Decision, findings_are_sums_of_hashes_that_wrap_around) {
   EXPECT_EQ(found.spoilt, 0U);
 }
 
+TEST_F(Decision, findings_take_in_the_longest_list) {
+  for (const auto list : {&Evidence::recorded, &Evidence::copy}) {
+    Evidence evidence;
+    evidence.not_finite.clear();
+    for (auto* hashes : {&evidence.state1, &evidence.state1_now, &evidence.state2, &evidence.state2_now})
+      hashes->clear();
+    evidence.recorded = evidence.copy = {1};
+    (evidence.*list).assign(700, 3);
+    const StepFindings found = find(evidence);
+    EXPECT_EQ(found.recorded, list == &Evidence::recorded ? 2100U : 1U);
+    EXPECT_EQ(found.copy, list == &Evidence::copy ? 2100U : 1U);
+  }
+}
+
 TEST_F(Decision, findings_name_each_thing_that_is_wrong) {
   for (const double bad : {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(),
                            std::numeric_limits<double>::quiet_NaN()})

@@ -49,12 +49,12 @@ TEST_F(CudaConvolution, is_the_layer_of_the_mnist_network) {
 }
 
 TEST_F(CudaConvolution, sums_more_cells_than_one_block_of_threads_takes) {
-  // 9216 cells a channel, in two pieces.
+  // 9216 cells a channel, in nine pieces.
   check_layer(run_, square_convolution(1, 28, 2, 16), {.relu_follows = true});
 }
 
 TEST_F(CudaDense, agrees_with_loops_for_any_size) {
-  for (const std::int64_t samples : {1, 2, 3, 12, 16})
+  for (const std::int64_t samples : {1, 2, 3, 12, 16, 33, 70})
     for (const std::int64_t in : {1, 7, 64, 131})
       for (const std::int64_t out : {1, 10, 33, 64})
         check_layer(run_, DenseCase{samples, in, out, (in + out) % 3 != 0},
@@ -81,6 +81,28 @@ TEST_F(CudaPooling, gives_ties_to_the_first_in_row_major_order) {
 TEST_F(CudaPooling, hands_down_no_gradient_where_the_relu_before_it_was_zero) {
   for (std::uint32_t seed = 0; seed < 40; ++seed)
     check_layer(run_, draw_pooling(Pool2dOp::Kind::max, seed), 2, {.masks_relu = true});
+}
+
+/// Windows that tile a plane, which has cells over.
+TEST_F(CudaPooling, leaves_zeros_where_no_window_is) {
+  struct Plane {
+    std::int64_t height, width, size;
+  };
+  for (const auto kind : {Pool2dOp::Kind::max, Pool2dOp::Kind::average})
+    for (const auto& [height, width, size] : {Plane{5, 5, 2}, {5, 4, 2}, {4, 5, 2}, {7, 8, 3}, {9, 11, 5}})
+      for (const bool masks_relu : {false, kind == Pool2dOp::Kind::max}) {
+        const Pool2dOp op{.kind = kind,
+                          .channels = 3,
+                          .in_height = height,
+                          .in_width = width,
+                          .out_height = height / size,
+                          .out_width = width / size,
+                          .size_height = size,
+                          .size_width = size,
+                          .stride_height = size,
+                          .stride_width = size};
+        check_layer(run_, PoolingCase{op, 2}, masks_relu ? 3 : 0, {.masks_relu = masks_relu});
+      }
 }
 
 TEST_F(CudaPooling, refuses_a_window_that_may_lie_in_the_padding) {

@@ -134,6 +134,33 @@ TEST(CudaPlan, tells_its_algorithms_and_takes_them_again) {
   EXPECT_EQ(training.train(), expected);
 }
 
+/// By shape; Winograd's never for 5×5 kernels, though a model of GPU recommends it first, unless a run was
+/// begun with it.
+TEST(CudaPlan, has_an_order_of_algorithms_of_its_own) {
+  if (!standin::is_linked()) GTEST_SKIP() << "not run: needs the stand-in for a GPU";
+  const auto choices = [](std::string_view model, std::int64_t channels, std::int64_t kernel,
+                          config::Precision precision, const std::string& recorded = "") {
+    const Network network = NetworkBuilder({channels, 12, 12})
+                                .conv(channels, kernel)
+                                .conv(channels, kernel)
+                                .flatten()
+                                .dense(2)
+                                .build();
+    standin::configure(model);
+    const auto accelerator = make_accelerator({.index = 0, .precision = precision});
+    const std::string all = accelerator->plan(network, 2, Mode::training, recorded)->choices();
+    return all.substr(all.find("conv_1"));
+  };
+  using config::Precision;
+  EXPECT_EQ(choices("", 16, 3, Precision::fp32), "conv_1: forward 7 data 5 filter 5");
+  EXPECT_EQ(choices("", 8, 3, Precision::fp32), "conv_1: forward 1 data 2 filter 2");
+  EXPECT_EQ(choices("", 16, 5, Precision::fp32), "conv_1: forward 1 data 2 filter 2");
+  EXPECT_EQ(choices("cudnn_model=2", 16, 3, Precision::tf32), "conv_1: forward 7 data 5 filter 5");
+  EXPECT_EQ(choices("cudnn_model=2", 16, 5, Precision::tf32), "conv_1: forward 0 data 3 filter 6");
+  const std::string begun = "conv_0: forward 7 filter 5; conv_1: forward 7 data 5 filter 5";
+  EXPECT_EQ(choices("", 16, 5, Precision::fp32, begun), "conv_1: forward 7 data 5 filter 5");
+}
+
 TEST(CudaPlan, refuses_algorithms_that_it_cannot_use) {
   const Network network = NetworkBuilder({2, 9, 9}).conv(3, 3).relu().flatten().dense(4).build();
   const StandinDevice device;

@@ -53,9 +53,9 @@ TEST_P(CudaPrecision, is_exact_where_the_numbers_are) {
     const Tensors tensors = tensors_of(network, one.samples, small_integers);
     const BlockOptions options{.relu_follows = seed % 2 == 0, .pool_masks_relu = seed % 4 == 0};
     BlockResult expected = run(Precision::fp32, network, one.samples, tensors, options);
-    // By FFT even exact sums are rounded on their way.
+    // By FFT, which the stand-in only claims to use, even exact sums are rounded on their way.
     for (auto* values : {&expected.y, &expected.dx, &expected.gradient})
-      for (float& value : *values) value = std::round(value);
+      for (float& value : *values) value = standin::is_linked() ? value : std::round(value);
     const BlockResult actual = run(GetParam(), network, one.samples, tensors, options);
     EXPECT_EQ(actual.y, expected.y);
     EXPECT_EQ(actual.dx, expected.dx);

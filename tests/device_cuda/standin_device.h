@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <random>
 #include <span>
@@ -16,7 +15,8 @@
 
 namespace lockstep::testing {
 
-/// An accelerator on the stand-in, with one stream, and arrays that go there and back.
+/// An accelerator, on the stand-in or (cuda_hardware/) on a real GPU, with one stream, and arrays that go
+/// there and back.
 class StandinDevice {
  public:
   explicit StandinDevice(std::string_view settings = "", int index = 0)
@@ -68,12 +68,15 @@ inline std::vector<float> random_floats(std::int64_t count, unsigned seed) {
 }
 
 /// The bits, so that comparisons tell -0 from 0 and take NaN for equal to NaN: what bits one has that comes
-/// of numbers is the processor's own affair.
+/// of numbers is the processor's own affair. A signalling NaN comes of none: it is memory that was not
+/// written.
 inline std::vector<std::uint32_t> bits(std::span<const float> values) {
+  constexpr std::uint32_t quiet = 0x7FC00000;
   std::vector<std::uint32_t> result;
-  for (const float value : values)
-    result.push_back(
-        std::bit_cast<std::uint32_t>(std::isnan(value) ? std::numeric_limits<float>::quiet_NaN() : value));
+  for (const float value : values) {
+    const auto word = std::bit_cast<std::uint32_t>(value);
+    result.push_back((word & quiet) == quiet ? quiet : word);
+  }
   return result;
 }
 

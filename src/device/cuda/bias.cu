@@ -156,7 +156,7 @@ void sum_bias_gradient(cudaStream_t stream, const Channels& channels, const floa
 
 std::int64_t bias_gradient_scratch(const Channels& channels) {
   const std::int64_t pieces = pieces_of(channels);
-  return pieces == 1 ? 0 : channels.channels * pieces;
+  return pieces == 1 || channels.plane == 1 ? 0 : channels.channels * pieces;
 }
 
 }  // namespace lockstep::device::cuda

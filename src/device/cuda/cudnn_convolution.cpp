@@ -65,12 +65,12 @@ void check_outputs(const Conv2dOp& op, std::int64_t samples, cudnnConvolutionDes
 template <class Performance>
 using Recommendations = std::array<Performance, 32>;
 
-/// What is chosen before anything that cuDNN recommends, in this order, and what is not chosen at all.
+/// Of what cuDNN recommends, what comes first, in this order, and what is not chosen at all.
 ///
-/// Its recommendations are by extents alone, and often far from what is fastest: on an H200, for the second
-/// convolution of the MNIST CNN at 128 samples, FFT_TILING comes before FFT, which takes 22 µs instead of 57,
-/// and for the weights of the first ALGO_1 (265 µs) before FFT (28). To measure would be better, but then a
-/// run would not have the same bits twice.
+/// Its own order is by extents alone, and was far from the fastest on an H200: for dx of the MNIST CNN's
+/// second convolution, at 128 samples, it has FFT_TILING (57 µs) before FFT (22), and for the weights of one
+/// channel's 24 filters ALGO_1 (265) before FFT (28). So it was for the 3×3 and 5×5 kernels that were tried.
+/// To measure on the spot would be better, but then a run would not have the same bits twice.
 template <class Algorithm>
 struct Preferences {
   std::vector<Algorithm> first;
@@ -84,25 +84,25 @@ template <class Algorithm>
 Preferences<Algorithm> preferences(const Conv2dOp& op, Precision precision, Algorithm fused_winograd,
                                    Algorithm winograd, std::initializer_list<Algorithm> others) {
   constexpr std::int64_t many = 16;
-  Preferences<Algorithm> preferences;
+  Preferences<Algorithm> chosen;
   const bool is_small = op.kernel_height == 3 && op.kernel_width == 3;
-  if (!is_small) preferences.never = {fused_winograd, winograd};
+  if (!is_small) chosen.never = {fused_winograd, winograd};
   const bool is_square = op.kernel_height == op.kernel_width && op.kernel_width > 1;
   // With tensor cores cuDNN knows better.
-  if (precision != Precision::fp32 || !is_square) return preferences;
-  if (is_small && op.in_channels >= many && op.out_channels >= many) preferences.first = {winograd};
-  preferences.first.insert(preferences.first.end(), others);
-  return preferences;
+  if (precision != Precision::fp32 || !is_square) return chosen;
+  if (is_small && op.in_channels >= many && op.out_channels >= many) chosen.first = {winograd};
+  chosen.first.insert(chosen.first.end(), others);
+  return chosen;
 }
 
 /// `list` is what cuDNN recommends, best first, some algorithms more than once, with other units;
 /// `workspace_of` asks it for an algorithm's scratch memory.
 template <class Performance, class Algorithm, class WorkspaceOf>
 auto choose(std::string_view layer, std::string_view pass, Choices& choices, Precision precision,
-            const Preferences<Algorithm>& preferences, std::span<Performance> list,
+            const Preferences<Algorithm>& preferred, std::span<Performance> list,
             const WorkspaceOf& workspace_of) {
   const auto rank = [&](const Performance& candidate) {
-    return std::ranges::find(preferences.first, candidate.algo) - preferences.first.begin();
+    return std::ranges::find(preferred.first, candidate.algo) - preferred.first.begin();
   };
   std::ranges::stable_sort(list, {}, rank);
   const std::optional<int> recorded = choices.recorded(layer, pass);
@@ -114,8 +114,7 @@ auto choose(std::string_view layer, std::string_view pass, Choices& choices, Pre
     if (precision != Precision::fp32 && candidate.mathType == CUDNN_FMA_MATH) continue;
     const std::optional<std::size_t> workspace = workspace_of(candidate.algo);
     if (!workspace) continue;
-    if (!recorded && std::ranges::find(preferences.never, candidate.algo) != preferences.never.end())
-      continue;
+    if (!recorded && std::ranges::find(preferred.never, candidate.algo) != preferred.never.end()) continue;
     if (!recorded && *workspace > workspace_limit) {
       some_too_large = true;
       continue;

@@ -38,9 +38,9 @@ class CudnnConvolution {
   [[nodiscard]] cudnnFilterDescriptor_t weight() const { return weight_.get(); }
   [[nodiscard]] cudnnConvolutionDescriptor_t convolution() const { return convolution_.get(); }
 
-  // The algorithm that `choices` holds for a pass of this layer, or else the first that cuDNN recommends of
-  // those that always give the same bits and need little scratch memory; enters it into `choices`.
-  // Error(no_device) where there is none, or not the recorded one.
+  // The algorithm that `choices` holds for a pass of this layer, or else, of those that always give the same
+  // bits and need little scratch memory, the first in an order of our own or in cuDNN's; enters it into
+  // `choices`. Error(no_device) where there is none, or not the recorded one.
   [[nodiscard]] ForwardPass choose_forward(cudnnHandle_t cudnn, std::string_view layer,
                                            Choices& choices) const;
   [[nodiscard]] DataPass choose_data(cudnnHandle_t cudnn, std::string_view layer, Choices& choices) const;

@@ -12,9 +12,8 @@
 #include "device/cuda/libraries.h"
 
 /// A layer is what runs one node of a network on a GPU, or a node and the ReLU behind it, or these and a
-/// max-pool. It is planned once,
-/// shared by all runners, and keeps nothing of a run: memory and library handles come with each call. All
-/// tensors are floats, samples × C, H, W.
+/// max-pool. It is planned once, shared by all runners, and keeps nothing of a run: memory and library
+/// handles come with each call. All tensors are floats, samples × C, H, W.
 namespace lockstep::device::cuda {
 
 using config::Precision;
@@ -28,6 +27,7 @@ struct Site {
   Precision precision = Precision::fp32;
   cudnnHandle_t cudnn = nullptr;  ///< to ask for algorithms; there if the network has a convolution
   Choices& choices;
+  bool is_lowest = false;      ///< no earlier node has parameters
   bool backward = false;       ///< training, and this or an earlier node has parameters
   bool data_gradient = false;  ///< training, and an earlier node has parameters
   /// The next node is a ReLU: a layer that can compute it along the way does so, and covers both nodes.

@@ -69,6 +69,7 @@ void NetworkPlan::add_stages(Precision precision) {
         .precision = precision,
         .cudnn = cudnn.get(),
         .choices = choices_,
+        .is_lowest = !below,
         .backward = mode_ == Mode::training && (below || has_parameters(node.op)),
         .data_gradient = mode_ == Mode::training && below,
         .relu_follows = relu_follows,

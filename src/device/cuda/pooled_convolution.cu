@@ -31,8 +31,11 @@ constexpr int window_outputs = 4;
 constexpr std::uint8_t no_winner = window_outputs;
 
 constexpr std::int64_t most_channels = 4;
-/// A picture with its padding lies in shared memory as a whole.
+/// A picture with its padding lies in shared memory as a whole, and leaves room there for several blocks at a
+/// time.
 constexpr std::int64_t most_picture_bytes = 16 * 1024;
+/// Of the gradients that each picture has of its own.
+constexpr std::int64_t most_sums_bytes = 64 << 20;
 
 struct Geometry {
   int in_channels, in_height, in_width;
@@ -193,7 +196,7 @@ struct Gradients {
   struct Shared {
     float totals[gradient_threads];
     /// The picture holds an infinity or NaN. Outputs that did not win have a gradient of zero, and zero times
-    /// that is NaN.
+    /// that is NaN: all of this picture's gradients of weights are then, more than need be.
     alignas(16) std::uint32_t spoilt;
   };
 
@@ -373,15 +376,18 @@ bool pools_by_two(const Pool2dOp& pool) {
          pool.out_height == pool.in_height / 2 && pool.out_width == pool.in_width / 2;
 }
 
-/// By extents alone, as all ranks must choose the same.
+/// By extents and place alone, as all ranks must choose the same, and evaluation the same as training. In any
+/// precision: it gains from nothing but fp32.
 bool suits(const Conv2dOp& op, const Site& site) {
-  const std::int64_t picture_bytes = op.in_channels * (op.in_height + op.pad_top + op.pad_bottom) *
-                                     (op.in_width + op.pad_left + op.pad_right) *
-                                     static_cast<std::int64_t>(sizeof(float));
-  return site.pool != nullptr && pools_by_two(*site.pool) && !site.data_gradient &&
-         op.in_channels <= most_channels && (op.kernel_height == 3 || op.kernel_height == 5) &&
-         op.kernel_width == op.kernel_height && op.stride_height == 1 && op.stride_width == 1 &&
-         picture_bytes <= most_picture_bytes;
+  const bool is_square = op.kernel_height == op.kernel_width && op.stride_height == 1 && op.stride_width == 1;
+  if (!site.is_lowest || site.pool == nullptr || !pools_by_two(*site.pool) || !is_square ||
+      (op.kernel_width != 3 && op.kernel_width != 5) || op.in_channels > most_channels)
+    return false;
+  const std::int64_t picture = op.in_channels * (op.in_height + op.pad_top + op.pad_bottom) *
+                               (op.in_width + op.pad_left + op.pad_right);
+  const std::int64_t gradients = op.out_channels * (op.in_channels * op.kernel_height * op.kernel_width + 1);
+  constexpr auto bytes = static_cast<std::int64_t>(sizeof(float));
+  return picture * bytes <= most_picture_bytes && site.samples * gradients * bytes <= most_sums_bytes;
 }
 
 }  // namespace

@@ -115,13 +115,15 @@ struct Backward {
   }
 };
 
-/// Whether windows lie side by side, each within the plane: then no two hold one cell.
+/// Whether windows are small and lie side by side, each within the plane: then no two hold one cell.
 bool is_tiling(const Pool2dOp& op) {
   const auto tiles = [](std::int64_t size, std::int64_t stride, std::int64_t padding, std::int64_t windows,
                         std::int64_t cells) {
     return size == stride && padding == 0 && windows * size <= cells;
   };
-  return tiles(op.size_height, op.stride_height, op.pad_top, op.out_height, op.in_height) &&
+  constexpr std::int64_t most_cells = 16;  // that one thread should write
+  return op.size_height * op.size_width <= most_cells &&
+         tiles(op.size_height, op.stride_height, op.pad_top, op.out_height, op.in_height) &&
          tiles(op.size_width, op.stride_width, op.pad_left, op.out_width, op.in_width);
 }
 
@@ -130,7 +132,8 @@ std::int64_t tiles_of(const Pool2dOp& op) {
   return ((op.in_height - 1) / op.size_height + 1) * ((op.in_width - 1) / op.size_width + 1);
 }
 
-/// The same as Backward where windows are tiles: each thread writes the cells of one of them.
+/// The same as Backward (but for the sign of zeros) where windows are tiles: each thread writes the cells of
+/// one of them.
 struct BackwardOfTiles {
   Pool2dOp op;
   const float* dy;
