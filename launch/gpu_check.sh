@@ -5,7 +5,10 @@
 #
 #   launch/gpu_check.sh [--ranks N]
 #
-#   --ranks N    GPUs to use together in a second examination (all of this machine's)
+#   --ranks N    GPUs to use together in a second examination, at most 8 (all of this machine's)
+#
+# NVIDIA's driver, a CUDA toolkit (12.1 or later) and cuDNN 9 with its headers must be there; NCCL may be. Where CMake does
+# not find them by itself, configure once by hand, as launch/README.md says; this keeps that.
 #
 # It prints what it finds and leaves it in build/gpu_check as text and JSON. The status is 0 only if every check and test
 # passed.
@@ -31,7 +34,7 @@ done
 "$root/launch/install_dependencies.sh" --tests
 stamp=$root/build/release/.configured
 if [[ ! -f $stamp || $(<"$stamp") != "$root "*"-DLOCKSTEP_BUILD_TESTS=ON -DLOCKSTEP_CUDA=ON"* ]]; then
-  configure release -DLOCKSTEP_BUILD_TESTS=ON -DLOCKSTEP_CUDA=ON
+  configure release -DLOCKSTEP_BUILD_TESTS=ON -DLOCKSTEP_CUDA=ON -DLOCKSTEP_CUDA_ARCHITECTURES=
 fi
 build release lockstep gpu_hardware_test
 import_mnist

@@ -294,8 +294,9 @@ struct Description<Device> {
           device.threads, CountOrAuto{1024});
     visit(Key{.name = "instruction_set",
               .effect =
-                  "what oneDNN computes with on all ranks, as another one gives other bits, and own kernels "
-                  "too, with the same. `auto`: the greatest that the processors of all ranks have"},
+                  "what oneDNN computes with on all ranks, as another one gives other bits; own kernels of "
+                  "convolutions and dense layers use no wider one. `auto`: the greatest that the processors "
+                  "of all ranks have"},
           device.instruction_set,
           Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
     visit(Key{.name = "convolutions",
@@ -318,11 +319,11 @@ struct Description<Device> {
         device.precision,
         choices<Precision>(
             {{Precision::fp32, "fp32"}, {Precision::tf32, "tf32"}, {Precision::bf16, "bf16"}}));
-    visit(
-        Key{.name = "gpus",
-            .effect = "the GPUs of a host, one for each of its ranks in order, as CUDA numbers those that it "
-                      "sees. `auto`: each rank takes the first that it sees and no rank before it has"},
-        device.gpus, IndicesOrAuto{1023});
+    visit(Key{.name = "gpus",
+              .effect =
+                  "the GPUs of a host, one for each of its ranks in order, as CUDA numbers those that it "
+                  "sees. `auto`: each rank takes the first of those that the fewest ranks before it have"},
+          device.gpus, IndicesOrAuto{1023});
     visit(Key{.name = "exchange",
               .effect = "how gradients and weights get from GPU to GPU. `mpi`: by way of the hosts' memory; "
                         "`cuda_aware_mpi`: MPI reads and writes the GPUs' memory itself, which it must be "

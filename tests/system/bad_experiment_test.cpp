@@ -20,10 +20,11 @@ class BadExperimentTest : public SystemTest, public ::testing::WithParamInterfac
     SystemTest::TearDown();
   }
   /// `lockstep train` of a file, or of the shipped softmax experiment if it is empty.
-  ProcessResult train(const std::string& experiment, const Words& overrides = {}) {
+  ProcessResult train(const std::string& experiment, const Words& overrides = {},
+                      const std::map<std::string, std::string>& environment = {}) {
     Words words = train_shipped("mnist_softmax", small_file(), into("run", overrides));
     if (!experiment.empty()) words[1] = experiment;
-    return run(words, {.ranks = GetParam()});
+    return run(words, {.ranks = GetParam(), .environment = environment});
   }
 };
 
@@ -76,9 +77,10 @@ TEST_P(BadExperimentTest, ShapeThatDoesNotFit) {
                  {"conv2", file("bad.yaml") + ":22", "24×12×12", "13"});
 }
 
-TEST_P(BadExperimentTest, DeviceThatThisBuildHasNot) {
+TEST_P(BadExperimentTest, DeviceThatIsNotThere) {
   expect_failure(
-      train(source("configs/mnist_softmax.yaml"), {"device.kind=cuda", "data.train.file=" + small_file()}),
+      train(source("configs/mnist_softmax.yaml"), {"device.kind=cuda", "data.train.file=" + small_file()},
+            {{"CUDA_VISIBLE_DEVICES", "-1"}}),  // whatever the machine has
       ExitCode::no_device, {"device.kind", "device.kind=cpu"});
   EXPECT_FALSE(std::filesystem::exists(file("runs")));
 }

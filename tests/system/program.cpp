@@ -49,7 +49,8 @@ Words command(const Words& arguments, const Job& job) {
 std::map<std::string, std::string> environment(const Job& job) {
   std::map<std::string, std::string> variables{
       {"LOCKSTEP_COLLECTIVE", ""}, {"NO_COLOR", ""},           {"OMP_NUM_THREADS", ""},
-      {"DNNL_MAX_CPU_ISA", ""},    {"ONEDNN_MAX_CPU_ISA", ""}, {"OMPI_MCA_mpi_yield_when_idle", "1"}};
+      {"DNNL_MAX_CPU_ISA", ""},    {"ONEDNN_MAX_CPU_ISA", ""}, {"OMPI_MCA_mpi_yield_when_idle", "1"},
+      {"CUDA_VISIBLE_DEVICES", ""}};
   for (const auto& [name, value] : job.environment) variables[name] = value;
   return variables;
 }
