@@ -30,17 +30,7 @@ TEST(FusedKernels, agree_with_loops_without_vectors_too) {
 }
 
 TEST(FusedKernels, compute_the_layers_of_the_mnist_network) {
-  FusedCase first{.way = Way::direct, .problem = {}, .data_gradient = false};
-  first.problem = {.samples = 3,
-                   .in_channels = 1,
-                   .in_height = 28,
-                   .in_width = 28,
-                   .out_channels = 24,
-                   .out_height = 24,
-                   .out_width = 24,
-                   .kernel = 5,
-                   .relu = true,
-                   .pool = true};
+  const FusedCase first = first_of_mnist();
   FusedCase second{.way = Way::winograd4, .problem = first.problem};
   second.problem.in_channels = 24;
   second.problem.in_height = second.problem.in_width = 12;

@@ -330,6 +330,21 @@ FusedCase draw_fused(std::uint32_t seed) {
   return one;
 }
 
+FusedCase first_of_mnist() {
+  FusedCase one{.way = Way::direct, .problem = {}, .data_gradient = false};
+  one.problem = {.samples = 3,
+                 .in_channels = 1,
+                 .in_height = 28,
+                 .in_width = 28,
+                 .out_channels = 24,
+                 .out_height = 24,
+                 .out_width = 24,
+                 .kernel = 5,
+                 .relu = true,
+                 .pool = true};
+  return one;
+}
+
 FusedCase padded_case(Way way, const Problem& problem) {
   FusedCase one{.way = way, .problem = problem, .data_gradient = is_winograd(way)};
   one.problem.pad_top = one.problem.pad_left = problem.kernel / 2;

@@ -32,6 +32,8 @@ FusedCase draw_fused(std::uint32_t seed);
 /// With as many outputs as inputs: the padding and the outputs' extents are filled in. With a data gradient
 /// where the kernels compute one.
 FusedCase padded_case(Way way, const fused::Problem& problem);
+/// The first layer of the MNIST network, on three samples.
+FusedCase first_of_mnist();
 
 /// Everything channels-last but weights, whatever the problem's own layouts.
 struct FusedInputs {

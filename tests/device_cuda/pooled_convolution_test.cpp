@@ -135,41 +135,26 @@ TEST_F(CudaPooledConvolution, agrees_with_loops_for_any_geometry) {
 }
 
 TEST_F(CudaPooledConvolution, is_the_first_layer_of_the_mnist_network) {
-  FusedCase one{.way = Way::direct, .problem = {}, .data_gradient = false};
-  one.problem = {.samples = 3,
-                 .in_channels = 1,
-                 .in_height = 28,
-                 .in_width = 28,
-                 .out_channels = 24,
-                 .out_height = 24,
-                 .out_width = 24,
-                 .kernel = 5,
-                 .relu = true,
-                 .pool = true};
-  check(one, 1);
+  check(first_of_mnist(), 1);
 }
 
 /// More windows than a block has threads, and than it looks up at once; the second with as large a picture as
 /// may be, so that shared memory decides how many these are.
 TEST_F(CudaPooledConvolution, takes_large_pictures) {
-  FusedCase one{.way = Way::direct, .problem = {}, .data_gradient = false};
-  one.problem = {.samples = 2,
-                 .in_channels = 1,
-                 .in_height = 50,
-                 .in_width = 61,
-                 .out_channels = 33,
-                 .out_height = 50,
-                 .out_width = 61,
-                 .kernel = 3,
-                 .pad_top = 1,
-                 .pad_left = 1,
-                 .relu = true,
-                 .pool = true};
-  check(one, 2);
-  one.bias = false;
-  one.problem.out_channels = 28;
-  one.problem.in_height = one.problem.in_width = one.problem.out_height = one.problem.out_width = 62;
-  check(one, 3);
+  fused::Problem problem{.samples = 2,
+                         .in_channels = 1,
+                         .in_height = 50,
+                         .in_width = 61,
+                         .out_channels = 33,
+                         .kernel = 3,
+                         .relu = true,
+                         .pool = true};
+  check(padded_case(Way::direct, problem), 2);
+  problem.in_height = problem.in_width = 62;
+  problem.out_channels = 28;
+  FusedCase largest = padded_case(Way::direct, problem);
+  largest.bias = false;
+  check(largest, 3);
 }
 
 TEST_F(CudaPooledConvolution, gives_the_same_when_planned_for_evaluation) {
