@@ -24,29 +24,42 @@ class OwnDense {
  public:
   OwnDense(const DenseExtents& extents, const fused::Kernels& kernels)
       : extents_(extents),
-        forward_(kernels.dense_forward),
+        product_(kernels.dense_product),
         gradient_(kernels.dense_gradient),
         x_(random_floats(samples * extents.in)),
         weights_(random_floats(extents.in * extents.out)),
         bias_(random_floats(extents.out)),
         y_(random_floats(samples * extents.out)),
         dy_(random_floats(samples * extents.out)),
+        dx_(x_.size()),
         dweights_(weights_.size()),
-        workspace_(static_cast<std::size_t>(forward_.workspace(extents))) {
+        packed_(static_cast<std::size_t>(product_.packed_floats(extents))) {
+    if (getenv("SP")) {
+      double sp = atof(getenv("SP"));
+      for (auto* b : {&x_, &dy_})
+        for (float& v : b->span())
+          if (drand48() > sp) v = 0;
+    }
+    pack();
     for (std::int64_t shard = 0; shard < shards; ++shard)
       kept_.emplace_back(static_cast<std::size_t>(gradient_.kept_floats(extents) * shard_samples));
     for (const AlignedBuffer<float>& kept : kept_)
       kept_shards_.push_back({.data = kept.data(), .samples = shard_samples});
   }
+  void pack() { product_.pack_all(extents_, weights_.data(), packed_.data()); }
   void forward() {
     for (std::int64_t shard = 0; shard < shards; ++shard)
-      forward_.compute(extents_, shard_samples,
+      product_.forward(extents_, shard_samples,
                        {.x = x_.data() + shard * shard_samples * extents_.in,
-                        .weights = weights_.data(),
+                        .packed = packed_.data(),
                         .bias = bias_.data(),
                         .relu = true,
-                        .y = y_.data() + shard * shard_samples * extents_.out,
-                        .workspace = workspace_.data()});
+                        .y = y_.data() + shard * shard_samples * extents_.out});
+  }
+  void data_gradient() {
+    for (std::int64_t shard = 0; shard < shards; ++shard)
+      product_.data_gradient(extents_, shard_samples, dy_.data() + shard * shard_samples * extents_.out,
+                             weights_.data(), dx_.data() + shard * shard_samples * extents_.in);
   }
   void weight_gradient() {
     for (std::int64_t shard = 0; shard < shards; ++shard)
@@ -59,9 +72,9 @@ class OwnDense {
 
  private:
   DenseExtents extents_;
-  fused::DenseForward forward_;
+  fused::DenseProduct product_;
   fused::DenseGradient gradient_;
-  AlignedBuffer<float> x_, weights_, bias_, y_, dy_, dweights_, workspace_;
+  AlignedBuffer<float> x_, weights_, bias_, y_, dy_, dx_, dweights_, packed_;
   std::vector<AlignedBuffer<float>> kept_;
   std::vector<device::KeptShard> kept_shards_;
 };
@@ -142,6 +155,10 @@ std::vector<Contest> register_dense_layers() {
       const std::string label = fmt::format("own_{}", kernels.instruction_set);
       add(0, "own", label, kernels.instruction_set == best, [own] { own->forward(); });
       add(1, "own", label, kernels.instruction_set == best, [own] { own->weight_gradient(); });
+      add_arithmetic(fmt::format("{}/{}/{}", contest.layer, "data", label), operations, 1,
+                     [own] { own->data_gradient(); });
+      add_arithmetic(fmt::format("{}/{}/{}", contest.layer, "pack", label), operations, 1,
+                     [own] { own->pack(); });
     }
     const auto onednn = std::make_shared<OnednnDense>(extents);
     add(0, "onednn", "onednn", true, [onednn] { onednn->forward(); });

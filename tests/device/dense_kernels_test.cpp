@@ -1,5 +1,6 @@
-// Kernels of dense layers: the forward pass, and weight gradients that are computed for many shards at once.
-// Both are known to the bit, whatever the extents and the instruction set.
+// Kernels of dense layers: the products with the weights, and weight gradients that are computed for many
+// shards at once. Their results are known to the bit, whatever the extents and the instruction set.
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -51,7 +52,7 @@ Case draw_case(std::uint32_t seed) {
   Case one{.extents = {.in = 1 + below(150), .out = 1 + below(150)}, .shards = {}};
   one.shards.resize(std::size_t{1} << below(5));
   for (Shard& shard : one.shards) {
-    shard.samples = below(6);  // none, too
+    shard.samples = below(seed % 8 == 0 ? 70 : 6);  // none, too
     shard.x = draw(random, shard.samples * one.extents.in);
     shard.dy = draw(random, shard.samples * one.extents.out);
   }
@@ -111,56 +112,147 @@ TEST(JointDense, IsTheTreeOverChainsOfEachShardOnAnyInstructionSet) {
     }
 }
 
-/// Sixteen chains of fused multiply-adds, added pairwise, neighbours first; then the bias.
-float expected_output(std::span<const float> x, std::span<const float> weights) {
-  std::array<float, 16> sums{};
-  for (std::size_t i = 0; i < x.size(); ++i) sums[i % 16] = std::fmaf(x[i], weights[i], sums[i % 16]);
-  for (std::size_t width = 16; width > 1; width /= 2)
-    for (std::size_t i = 0; i < width / 2; ++i) sums[i] = sums[2 * i] + sums[2 * i + 1];
-  return sums[0];
+/// A product of a dense layer, C = A B, by kernels and by loops.
+struct ProductCase {
+  fused::DenseExtents extents;
+  std::int64_t samples = 0;
+  bool relu = false;
+  std::vector<float> x{}, dy{}, weights{}, bias{};
+};
+
+ProductCase draw_product(std::uint32_t seed) {
+  std::mt19937 random(seed);
+  const auto below = [&](std::int64_t n) {
+    return static_cast<std::int64_t>(random() % static_cast<std::uint32_t>(n));
+  };
+  // Now and then more inputs, outputs and samples than are taken at a time.
+  ProductCase one{
+      .extents = {.in = 1 + below(seed % 8 == 0 ? 700 : 150), .out = 1 + below(seed % 8 == 1 ? 700 : 150)},
+      .samples = 1 + below(seed % 8 == 2 ? 150 : 9),
+      .relu = below(2) == 0};
+  const auto [in, out] = one.extents;
+  one.x = draw(random, one.samples * in);
+  one.dy = draw(random, one.samples * out);
+  one.weights = draw(random, in * out);
+  if (below(2) == 0) one.bias = draw(random, out);
+  return one;
 }
 
-TEST(DenseForward, IsSixteenChainsAddedPairwiseOnAnyInstructionSet) {
+std::size_t at(std::int64_t index) {
+  return static_cast<std::size_t>(index);
+}
+
+/// For each output one chain of fused multiply-adds that begins with the bias. Zeros of x make no difference
+/// but to the sign of a zero.
+std::vector<float> expected_outputs(const ProductCase& one) {
+  const auto [in, out] = one.extents;
+  std::vector<float> y;
+  for (std::int64_t s = 0; s < one.samples; ++s)
+    for (std::int64_t o = 0; o < out; ++o) {
+      float sum = one.bias.empty() ? 0 : one.bias[at(o)];
+      for (std::int64_t i = 0; i < in; ++i)
+        sum = std::fmaf(one.x[at(s * in + i)], one.weights[at(o * in + i)], sum);
+      y.push_back(one.relu && sum < 0 ? 0 : sum);
+    }
+  return y;
+}
+
+std::vector<float> expected_data_gradient(const ProductCase& one) {
+  const auto [in, out] = one.extents;
+  std::vector<float> dx;
+  for (std::int64_t s = 0; s < one.samples; ++s)
+    for (std::int64_t i = 0; i < in; ++i) {
+      float sum = 0;
+      for (std::int64_t o = 0; o < out; ++o)
+        sum = std::fmaf(one.dy[at(s * out + o)], one.weights[at(o * in + i)], sum);
+      dx.push_back(sum);
+    }
+  return dx;
+}
+
+std::vector<float> outputs(const fused::DenseProduct& product, const ProductCase& one) {
+  std::vector<float> packed(at(product.packed_floats(one.extents)), NAN);
+  for (std::int64_t piece = product.packing_pieces(one.extents); piece-- > 0;)  // in any order
+    product.pack(one.extents, piece, one.weights.data(), packed.data());
+  std::vector<float> y(at(one.samples * one.extents.out), NAN);
+  product.forward(one.extents, one.samples,
+                  {.x = one.x.data(),
+                   .packed = packed.data(),
+                   .bias = one.bias.empty() ? nullptr : one.bias.data(),
+                   .relu = one.relu,
+                   .y = y.data()});
+  return y;
+}
+
+std::vector<float> data_gradient(const fused::DenseProduct& product, const ProductCase& one) {
+  std::vector<float> dx(at(one.samples * one.extents.in), NAN);
+  product.data_gradient(one.extents, one.samples, one.dy.data(), one.weights.data(), dx.data());
+  return dx;
+}
+
+void expect_equal(const std::vector<float>& actual, const std::vector<float>& expected, const char* what) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i)
+    ASSERT_TRUE(std::isnan(expected[i]) ? std::isnan(actual[i]) : actual[i] == expected[i])
+        << what << "[" << i << "] is " << actual[i] << " instead of " << expected[i];
+}
+
+std::string text(const fused::Kernels& kernels, const ProductCase& one, std::uint32_t seed) {
+  return fmt::format("{}, {} samples, {} x {}, seed {}", kernels.instruction_set, one.samples,
+                     one.extents.out, one.extents.in, seed);
+}
+
+TEST(DenseProduct, is_a_chain_for_each_output_on_any_instruction_set) {
   for (const fused::Kernels& kernels : fused::all_kernels())
-    for (std::uint32_t seed = 0; seed < 40; ++seed) {
+    for (std::uint32_t seed = 0; seed < 60 && !HasFatalFailure(); ++seed) {
+      const ProductCase one = draw_product(seed);
+      SCOPED_TRACE(text(kernels, one, seed));
+      expect_equal(outputs(kernels.dense_product, one), expected_outputs(one), "y");
+      expect_equal(data_gradient(kernels.dense_product, one), expected_data_gradient(one), "dx");
+    }
+}
+
+/// Signs of zeros included.
+TEST(DenseProduct, has_the_same_bits_on_any_instruction_set) {
+  const std::vector<fused::Kernels> all = fused::all_kernels();
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    const ProductCase one = draw_product(seed);
+    for (const fused::Kernels& kernels : all) {
+      SCOPED_TRACE(text(kernels, one, seed));
+      ASSERT_TRUE(same_bits(outputs(kernels.dense_product, one), outputs(all.front().dense_product, one)));
+      ASSERT_TRUE(same_bits(data_gradient(kernels.dense_product, one),
+                            data_gradient(all.front().dense_product, one)));
+    }
+  }
+}
+
+/// A zero that is left out would have made NaN of it.
+TEST(DenseProduct, passes_on_what_is_not_finite_even_where_it_meets_zeros) {
+  for (const fused::Kernels& kernels : fused::all_kernels())
+    for (std::uint32_t seed = 0; seed < 60 && !HasFatalFailure(); ++seed) {
+      ProductCase one = draw_product(seed);
+      one.relu = false;  // it would stop an infinity
       std::mt19937 random(seed);
-      // More inputs than are taken at a time now and then, and so many that outputs come in groups.
-      const std::uint32_t most_inputs = seed % 8 == 0 ? 3000 : 150;
-      const fused::DenseExtents extents{.in = 1 + static_cast<std::int64_t>(random() % most_inputs),
-                                        .out = 1 + static_cast<std::int64_t>(random() % 70)};
-      const auto [in, out] = extents;
-      const std::int64_t samples = 1 + static_cast<std::int64_t>(random() % 9);
-      const bool relu = random() % 2 == 0;
-      std::vector<float> x = draw(random, samples * in);
-      if (random() % 4 == 0) x[random() % x.size()] = NAN;
-      const std::vector<float> weights = draw(random, in * out);
-      const bool has_bias = random() % 2 == 0;
-      const std::vector<float> bias = has_bias ? draw(random, out) : std::vector<float>();
-      std::vector<float> y(static_cast<std::size_t>(samples * out), -1.0F);
-      std::vector<float> workspace(static_cast<std::size_t>(kernels.dense_forward.workspace(extents)), NAN);
-      kernels.dense_forward.compute(extents, samples,
-                                    {.x = x.data(),
-                                     .weights = weights.data(),
-                                     .bias = has_bias ? bias.data() : nullptr,
-                                     .relu = relu,
-                                     .y = y.data(),
-                                     .workspace = workspace.data()});
-      for (std::int64_t s = 0; s < samples; ++s)
-        for (std::int64_t o = 0; o < out; ++o) {
-          const auto row = [in = in](const std::vector<float>& matrix, std::int64_t index) {
-            return std::span(matrix).subspan(static_cast<std::size_t>(index * in),
-                                             static_cast<std::size_t>(in));
-          };
-          float wanted = expected_output(row(x, s), row(weights, o));
-          if (has_bias) wanted += bias[static_cast<std::size_t>(o)];
-          if (relu && wanted < 0) wanted = 0;
-          const float got = y[static_cast<std::size_t>(s * out + o)];
-          ASSERT_TRUE(std::isnan(wanted)
-                          ? std::isnan(got)
-                          : std::bit_cast<std::uint32_t>(got) == std::bit_cast<std::uint32_t>(wanted))
-              << kernels.instruction_set << ", " << out << " x " << in << ", seed " << seed << ": " << got
-              << " instead of " << wanted;
-        }
+      std::vector<float>* const places[] = {&one.x, &one.dy, &one.weights};
+      std::vector<float>& values = *places[seed % 3];
+      values[random() % values.size()] = random() % 2 == 0 ? NAN : INFINITY;
+      SCOPED_TRACE(text(kernels, one, seed));
+      expect_equal(outputs(kernels.dense_product, one), expected_outputs(one), "y");
+      expect_equal(data_gradient(kernels.dense_product, one), expected_data_gradient(one), "dx");
+    }
+}
+
+TEST(JointDense, PassesOnWhatIsNotFiniteEvenWhereItMeetsZeros) {
+  for (const fused::Kernels& kernels : fused::all_kernels())
+    for (std::uint32_t seed = 0; seed < 60 && !HasFatalFailure(); ++seed) {
+      Case one = draw_case(seed);
+      std::mt19937 random(seed);
+      for (Shard& shard : one.shards) {
+        std::vector<float>& values = random() % 2 == 0 ? shard.x : shard.dy;
+        if (!values.empty()) values[random() % values.size()] = random() % 2 == 0 ? NAN : INFINITY;
+      }
+      SCOPED_TRACE(fmt::format("{}, seed {}", kernels.instruction_set, seed));
+      expect_equal(actual(kernels.dense_gradient, one), expected(one), "weight gradient");
     }
 }
 

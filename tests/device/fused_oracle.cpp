@@ -353,6 +353,24 @@ FusedCase padded_case(Way way, const Problem& problem) {
   return one;
 }
 
+/// Zeros around a rectangle of each image, as of a digit.
+void add_background(const Problem& p, std::mt19937& generator, std::vector<float>& x) {
+  const auto draw_range = [&](std::int64_t extent) {
+    const auto end = 1 + static_cast<std::int64_t>(generator() % static_cast<std::uint32_t>(extent));
+    return Range{static_cast<std::int64_t>(generator() % static_cast<std::uint32_t>(end)), end};
+  };
+  for (std::int64_t sample = 0; sample < p.samples; ++sample) {
+    const Range rows = draw_range(p.in_height);
+    const Range columns = draw_range(p.in_width);
+    for (std::int64_t row = 0; row < p.in_height; ++row)
+      for (std::int64_t column = 0; column < p.in_width; ++column) {
+        if (rows.contains(row) && columns.contains(column)) continue;
+        const std::int64_t cell = (sample * p.in_height + row) * p.in_width + column;
+        std::fill_n(x.begin() + cell * p.in_channels, p.in_channels, 0.0F);
+      }
+  }
+}
+
 FusedInputs draw_inputs(const FusedCase& one, std::uint32_t seed) {
   const Problem& p = one.problem;
   std::mt19937 generator(seed);
@@ -366,6 +384,7 @@ FusedInputs draw_inputs(const FusedCase& one, std::uint32_t seed) {
   inputs.weights = draw(p.out_channels * p.in_channels * p.kernel * p.kernel);
   if (one.bias) inputs.bias = draw(p.out_channels);
   inputs.dy = draw(p.samples * p.dst_height() * p.dst_width() * p.out_channels);
+  if (seed % 3 == 0) add_background(p, generator, inputs.x);
   return inputs;
 }
 

@@ -39,6 +39,7 @@ FusedCase first_of_mnist();
 struct FusedInputs {
   std::vector<float> x, weights, bias, dy;
 };
+/// For every third seed the images have a background of zeros.
 FusedInputs draw_inputs(const FusedCase& one, std::uint32_t seed);
 
 /// From channels-last (or whatever of the two axes is outer) to C, H, W and back.

@@ -1,12 +1,14 @@
 // The weight gradient of a dense layer, dW = dyᵀ x, of many shards at once.
 //
 // Each shard's own gradient would be as large as the weights, written to memory and read again to be added
-// up. Here a tile of dW stays in registers and L1 from the first shard to the last: for each shard one chain
-// of fused multiply-adds over its samples, then the additions of the tree that have become possible, like the
-// carries of a binary counter. What a shard keeps for that, x and dy, is small.
+// up. Here a tile of dW stays in the first-level cache from the first shard to the last: for each shard one
+// chain of fused multiply-adds over those of its samples whose dy is not zero (sparse-inl.h), then the
+// additions of the tree that have become possible, like the carries of a binary counter. What a shard keeps
+// for that is small.
 //
-// Kept floats: x in panels of a few vectors of columns, dy in groups of rows, each sample by sample, so that
-// a tile reads both from one end to the other. Columns and rows at the end are padded with zeros.
+// Kept floats: x in panels of a few vectors of columns; dy in groups of rows; each sample by sample, so that
+// a tile reads both from one end to the other. Then, for each 32 samples, a word for each row: the bits of
+// the samples that count. Columns and rows at the end are padded with zeros.
 #if defined(LOCKSTEP_FUSED_DENSE_GRADIENT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_DENSE_GRADIENT_INL_H_
 #undef LOCKSTEP_FUSED_DENSE_GRADIENT_INL_H_
@@ -15,10 +17,11 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <span>
 
 #include "device/cpu/fused/kernels.h"
-#include "device/cpu/fused/product-inl.h"
+#include "device/cpu/fused/sparse-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
@@ -30,112 +33,134 @@ class DenseGradients {
   }
 
  private:
-  static constexpr std::int64_t group = 8;              // rows of dW whose dy lie together
+  static constexpr std::int64_t tile_rows = 8;
+  static constexpr std::int64_t group = std::max(tile_rows, lanes);  // rows of dW whose dy lie together
+  static constexpr std::int64_t word_bits = 32;
   static constexpr std::int64_t rows_of_a_piece = 128;  // so that threads find enough pieces
   static constexpr int most_levels = 32;                // of a tree of shards
 
+  /// Where a shard keeps what.
+  struct Kept {
+    std::int64_t samples;
+    std::int64_t columns, rows;  ///< padded
+    Kept(const DenseExtents& extents, std::int64_t samples)
+        : samples(samples), columns(round_up(extents.in, lanes)), rows(round_up(extents.out, group)) {}
+    [[nodiscard]] std::int64_t dy() const { return columns * samples; }
+    [[nodiscard]] std::int64_t words() const { return (columns + rows) * samples; }
+    [[nodiscard]] std::int64_t words_of_a_row() const { return (samples + word_bits - 1) / word_bits; }
+  };
+
+  /// There are no more words than samples.
   static std::int64_t kept_floats(const DenseExtents& extents) {
-    return round_up(extents.in, lanes) + round_up(extents.out, group);
+    const Kept one(extents, 1);
+    return one.columns + 2 * one.rows;
   }
 
   static void keep(const DenseExtents& extents, std::int64_t samples, const float* x, const float* dy,
-                   float* kept) {
-    for_each_panel(round_up(extents.in, lanes), [&](std::int64_t column, int vectors, bool) {
-      copy_columns(x + column, extents.in, samples, std::min(vectors * lanes, extents.in - column),
-                   vectors * lanes, kept + column * samples);
-    });
-    kept += round_up(extents.in, lanes) * samples;
-    for (std::int64_t row = 0; row < extents.out; row += group)
-      copy_columns(dy + row, extents.out, samples, std::min(group, extents.out - row), group,
-                   kept + row * samples);
+                   float* to) {
+    const Kept kept(extents, samples);
+    const Panels panels(extents.in);
+    for (std::int64_t panel = 0; panel < panels.count(); ++panel) {
+      const Range columns = panels.columns(panel);
+      for (std::int64_t s = 0; s < samples; ++s, to += columns.size())
+        copy_padded(x + s * extents.in + columns.begin, extents.in - columns.begin, columns.size(), to);
+    }
+    float* const words = to + kept.rows * samples;
+    for (std::int64_t row = 0; row < extents.out; row += group) {
+      for (std::int64_t s = 0; s < samples; ++s, to += group) {
+        copy_padded(dy + s * extents.out + row, extents.out - row, group, to);
+        mark(to, s % word_bits, words + s / word_bits * kept.rows + row);
+      }
+    }
+    for (std::int64_t s = 0; s < samples; ++s)
+      if (!is_finite(x + s * extents.in, extents.in)) mark_all(kept.rows, s, words);
   }
 
-  /// `count` columns of `width`, the others zero.
-  static void copy_columns(const float* HWY_RESTRICT from, std::int64_t stride, std::int64_t samples,
-                           std::int64_t count, std::int64_t width, float* HWY_RESTRICT to) {
-    for (std::int64_t s = 0; s < samples; ++s, from += stride, to += width) {
-      std::copy_n(from, count, to);
-      clear(to + count, width - count);
+  /// The first `width` of `count` numbers, or all and zeros.
+  static void copy_padded(const float* HWY_RESTRICT from, std::int64_t count, std::int64_t width,
+                          float* HWY_RESTRICT to) {
+    for (std::int64_t i = 0; i < width; i += lanes)
+      hn::StoreU(load(Full(), from + i, std::max<std::int64_t>(count - i, 0)), Full(), to + i);
+  }
+
+  using Words = hn::RebindToUnsigned<Full>;
+
+  /// Sets a bit in the words of those of a group's rows that are not zero; the first bit begins the words.
+  static void mark(const float* rows, std::int64_t bit, float* words) {
+    const auto set = hn::BitCast(Full(), hn::Set(Words(), std::uint32_t{1} << static_cast<unsigned>(bit)));
+    for (std::int64_t i = 0; i < group; i += lanes) {
+      const auto before = bit == 0 ? hn::Zero(Full()) : hn::LoadU(Full(), words + i);
+      const auto counts = is_not_zero(hn::LoadU(Full(), rows + i));
+      hn::StoreU(hn::Or(before, hn::IfThenElseZero(counts, set)), Full(), words + i);
     }
   }
+  static void mark_all(std::int64_t rows, std::int64_t sample, float* words) {
+    float* const word = words + sample / word_bits * rows;
+    for (std::int64_t row = 0; row < rows; ++row)
+      word[row] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(word[row]) |
+                                       std::uint32_t{1} << static_cast<unsigned>(sample % word_bits));
+  }
 
-  static std::int64_t panels(const DenseExtents& extents) { return (vectors_of(extents) + 2) / 3; }
-  static std::int64_t vectors_of(const DenseExtents& extents) { return round_up(extents.in, lanes) / lanes; }
+  static bool is_finite(const float* x, std::int64_t count) {
+    Finite check;
+    for (std::int64_t i = 0; i < count; i += lanes)
+      check.add(static_cast<int>(i / lanes), load(Full(), x + i, count - i));
+    return check.mark() == 0;
+  }
 
   static std::int64_t pieces(const DenseExtents& extents) {
-    return panels(extents) * ((extents.out + rows_of_a_piece - 1) / rows_of_a_piece);
+    return Panels(extents.in).count() * ((extents.out + rows_of_a_piece - 1) / rows_of_a_piece);
   }
 
   static void add_up(const DenseExtents& extents, std::int64_t before, std::int64_t piece,
                      std::span<const KeptShard> shards, float* dweight) {
-    const std::int64_t count = panels(extents);
-    const std::int64_t panel = piece % count;
-    // As for_each_panel cuts them: widths differ by one at most, and the wider ones come first.
-    const std::int64_t narrow = vectors_of(extents) / count;
-    const std::int64_t wider = vectors_of(extents) % count;
-    const std::int64_t column = (panel * narrow + std::min(panel, wider)) * lanes;
-    const std::int64_t vectors = narrow + (panel < wider ? 1 : 0);
-    const std::int64_t first_row = piece / count * rows_of_a_piece;
-    const std::int64_t end_row = std::min(first_row + rows_of_a_piece, extents.out);
-    const Panel where{extents, before, column, shards, dweight};
-    if (vectors == 1) add_up_panel<1>(where, first_row, end_row);
-    if (vectors == 2) add_up_panel<2>(where, first_row, end_row);
-    if (vectors == 3) add_up_panel<3>(where, first_row, end_row);
+    const Panels panels(extents.in);
+    const std::int64_t panel = piece % panels.count();
+    const std::int64_t first_row = piece / panels.count() * rows_of_a_piece;
+    const Range rows{first_row, std::min(first_row + rows_of_a_piece, extents.out)};
+    const Part part{extents, before, panels.columns(panel), panels.last_lanes(panel), shards, dweight};
+    with_vectors(part.columns.size() / lanes, [&](auto vectors) {
+      for (std::int64_t row = rows.begin; row < rows.end; row += tile_rows)
+        add_up_tile<vectors>(part, {row, std::min(row + tile_rows, rows.end)});
+    });
   }
 
-  struct Panel {
+  struct Part {
     const DenseExtents& extents;
     std::int64_t before;  ///< floats a sample that other layers keep before these
-    std::int64_t column;
+    Range columns;
+    std::int64_t last_lanes;
     std::span<const KeptShard> shards;
     float* dweight;
   };
 
   template <int kVectors>
-  static void add_up_panel(const Panel& panel, std::int64_t first_row, std::int64_t end_row) {
-    for (std::int64_t row = first_row; row < end_row; row += rows_of(kVectors))
-      add_up_tile<rows_of(kVectors), kVectors>(panel, row,
-                                               std::min<std::int64_t>(rows_of(kVectors), end_row - row));
-  }
-
-  template <int kRows, int kVectors>
-  static HWY_NOINLINE void add_up_tile(const Panel& panel, std::int64_t row, std::int64_t rows) {
+  static HWY_NOINLINE void add_up_tile(const Part& part, Range rows) {
     constexpr std::int64_t width = kVectors * lanes;
-    static_assert(group % kRows == 0);
-    HWY_ALIGN float left[most_levels][kRows * width];  // sums that wait for their right sibling, by level
-    Accumulators<kRows, kVectors, false> sum;
-    sum.clear();
-    for (std::size_t i = 0; i < panel.shards.size(); ++i) {
-      const KeptShard& shard = panel.shards[i];
-      const float* x = shard.data + (panel.before + panel.column) * shard.samples;
-      const float* dy =
-          shard.data +
-          (panel.before + round_up(panel.extents.in, lanes) + row / group * group) * shard.samples +
-          row % group;
-      sum.clear();
-      for (std::int64_t s = 0; s < shard.samples; ++s, x += width, dy += group)
-        sum.add([&](int r) { return dy[r]; }, x);
-      int level = 0;
-      for (; (i >> level & 1U) != 0; ++level) sum.add_left(left[level], width);
-      if (i + 1 < panel.shards.size()) sum.store(left[level], width);
+    HWY_ALIGN float left[most_levels][tile_rows * width];  // sums that wait for their right sibling, by level
+    for (std::size_t i = 0; i < part.shards.size(); ++i) {
+      const KeptShard& shard = part.shards[i];
+      const Kept kept(part.extents, shard.samples);
+      const float* const own = shard.data + part.before * shard.samples;
+      const float* const x = own + part.columns.begin * shard.samples;
+      const float* const dy =
+          own + kept.dy() + rows.begin / group * group * shard.samples + rows.begin % group;
+      const float* const words = own + kept.words() + rows.begin;
+      for (std::int64_t r = 0; r < rows.size(); ++r) {
+        RowBlock<kVectors> sum;
+        sum.clear();
+        for (std::int64_t word = 0; word < kept.words_of_a_row(); ++word)
+          sum.add_rows(std::bit_cast<std::uint32_t>(words[word * kept.rows + r]),
+                       dy + word * word_bits * group + r, group, x + word * word_bits * width);
+        int level = 0;
+        for (; (i >> level & 1U) != 0; ++level) sum.add_left(left[level] + r * width);
+        if (i + 1 < part.shards.size())
+          sum.store_to(left[level] + r * width, lanes);
+        else
+          sum.store_to(part.dweight + (rows.begin + r) * part.extents.in + part.columns.begin,
+                       part.last_lanes);
+      }
     }
-    store(sum, panel, row, rows);
-  }
-
-  template <int kRows, int kVectors>
-  static HWY_INLINE void store(const Accumulators<kRows, kVectors, false>& sum, const Panel& panel,
-                               std::int64_t row, std::int64_t rows) {
-    constexpr std::int64_t width = kVectors * lanes;
-    const std::int64_t in = panel.extents.in;
-    const std::int64_t columns = std::min(width, in - panel.column);
-    float* const to = panel.dweight + row * in + panel.column;
-    if (rows == kRows && columns == width) {
-      sum.store(to, in);
-      return;
-    }
-    HWY_ALIGN float tile[kRows * width];
-    sum.store(tile, width);
-    for (std::int64_t r = 0; r < rows; ++r) std::copy_n(tile + r * width, columns, to + r * in);
   }
 };
 

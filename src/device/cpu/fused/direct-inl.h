@@ -42,14 +42,19 @@ struct Direct {
                     16);
   }
   static std::int64_t sums_floats(const Problem& problem, const Layout& layout) {
-    return problem.pool ? Winners<kKernel>::sums_floats(problem) : round_up(layout.packed, 16);
+    return problem.pool ? Winners<kKernel>::sums_floats(problem)
+                        : round_up(filter_floats(problem, layout), 16);
+  }
+  /// Of all filters. Packed, they have a mark behind them, which is zero, or NaN if they are not finite.
+  static std::int64_t filter_floats(const Problem& problem, const Layout& layout) {
+    return std::int64_t{kKernel} * kKernel * problem.in_channels * layout.out_stride;
   }
 
   static Layout layout(const Problem& problem, bool /*data_gradient*/) {
     Layout layout;
     layout.in_stride = problem.in_channels;
     layout.out_stride = round_up(problem.out_channels, half_lanes);
-    layout.packed = std::int64_t{kKernel} * kKernel * problem.in_channels * layout.out_stride;
+    layout.packed = filter_floats(problem, layout) + 1;
     constexpr std::int64_t strip_floats = 2048;  // gradients and places of winners stay in L1
     layout.strip_rows = strip_floats / (problem.window_columns() * layout.out_stride);
     if (layout.strip_rows < 1) layout.strip_rows = 1;
@@ -84,6 +89,10 @@ struct Direct {
         for (int t = 0; t < taps; ++t) hn::StoreU(g[t], d, packed + (in * taps + t) * layout.out_stride + c);
       });
     }
+    float& mark = packed[filter_floats(problem, layout)];
+    mark = 0;
+    for (std::int64_t i = 0; i < problem.in_channels * problem.out_channels * taps; ++i)
+      mark += 0 * weights[i];
   }
 
   static void unpack(const Problem& problem, const Layout& layout, const float* packed, float* dweight) {
@@ -140,11 +149,17 @@ struct Direct {
     block.clear();
     const std::int64_t width = plane_width(problem);
     const std::int64_t plane = plane_height(problem) * width;
+    const bool finite = pass.packed[filter_floats(problem, layout)] == 0;
     const float* b = pass.packed + channel;
     for (std::int64_t in = 0; in < problem.in_channels; ++in) {
       const float* upper = x + in * plane + 2 * first;
       for (int i = 0; i < kKernel; ++i, upper += width) {
         const float* lower = upper + width;
+        if (finite && are_zero<kKernel - 1 + 2 * kWindows>(upper) &&
+            are_zero<kKernel - 1 + 2 * kWindows>(lower)) {
+          b += kKernel * layout.out_stride;
+          continue;
+        }
         LOCKSTEP_UNROLL
         for (int j = 0; j < kKernel; ++j, b += layout.out_stride)
           block.add(
@@ -262,7 +277,7 @@ struct Direct {
     const std::int64_t width = plane_width(problem);
     const std::int64_t columns = 2 * problem.window_columns();
     const std::int64_t stride = layout.out_stride;
-    clear(workspace.sums, layout.packed);
+    clear(workspace.sums, filter_floats(problem, layout));
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     for (std::int64_t index = 0; index < problem.all_window_rows(); ++index) {
       const RowPlace place(problem, index);
@@ -296,7 +311,6 @@ struct Direct {
     const Workspace workspace(problem, layout, pass.workspace);
     const Planes planes{workspace.planes, plane_height(problem), plane_width(problem)};
     const std::int64_t floats = problem.in_channels * problem.in_height * problem.in_width;
-    const std::int64_t row_floats = problem.window_columns() * layout.out_stride;
     clear(workspace.sums, sums_floats(problem, layout));
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     for (std::int64_t sample = 0; sample < problem.samples; ++sample) {
@@ -306,15 +320,17 @@ struct Direct {
       for (std::int64_t begin = 0; begin < problem.window_rows(); begin += layout.strip_rows) {
         const std::int64_t left = problem.window_rows() - begin;
         const std::int64_t rows = left < layout.strip_rows ? left : layout.strip_rows;
+        std::int64_t windows = 0;
         for (std::int64_t row = 0; row < rows; ++row) {
           const std::int64_t index = sample * problem.window_rows() + begin + row;
-          Winners<kKernel>::find(problem, layout.out_stride, begin + row, planes.width,
-                                 source(problem, index, layout.out_stride, pass, workspace.staging),
-                                 workspace.gradients + row * row_floats, workspace.begins + row * row_floats,
-                                 pass.dbias);
+          const std::int64_t found = windows * layout.out_stride;
+          windows +=
+              Winners<kKernel>::find(problem, layout.out_stride, begin + row, planes,
+                                     source(problem, index, layout.out_stride, pass, workspace.staging),
+                                     workspace.gradients + found, workspace.begins + found, pass.dbias);
         }
-        Winners<kKernel>::add(problem, rows * problem.window_columns(), layout.out_stride, planes,
-                              workspace.gradients, workspace.begins, workspace.sums);
+        Winners<kKernel>::add(problem, windows, layout.out_stride, planes, workspace.gradients,
+                              workspace.begins, workspace.sums);
       }
     }
     Winners<kKernel>::unpack(problem, workspace.sums, pass.dweight);

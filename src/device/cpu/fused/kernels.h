@@ -52,18 +52,28 @@ struct DenseExtents {
 };
 
 struct DensePass {
-  const float* x = nullptr;        ///< samples × in
-  const float* weights = nullptr;  ///< as in the slab
-  const float* bias = nullptr;     ///< null for none
-  bool relu = false;               ///< behind it
-  float* y = nullptr;              ///< samples × out
-  float* workspace = nullptr;
+  const float* x = nullptr;       ///< samples × in
+  const float* packed = nullptr;  ///< weights, from DenseProduct::pack
+  const float* bias = nullptr;    ///< null for none
+  bool relu = false;              ///< behind it
+  float* y = nullptr;             ///< samples × out
 };
 
-struct DenseForward {
-  /// Floats that it works in, for any number of samples.
-  std::int64_t (*workspace)(const DenseExtents& extents);
-  void (*compute)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
+/// Its products with the weights. Zeros of x and dy are left out.
+struct DenseProduct {
+  std::int64_t (*packed_floats)(const DenseExtents& extents);
+  /// The weights are packed in so many pieces; different ones on different threads if you like.
+  std::int64_t (*packing_pieces)(const DenseExtents& extents);
+  void (*pack)(const DenseExtents& extents, std::int64_t piece, const float* weights, float* packed);
+  void (*forward)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
+  /// dx = dy W, samples × in, from the weights as they lie in the slab.
+  void (*data_gradient)(const DenseExtents& extents, std::int64_t samples, const float* dy,
+                        const float* weights, float* dx);
+
+  void pack_all(const DenseExtents& extents, const float* weights, float* packed) const {
+    for (std::int64_t piece = 0; piece < packing_pieces(extents); ++piece)
+      pack(extents, piece, weights, packed);
+  }
 };
 
 /// Its weight gradient, of many shards at once.
@@ -97,7 +107,7 @@ struct Kernels {
     return kernel == 3 ? winograd4x3 : winograd4x5;
   }
   [[nodiscard]] const Method& direct(std::int64_t kernel) const { return kernel == 3 ? direct3 : direct5; }
-  DenseForward dense_forward;
+  DenseProduct dense_product;
   DenseGradient dense_gradient;
 };
 

@@ -85,6 +85,19 @@ inline void clear(float* p, std::int64_t count) {
   std::memset(p, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
 
+/// Whether so many floats, an even number, are all zero. Those below zero count as others do.
+template <int kCount>
+HWY_INLINE bool are_zero(const float* p) {
+  static_assert(kCount % 2 == 0);
+  std::uint64_t bits = 0;
+  for (int i = 0; i < kCount; i += 2) {
+    std::uint64_t pair = 0;
+    std::memcpy(&pair, p + i, sizeof(pair));
+    bits |= pair;
+  }
+  return bits == 0;
+}
+
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }

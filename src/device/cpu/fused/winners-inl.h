@@ -36,27 +36,45 @@ struct Winners {
     return round_up(problem.in_channels * problem.out_channels * filter, 16);
   }
 
+  /// Whether all that a window's outputs see is zero.
+  static bool sees_zeros(const Problem& problem, const Planes& planes, std::int64_t window_row,
+                         std::int64_t window) {
+    for (std::int64_t in = 0; in < problem.in_channels; ++in)
+      for (std::int64_t i = 0; i <= kKernel; ++i)
+        if (!are_zero<kKernel + 1>(planes.data + in * planes.floats() + (2 * window_row + i) * planes.width +
+                                   2 * window))
+          return false;
+    return true;
+  }
+
   /// For a row of windows: each window's gradient, 0 where no output is alive, and where the winner's patch
-  /// begins in a plane. Adds to the bias's gradient.
-  static void find(const Problem& problem, std::int64_t stride, std::int64_t window_row,
-                   std::int64_t plane_width, const WindowRow<const float, const std::uint8_t>& row,
-                   float* gradients, std::int32_t* begins, float* dbias) {
+  /// begins in a plane. Leaves out windows that add nothing, and returns how many there are. Adds to the
+  /// bias's gradient.
+  static std::int64_t find(const Problem& problem, std::int64_t stride, std::int64_t window_row,
+                           const Planes& planes, const WindowRow<const float, const std::uint8_t>& row,
+                           float* gradients, std::int32_t* begins, float* dbias) {
+    std::int64_t found = 0;
     for (std::int64_t window = 0; window < problem.window_columns(); ++window) {
+      bool adds = !sees_zeros(problem, planes, window_row, window);
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
         const hn::RebindToSigned<decltype(d)> ints;
+        const auto zero = hn::Zero(d);
         const auto winner = load_record(d, row.record + window * stride + c);
         const auto dead = hn::RebindMask(d, hn::Eq(winner, hn::Set(ints, 4)));
         const auto gradient =
             hn::IfThenZeroElse(dead, load(d, row.y + window * problem.out_channels + c, count));
-        const auto upper = static_cast<std::int32_t>(2 * (window_row * plane_width + window));
+        const auto upper = static_cast<std::int32_t>(2 * (window_row * planes.width + window));
         const auto lower = hn::IfThenElseZero(hn::TestBit(winner, hn::Set(ints, 2)),
-                                              hn::Set(ints, static_cast<std::int32_t>(plane_width)));
+                                              hn::Set(ints, static_cast<std::int32_t>(planes.width)));
         const auto begin = hn::Add(hn::Add(hn::Set(ints, upper), lower), hn::And(winner, hn::Set(ints, 1)));
-        hn::StoreU(gradient, d, gradients + window * stride + c);
-        hn::StoreU(begin, ints, begins + window * stride + c);
+        hn::StoreU(gradient, d, gradients + found * stride + c);
+        hn::StoreU(begin, ints, begins + found * stride + c);
+        adds = adds || !hn::AllTrue(d, hn::Eq(hn::Mul(gradient, zero), zero));
         if (dbias != nullptr) store(d, hn::Add(load(d, dbias + c, count), gradient), dbias + c, count);
       });
+      if (adds) ++found;
     }
+    return found;
   }
 
   /// Adds the windows' products to the sums of kChannels channels.

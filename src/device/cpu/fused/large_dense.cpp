@@ -1,0 +1,140 @@
+#include "device/cpu/fused/large_dense.h"
+
+#include <optional>
+
+#include "base/aligned_buffer.h"
+#include "device/cpu/elementwise.h"
+#include "device/cpu/fused/joint_dense.h"
+#include "device/cpu/fused/kernels.h"
+#include "device/cpu/relu_mask.h"
+#include "device/cpu/weighted.h"
+
+namespace lockstep::device::cpu::fused {
+namespace {
+
+class LargeDense final : public Block {
+ public:
+  LargeDense(const DenseOp& op, const Site& site)
+      : extents_{.in = op.in, .out = op.out},
+        samples_(site.samples),
+        weight_(site.parameter(op.weight)),
+        bias_(bias_of(op.bias, site)),
+        relu_(site.relu_follows),
+        packed_(static_cast<std::size_t>(kernels().dense_product.packed_floats(extents_))) {
+    contract_.src = plain(Dims{samples_, extents_.in});
+    contract_.dst = contract_.diff_dst = plain(Dims{samples_, extents_.out});
+    if (site.backward) {
+      masks_ = promise_weight_gradients(op.weight, op.bias, site, contract_);
+      gradient_.emplace(site.network, site.node, site.convolutions);
+      gradient_scratch_ = contract_.add_buffer(plain(Dims{gradient_->own() * samples_}), Life::backward);
+    }
+    if (site.data_gradient) contract_.diff_src = contract_.src;
+    contract_.implementations =
+        list_implementations("lockstep:dense", site.backward ? "lockstep:shards_together" : "",
+                             site.data_gradient ? "lockstep:dense" : "", site);
+  }
+
+  [[nodiscard]] std::int64_t load_pieces() const override {
+    return kernels().dense_product.packing_pieces(extents_);
+  }
+  void load_piece(std::span<const float> weights, std::int64_t piece) override {
+    kernels().dense_product.pack(extents_, piece, weights.data() + weight_.offset, packed_.data());
+    if (piece == 0) loaded_ = weights.data();
+  }
+  [[nodiscard]] std::int64_t shared_bytes() const override {
+    return static_cast<std::int64_t>(packed_.size() * sizeof(float));
+  }
+  [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override;
+
+  void forward(const float* x, float* y) const {
+    kernels().dense_product.forward(extents_, samples_,
+                                    {.x = x,
+                                     .packed = packed_.data(),
+                                     .bias = bias_ ? loaded_ + bias_->offset : nullptr,
+                                     .relu = relu_,
+                                     .y = y});
+  }
+  /// The weight gradient is left to be computed for many shards at once where `pass` says so; else `scratch`
+  /// is written.
+  void weight_gradients(const Pass& pass, const float* x, const float* dy, float* scratch) const {
+    if (bias_) sum_rows(dy, samples_, extents_.out, pass.gradient + bias_->offset);
+    if (pass.kept != nullptr)
+      gradient_->keep(samples_, x, dy, pass.kept);
+    else
+      gradient_->compute(samples_, x, dy, scratch, pass.gradient);
+  }
+  void data_gradient(const float* dy, float* dx) const {
+    kernels().dense_product.data_gradient(extents_, samples_, dy, loaded_ + weight_.offset, dx);
+  }
+
+ private:
+  DenseExtents extents_;
+  std::int64_t samples_;
+  Parameter weight_;
+  std::optional<Parameter> bias_;
+  bool relu_;
+  AlignedBuffer<float> packed_;
+  const float* loaded_ = nullptr;       ///< the slab that was loaded last
+  std::optional<JointDense> gradient_;  ///< in training
+  bool masks_ = false;                  ///< backward begins with the ReLU's
+  int gradient_scratch_ = -1;
+};
+
+class Runner final : public BlockRunner {
+ public:
+  Runner(const LargeDense& block, const Bindings& bindings, const ReluMask& mask, const dnnl::memory& scratch)
+      : block_(block),
+        src_(bindings.src),
+        dst_(bindings.dst),
+        diff_src_(bindings.diff_src),
+        diff_dst_(bindings.diff_dst),
+        scratch_(scratch),
+        mask_(mask) {}
+
+  void forward(const Pass& /*pass*/) override { block_.forward(floats(src_), floats(dst_)); }
+  void backward(const Pass& pass) override {
+    mask_.apply();
+    // The caller's images lie elsewhere in each run.
+    block_.weight_gradients(pass, floats(src_), floats(diff_dst_), floats(scratch_));
+    if (diff_src_) block_.data_gradient(floats(diff_dst_), floats(diff_src_));
+  }
+
+ private:
+  const LargeDense& block_;
+  dnnl::memory src_, dst_, diff_src_, diff_dst_, scratch_;
+  ReluMask mask_;
+};
+
+std::unique_ptr<BlockRunner> LargeDense::make_runner(const Bindings& bindings) const {
+  return std::make_unique<Runner>(*this, bindings,
+                                  masks_ ? ReluMask(bindings.dst, bindings.diff_dst) : ReluMask(),
+                                  bindings.buffer(gradient_scratch_));
+}
+
+/// Whether the layer's inputs come from a ReLU, perhaps through a pool: then many are zero.
+bool follows_relu(const Site& site) {
+  const auto& nodes = site.network.nodes;
+  for (auto index = &site.node - nodes.data(); index-- > 0;) {
+    const Op& op = nodes[static_cast<std::size_t>(index)].op;
+    if (is_relu(op)) return true;
+    if (has_parameters(op) || std::holds_alternative<ActivationOp>(op)) return false;
+  }
+  return false;
+}
+
+/// Evaluation packs once for many samples, so that oneDNN has the layout that it likes best: only zeros are
+/// worth more. Copies of very large weights would need much memory.
+bool pays_in_evaluation(const DenseOp& op, const Site& site) {
+  constexpr std::int64_t most_copied = std::int64_t{4} << 20;
+  return follows_relu(site) && op.in * op.out <= most_copied;
+}
+
+}  // namespace
+
+std::unique_ptr<Block> make_large_dense(const DenseOp& op, const Site& site) {
+  if (!is_joint(op, site.convolutions)) return nullptr;
+  if (site.mode == Mode::evaluation && !pays_in_evaluation(op, site)) return nullptr;
+  return std::make_unique<LargeDense>(op, site);
+}
+
+}  // namespace lockstep::device::cpu::fused
