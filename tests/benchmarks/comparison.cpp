@@ -75,7 +75,7 @@ void print_comparison(const std::vector<Contest>& contests, const std::map<std::
       operations += pass.operations;
       for (const auto& [way, time] : passes[i]) sum[way] += time;
     }
-    print_pass(contest, "both", operations, sum, peak);
+    print_pass(contest, "all", operations, sum, peak);
     print_remark(contest, sum);
     fmt::print("\n");
   }

@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,39 +21,46 @@ using fused::DenseExtents;
 
 constexpr std::int64_t shards = 8, shard_samples = 16, samples = shards * shard_samples;  // a batch of 128
 
-/// Lockstep's, shard by shard, and all shards' gradients together.
+/// Values of which a share is not zero.
+AlignedBuffer<float> random_sparse(std::int64_t count, double share) {
+  AlignedBuffer<float> values = random_floats(count);
+  const AlignedBuffer<float> chances = random_floats(2 * count);  // the same at the beginning
+  for (std::int64_t i = 0; i < count; ++i)
+    if ((chances[static_cast<std::size_t>(count + i)] + 1) / 2 >= share)
+      values[static_cast<std::size_t>(i)] = 0;
+  return values;
+}
+
+/// Lockstep's, shard by shard, and all shards' weight gradients together.
 class OwnDense {
  public:
-  OwnDense(const DenseExtents& extents, const fused::Kernels& kernels)
+  OwnDense(const DenseExtents& extents, double share, const fused::Kernels& kernels)
       : extents_(extents),
         product_(kernels.dense_product),
         gradient_(kernels.dense_gradient),
-        x_(random_floats(samples * extents.in)),
+        x_(random_sparse(samples * extents.in, share)),
         weights_(random_floats(extents.in * extents.out)),
         bias_(random_floats(extents.out)),
         y_(random_floats(samples * extents.out)),
-        dy_(random_floats(samples * extents.out)),
+        dy_(random_sparse(samples * extents.out, share)),
         dx_(x_.size()),
         dweights_(weights_.size()),
         packed_(static_cast<std::size_t>(product_.packed_floats(extents))) {
-    if (getenv("SP")) {
-      double sp = atof(getenv("SP"));
-      for (auto* b : {&x_, &dy_})
-        for (float& v : b->span())
-          if (drand48() > sp) v = 0;
-    }
     pack();
     for (std::int64_t shard = 0; shard < shards; ++shard)
       kept_.emplace_back(static_cast<std::size_t>(gradient_.kept_floats(extents) * shard_samples));
     for (const AlignedBuffer<float>& kept : kept_)
       kept_shards_.push_back({.data = kept.data(), .samples = shard_samples});
   }
+  [[nodiscard]] std::int64_t packed_bytes() const {
+    return static_cast<std::int64_t>(packed_.span().size_bytes());
+  }
   void pack() { product_.pack_all(extents_, weights_.data(), packed_.data()); }
   void forward() {
     for (std::int64_t shard = 0; shard < shards; ++shard)
       product_.forward(extents_, shard_samples,
                        {.x = x_.data() + shard * shard_samples * extents_.in,
-                        .packed = packed_.data(),
+                        .weights = packed_.data(),
                         .bias = bias_.data(),
                         .relu = true,
                         .y = y_.data() + shard * shard_samples * extents_.out});
@@ -79,13 +88,14 @@ class OwnDense {
   std::vector<device::KeptShard> kept_shards_;
 };
 
-/// oneDNN's: forward shard by shard, the gradient of the whole batch at once, which is to its favour. The
+/// oneDNN's: shard by shard, the weight gradient of the whole batch at once, which is to its favour. The
 /// layouts of weights are those that it likes best, and what it takes to bring them into these is left out.
 class OnednnDense {
  public:
   explicit OnednnDense(const DenseExtents& extents) {
     using namespace device::cpu;
     using Forward = dnnl::inner_product_forward;
+    using BackwardData = dnnl::inner_product_backward_data;
     using BackwardWeights = dnnl::inner_product_backward_weights;
     const Desc weights = any_layout({extents.out, extents.in});
     const Desc bias = plain(Dims{extents.out});
@@ -102,6 +112,14 @@ class OnednnDense {
                      {DNNL_ARG_BIAS, memory(bias)},
                      {DNNL_ARG_DST, memory(forward.dst_desc())},
                      {DNNL_ARG_SCRATCHPAD, memory(forward.scratchpad_desc())}});
+    const auto data = describe_backward<BackwardData>(
+        engine_, describe_forward(shard_samples, common_attributes()), plain({shard_samples, extents.in}),
+        weights, plain({shard_samples, extents.out}));
+    data_gradient_ = Call(BackwardData(data), stream_,
+                          {{DNNL_ARG_DIFF_DST, memory(data.diff_dst_desc())},
+                           {DNNL_ARG_WEIGHTS, memory(data.weights_desc())},
+                           {DNNL_ARG_DIFF_SRC, memory(data.diff_src_desc())},
+                           {DNNL_ARG_SCRATCHPAD, memory(data.scratchpad_desc())}});
     const auto gradient = describe_backward<BackwardWeights>(
         engine_, describe_forward(samples, common_attributes()), plain({samples, extents.in}), weights, bias,
         plain({samples, extents.out}));
@@ -115,6 +133,9 @@ class OnednnDense {
   void forward() const {
     for (std::int64_t shard = 0; shard < shards; ++shard) forward_.run();
   }
+  void data_gradient() const {
+    for (std::int64_t shard = 0; shard < shards; ++shard) data_gradient_.run();
+  }
   void weight_gradient() const { weight_gradient_.run(); }
 
  private:
@@ -127,8 +148,41 @@ class OnednnDense {
 
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream_{engine_};
-  device::cpu::Call forward_, weight_gradient_;
+  device::cpu::Call forward_, data_gradient_, weight_gradient_;
 };
+
+/// A layer's three passes in both ways, of whose inputs and gradients a share is not zero.
+Contest register_layer(const DenseExtents& extents, const std::string& name, double share) {
+  const double operations = 2.0 * static_cast<double>(samples * extents.in * extents.out);
+  Contest contest{.layer = name,
+                  .chosen = "own",
+                  .reference = "onednn",
+                  .passes = {{.name = "forward", .operations = operations},
+                             {.name = "data", .operations = operations},
+                             {.name = "weights", .operations = operations}}};
+  const auto add = [&](const std::string& way, const std::string& label, double done, bool compared,
+                       const std::array<std::function<void()>, 3>& passes) {
+    for (std::size_t i = 0; i < passes.size(); ++i) {
+      const std::string benchmark = fmt::format("{}/{}/{}", name, contest.passes[i].name, label);
+      add_arithmetic(benchmark, operations, done, passes[i]);
+      if (compared) contest.passes[i].benchmarks[way] = benchmark;
+    }
+  };
+  const std::string best = fused::kernels().instruction_set;
+  for (const fused::Kernels& kernels : fused::all_kernels()) {
+    if (kernels.lanes < 8) continue;  // the least target is there to be right
+    const auto own = std::make_shared<OwnDense>(extents, share, kernels);
+    const std::string label = fmt::format("own_{}", kernels.instruction_set);
+    add("own", label, share, kernels.instruction_set == best,
+        {[own] { own->forward(); }, [own] { own->data_gradient(); }, [own] { own->weight_gradient(); }});
+    add_packing(fmt::format("{}/pack/{}", name, label), own->packed_bytes(), [own] { own->pack(); });
+  }
+  const auto onednn = std::make_shared<OnednnDense>(extents);
+  add("onednn", "onednn", 1, true,
+      {[onednn] { onednn->forward(); }, [onednn] { onednn->data_gradient(); },
+       [onednn] { onednn->weight_gradient(); }});
+  return contest;
+}
 
 }  // namespace
 
@@ -136,34 +190,9 @@ std::vector<Contest> register_dense_layers() {
   std::vector<Contest> contests;
   for (const DenseExtents& extents :
        {DenseExtents{.in = 768, .out = 512}, {.in = 1024, .out = 256}, {.in = 3136, .out = 128}}) {
-    const double operations = 2.0 * static_cast<double>(samples * extents.in * extents.out);
-    Contest contest{.layer = fmt::format("dense{}x{}", extents.in, extents.out),
-                    .chosen = "own",
-                    .reference = "onednn",
-                    .passes = {{.name = "forward", .operations = operations},
-                               {.name = "gradient", .operations = operations}}};
-    const auto add = [&](std::size_t pass, const std::string& way, const std::string& label, bool compared,
-                         const std::function<void()>& run) {
-      const std::string name = fmt::format("{}/{}/{}", contest.layer, contest.passes[pass].name, label);
-      add_arithmetic(name, operations, 1, run);
-      if (compared) contest.passes[pass].benchmarks[way] = name;
-    };
-    const std::string best = fused::kernels().instruction_set;
-    for (const fused::Kernels& kernels : fused::all_kernels()) {
-      if (kernels.lanes < 8) continue;  // the least target is there to be right
-      const auto own = std::make_shared<OwnDense>(extents, kernels);
-      const std::string label = fmt::format("own_{}", kernels.instruction_set);
-      add(0, "own", label, kernels.instruction_set == best, [own] { own->forward(); });
-      add(1, "own", label, kernels.instruction_set == best, [own] { own->weight_gradient(); });
-      add_arithmetic(fmt::format("{}/{}/{}", contest.layer, "data", label), operations, 1,
-                     [own] { own->data_gradient(); });
-      add_arithmetic(fmt::format("{}/{}/{}", contest.layer, "pack", label), operations, 1,
-                     [own] { own->pack(); });
-    }
-    const auto onednn = std::make_shared<OnednnDense>(extents);
-    add(0, "onednn", "onednn", true, [onednn] { onednn->forward(); });
-    add(1, "onednn", "onednn", true, [onednn] { onednn->weight_gradient(); });
-    contests.push_back(std::move(contest));
+    const std::string name = fmt::format("dense{}x{}", extents.in, extents.out);
+    contests.push_back(register_layer(extents, name + "_relu", 1.0 / 3));
+    contests.push_back(register_layer(extents, name, 1));
   }
   return contests;
 }

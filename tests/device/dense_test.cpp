@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "device/block_harness.h"
 #include "device/layer_cases.h"
 
@@ -14,6 +16,15 @@ TEST(Dense, agrees_with_loops_for_any_size) {
       for (const std::int64_t out : {1, 10, 33, 64})
         check_layer(run, DenseCase{samples, in, out, (in + out) % 3 != 0},
                     {.relu_follows = (samples + in) % 2 == 0});
+}
+
+/// Large ones, with more samples, inputs and outputs than are taken at a time, and too few outputs for packed
+/// weights.
+TEST(Dense, agrees_with_loops_for_large_layers) {
+  for (const std::int64_t samples : {1, 70})
+    for (const bool bias : {false, true})
+      for (const auto& [in, out] : {std::pair{801, 131}, std::pair{6600, 10}, std::pair{70, 1000}})
+        check_layer(run, DenseCase{samples, in, out, bias}, {.relu_follows = bias});
 }
 
 TEST(Dense, agrees_with_loops_for_the_layers_of_the_mnist_networks) {

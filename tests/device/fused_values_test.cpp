@@ -94,6 +94,31 @@ TEST(FusedTies, outputs_that_are_all_zero_are_dead_behind_a_relu_and_equal_witho
   }
 }
 
+/// A product that underflows makes -0 of a sum. Whether it then meets the zeros of the background depends on
+/// how many windows are computed at a time, and must not show.
+TEST(FusedZeros, are_not_negative) {
+  FusedCase one = padded_case(Way::direct, {.samples = 1,
+                                            .in_channels = 1,
+                                            .in_height = 8,
+                                            .in_width = 8,
+                                            .out_channels = 24,
+                                            .kernel = 5,
+                                            .relu = false,
+                                            .pool = true});
+  one.bias = false;
+  one.problem.pad_top = one.problem.pad_left = 0;
+  one.problem.out_height = one.problem.out_width = 4;
+  FusedInputs inputs = draw_inputs(one, 1);
+  inputs.x.assign(inputs.x.size(), 0);
+  for (const std::size_t cell : {0U, 1U, 8U, 9U}) inputs.x[cell] = 1e-30F;
+  inputs.x[4 * 8 + 7] = 1;
+  for (std::size_t i = 0; i < inputs.weights.size(); ++i) inputs.weights[i] = i % 25 < 10 ? -1e-30F : 1;
+  for (const fused::Kernels& kernels : fused::all_kernels()) {
+    SCOPED_TRACE(kernels.instruction_set);
+    for (const float y : run_fused(kernels, one, inputs).y) ASSERT_FALSE(std::signbit(y));
+  }
+}
+
 void expect_not_finite_where(const std::vector<float>& actual, const std::vector<double>& expected,
                              const char* what) {
   ASSERT_EQ(actual.size(), expected.size()) << what;

@@ -171,14 +171,15 @@ TEST(Network, leaves_to_onednn_what_it_computes_faster) {
   EXPECT_EQ(way(16, 32, 4, 5, false), "winograd_4x4");
 }
 
-TEST(Network, has_one_copy_of_large_dense_weights_and_of_very_large_ones_none_in_evaluation) {
+TEST(Network, has_one_copy_of_large_dense_weights_and_none_of_very_large_ones) {
   constexpr std::int64_t padding = std::int64_t{64} * 1024;
   const Network network = NetworkBuilder({768}).dense(512).relu().dense(10).build();
   const auto plan = make_cpu_backend()->plan(network, 16, Mode::training);
   EXPECT_LE(plan->shared_bytes(), 768 * 512 * 4 + 512 * 64 * 4 + padding);
   const Network larger = NetworkBuilder({64}).dense(2048).relu().dense(2049).build();
-  EXPECT_LE(make_cpu_backend()->plan(larger, 16, Mode::evaluation)->shared_bytes(), 2048 * 64 * 4 + padding)
-      << "too large for a copy";
+  for (const Mode mode : {Mode::training, Mode::evaluation})
+    EXPECT_LE(make_cpu_backend()->plan(larger, 16, mode)->shared_bytes(), 2048 * 64 * 4 + padding)
+        << "too large for a copy";
 }
 
 TEST(Network, leaves_dense_layers_to_onednn_that_are_small_or_evaluated_without_zeros) {
@@ -191,6 +192,8 @@ TEST(Network, leaves_dense_layers_to_onednn_that_are_small_or_evaluated_without_
                               .flatten()
                               .dense(64)    // behind a ReLU and a pool
                               .dense(1200)  // behind neither
+                              .dense(60)    // too few for packed weights
+                              .dense(2000)  // of too few inputs
                               .dense(10)
                               .build();
   const auto own = [&](Mode mode) {
@@ -200,8 +203,8 @@ TEST(Network, leaves_dense_layers_to_onednn_that_are_small_or_evaluated_without_
       of += name.starts_with("lockstep:dense") || name.starts_with("forward lockstep:dense") ? 'x' : '-';
     return of;
   };
-  EXPECT_EQ(own(Mode::training), "----xx-");
-  EXPECT_EQ(own(Mode::evaluation), "----x--");
+  EXPECT_EQ(own(Mode::training), "----xxx--");
+  EXPECT_EQ(own(Mode::evaluation), "----x----");
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <optional>
 #include <string_view>
 
-#include "device/cpu/fused/joint_dense.h"
 #include "device/cpu/fused/large_dense.h"
 #include "device/cpu/relu_mask.h"
 #include "device/cpu/slab.h"
@@ -34,9 +33,8 @@ Forward::primitive_desc describe_forward(const DenseOp& op, const Site& site, co
 }
 
 /// Weights are read from the slab, plain, unless packing them opens another implementation (with AVX-512 one
-/// that is up to three times as fast for 16 samples) and pays. Not so for large ones in training: packing
-/// them in each step would cost what it gains. Evaluation packs once, but copies of very large ones would
-/// need much memory.
+/// that is up to three times as fast for 16 samples) and pays. Not so for large ones in training, which have
+/// to be packed in each step. Evaluation packs once, but copies of very large ones would need much memory.
 Forward::primitive_desc choose_forward(const DenseOp& op, const Site& site, const Geometry& g) {
   auto in_place = describe_forward(op, site, g, g.weights);
   constexpr std::int64_t most_copied = std::int64_t{4} << 20;

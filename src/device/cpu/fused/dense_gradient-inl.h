@@ -36,8 +36,8 @@ class DenseGradients {
   static constexpr std::int64_t tile_rows = 8;
   static constexpr std::int64_t group = std::max(tile_rows, lanes);  // rows of dW whose dy lie together
   static constexpr std::int64_t word_bits = 32;
-  static constexpr std::int64_t rows_of_a_piece = 128;  // so that threads find enough pieces
-  static constexpr int most_levels = 32;                // of a tree of shards
+  static constexpr std::int64_t rows_of_a_piece = 64;  // so that threads find enough pieces
+  static constexpr int most_levels = 32;               // of a tree of shards
 
   /// Where a shard keeps what.
   struct Kept {
@@ -69,11 +69,11 @@ class DenseGradients {
     for (std::int64_t row = 0; row < extents.out; row += group) {
       for (std::int64_t s = 0; s < samples; ++s, to += group) {
         copy_padded(dy + s * extents.out + row, extents.out - row, group, to);
-        mark(to, s % word_bits, words + s / word_bits * kept.rows + row);
+        set_nonzero_bits(to, s % word_bits, words + s / word_bits * kept.rows + row);
       }
     }
     for (std::int64_t s = 0; s < samples; ++s)
-      if (!is_finite(x + s * extents.in, extents.in)) mark_all(kept.rows, s, words);
+      if (!all_finite(x + s * extents.in, extents.in)) set_all_bits(kept.rows, s, words);
   }
 
   /// The first `width` of `count` numbers, or all and zeros.
@@ -86,7 +86,7 @@ class DenseGradients {
   using Words = hn::RebindToUnsigned<Full>;
 
   /// Sets a bit in the words of those of a group's rows that are not zero; the first bit begins the words.
-  static void mark(const float* rows, std::int64_t bit, float* words) {
+  static void set_nonzero_bits(const float* rows, std::int64_t bit, float* words) {
     const auto set = hn::BitCast(Full(), hn::Set(Words(), std::uint32_t{1} << static_cast<unsigned>(bit)));
     for (std::int64_t i = 0; i < group; i += lanes) {
       const auto before = bit == 0 ? hn::Zero(Full()) : hn::LoadU(Full(), words + i);
@@ -94,18 +94,11 @@ class DenseGradients {
       hn::StoreU(hn::Or(before, hn::IfThenElseZero(counts, set)), Full(), words + i);
     }
   }
-  static void mark_all(std::int64_t rows, std::int64_t sample, float* words) {
+  static void set_all_bits(std::int64_t rows, std::int64_t sample, float* words) {
     float* const word = words + sample / word_bits * rows;
     for (std::int64_t row = 0; row < rows; ++row)
       word[row] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(word[row]) |
                                        std::uint32_t{1} << static_cast<unsigned>(sample % word_bits));
-  }
-
-  static bool is_finite(const float* x, std::int64_t count) {
-    Finite check;
-    for (std::int64_t i = 0; i < count; i += lanes)
-      check.add(static_cast<int>(i / lanes), load(Full(), x + i, count - i));
-    return check.mark() == 0;
   }
 
   static std::int64_t pieces(const DenseExtents& extents) {
@@ -118,14 +111,15 @@ class DenseGradients {
     const std::int64_t panel = piece % panels.count();
     const std::int64_t first_row = piece / panels.count() * rows_of_a_piece;
     const Range rows{first_row, std::min(first_row + rows_of_a_piece, extents.out)};
-    const Part part{extents, before, panels.columns(panel), panels.last_lanes(panel), shards, dweight};
+    const PanelOfGradient part{extents, before, panels.columns(panel), panels.last_lanes(panel),
+                               shards,  dweight};
     with_vectors(part.columns.size() / lanes, [&](auto vectors) {
       for (std::int64_t row = rows.begin; row < rows.end; row += tile_rows)
         add_up_tile<vectors>(part, {row, std::min(row + tile_rows, rows.end)});
     });
   }
 
-  struct Part {
+  struct PanelOfGradient {
     const DenseExtents& extents;
     std::int64_t before;  ///< floats a sample that other layers keep before these
     Range columns;
@@ -135,7 +129,7 @@ class DenseGradients {
   };
 
   template <int kVectors>
-  static HWY_NOINLINE void add_up_tile(const Part& part, Range rows) {
+  static HWY_NOINLINE void add_up_tile(const PanelOfGradient& part, Range rows) {
     constexpr std::int64_t width = kVectors * lanes;
     HWY_ALIGN float left[most_levels][tile_rows * width];  // sums that wait for their right sibling, by level
     for (std::size_t i = 0; i < part.shards.size(); ++i) {

@@ -2,8 +2,10 @@
 // W.
 //
 // Both leave out zeros of x and dy (sparse-inl.h). A block of the right factor, some rows of a panel of
-// columns, stays in the first-level cache while all samples pass by. Wᵀ is packed in such blocks once for all
-// shards. Blocks of W are copied as they are needed: in the slab their rows may displace one another.
+// columns, stays in the first-level cache while the shard's samples pass by. Wᵀ is packed in such blocks once
+// for all shards. Blocks of W are copied as they are needed: in the slab their rows may displace one another.
+// An output is one chain, of y from the bias on. At the end -0 becomes +0, as otherwise the blocks, in which
+// zeros are left out or not, might show in the sign.
 #if defined(LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_
 #undef LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_
@@ -30,34 +32,44 @@ class DenseProducts {
   }
 
  private:
-  /// Rows of a block: with a panel's columns 24 KiB, of a first-level cache of 32 and more.
+  /// Rows of a block: with a panel's columns 24 KiB at most, of a first-level cache of 32 and more.
   static constexpr std::int64_t depth = std::min<std::int64_t>(64, 6144 / (most_vectors * lanes));
 
-  // Wᵀ packed: the panels one behind the other, in each all rows; then for each block of each panel a mark,
-  // which is zero, or NaN if the block is not finite.
+  /// Blocks of a panel that are packed at a time, so that threads find enough pieces.
+  static constexpr std::int64_t blocks_of_a_piece = 4;
+
+  // Wᵀ packed: the panels one behind the other, in each all rows; then for each block of each panel a flag: 1
+  // if it is finite, else 0.
   static std::int64_t blocks(const DenseExtents& extents) { return (extents.in + depth - 1) / depth; }
-  static std::int64_t marks(const DenseExtents& extents) { return round_up(extents.out, lanes) * extents.in; }
+  static std::int64_t flags(const DenseExtents& extents) { return round_up(extents.out, lanes) * extents.in; }
   static std::int64_t packed_floats(const DenseExtents& extents) {
-    return marks(extents) + Panels(extents.out).count() * blocks(extents);
+    return flags(extents) + Panels(extents.out).count() * blocks(extents);
   }
-  static std::int64_t packing_pieces(const DenseExtents& extents) { return Panels(extents.out).count(); }
+  static std::int64_t pieces_of_a_panel(const DenseExtents& extents) {
+    return (blocks(extents) + blocks_of_a_piece - 1) / blocks_of_a_piece;
+  }
+  static std::int64_t packing_pieces(const DenseExtents& extents) {
+    return Panels(extents.out).count() * pieces_of_a_panel(extents);
+  }
 
   static void pack(const DenseExtents& extents, std::int64_t piece, const float* weights, float* packed) {
-    const Range columns = Panels(extents.out).columns(piece);
-    float* to = packed + columns.begin * extents.in;
-    float* mark = packed + marks(extents) + piece * blocks(extents);
-    for (std::int64_t row = 0; row < extents.in; row += depth) {
-      const Range rows{row, std::min(row + depth, extents.in)};
-      *mark++ = transpose(weights, extents, columns, rows, to);
-      to += rows.size() * columns.size();
+    const std::int64_t panel = piece / pieces_of_a_panel(extents);
+    const Range columns = Panels(extents.out).columns(panel);
+    float* const panel_flags = packed + flags(extents) + panel * blocks(extents);
+    const std::int64_t first = piece % pieces_of_a_panel(extents) * blocks_of_a_piece;
+    for (std::int64_t block = first; block < std::min(first + blocks_of_a_piece, blocks(extents)); ++block) {
+      const Range rows{block * depth, std::min((block + 1) * depth, extents.in)};
+      float* const to = packed + columns.begin * extents.in + rows.begin * columns.size();
+      panel_flags[block] = transpose(weights, extents, columns, rows, to) ? 1 : 0;
     }
   }
 
-  /// A block of W, `stride` from row to row, of whose last vector `last` lanes are columns. Returns its mark.
+  /// A block of W, `stride` from row to row, of whose last vector `last` lanes are columns. Returns whether
+  /// it is finite.
   template <int kVectors>
-  static HWY_NOINLINE float copy(const float* HWY_RESTRICT from, std::int64_t stride, std::int64_t rows,
-                                 std::int64_t last, float* HWY_RESTRICT to) {
-    Finite check;
+  static HWY_NOINLINE bool copy(const float* HWY_RESTRICT from, std::int64_t stride, std::int64_t rows,
+                                std::int64_t last, float* HWY_RESTRICT to) {
+    FiniteCheck check;
     for (std::int64_t r = 0; r < rows; ++r, from += stride, to += kVectors * lanes) {
       RowBlock<kVectors> row;
       row.load_from(from, last);
@@ -65,34 +77,36 @@ class DenseProducts {
       LOCKSTEP_UNROLL
       for (int n = 0; n < kVectors; ++n) check.add(n, row.sum[n]);
     }
-    return check.mark();
+    return check.all_finite();
   }
 
-  /// A block of Wᵀ, columns of which are rows of W. Returns its mark.
-  static HWY_NOINLINE float transpose(const float* HWY_RESTRICT weights, const DenseExtents& extents,
-                                      Range columns, Range rows, float* HWY_RESTRICT to) {
+  /// A block of Wᵀ, columns of which are rows of W. Returns whether it is finite.
+  static HWY_NOINLINE bool transpose(const float* HWY_RESTRICT weights, const DenseExtents& extents,
+                                     Range columns, Range rows, float* HWY_RESTRICT to) {
     constexpr std::int64_t strip = 16;  // rows at a time: a cache line of W
     HWY_ALIGN float quadruples[strip * most_vectors * lanes];
     const std::int64_t width = columns.size();
-    Finite check;
+    FiniteCheck check;
     for (std::int64_t row = rows.begin; row < rows.end; row += strip) {
       const std::int64_t count = std::min(strip, rows.end - row);
       for (std::int64_t c = 0; c < width; ++c) {
-        const bool padding = columns.begin + c >= extents.out;
-        copy_quadruples<strip>(weights + (columns.begin + c) * extents.in + row, padding ? 0 : count,
+        const std::int64_t column = columns.begin + c;
+        const bool exists = column < extents.out;
+        copy_quadruples<strip>(exists ? weights + column * extents.in + row : weights, exists ? count : 0,
                                quadruples + 4 * c, 4 * width);
       }
       for (std::int64_t i = 0; i < count; i += 4)
         for (std::int64_t c = 0; c < width; c += lanes) {
           Vector<Full> four[4];
           hn::LoadInterleaved4(Full(), quadruples + i * width + 4 * c, four[0], four[1], four[2], four[3]);
-          for (int j = 0; j < std::min<std::int64_t>(4, count - i); ++j) {
+          LOCKSTEP_UNROLL
+          for (int j = 0; j < 4; ++j) {
             check.add(j, four[j]);
-            hn::StoreU(four[j], Full(), to + (row - rows.begin + i + j) * width + c);
+            if (i + j < count) hn::StoreU(four[j], Full(), to + (row - rows.begin + i + j) * width + c);
           }
         }
     }
-    return check.mark();
+    return check.all_finite();
   }
 
   /// kStrip numbers, of which `count` are there and the others zero, as quadruples `stride` apart.
@@ -116,8 +130,9 @@ class DenseProducts {
                           .relu = pass.relu,
                           .c = pass.y};
     multiply(product, [&](auto /*vectors*/, std::int64_t panel, Range columns, Range rows) {
-      return Block{.data = pass.packed + columns.begin * extents.in + rows.begin * columns.size(),
-                   .mark = pass.packed[marks(extents) + panel * blocks(extents) + rows.begin / depth]};
+      return Block{
+          .data = pass.weights + columns.begin * extents.in + rows.begin * columns.size(),
+          .finite = pass.weights[flags(extents) + panel * blocks(extents) + rows.begin / depth] != 0};
     });
   }
 
@@ -133,9 +148,9 @@ class DenseProducts {
                           .c = dx};
     const Panels panels(extents.in);
     multiply(product, [&](auto vectors, std::int64_t panel, Range columns, Range rows) {
-      const float mark = copy<vectors>(weights + rows.begin * extents.in + columns.begin, extents.in,
-                                       rows.size(), panels.last_lanes(panel), block);
-      return Block{.data = block, .mark = mark};
+      const bool finite = copy<vectors>(weights + rows.begin * extents.in + columns.begin, extents.in,
+                                        rows.size(), panels.last_lanes(panel), block);
+      return Block{.data = block, .finite = finite};
     });
   }
 
@@ -150,42 +165,41 @@ class DenseProducts {
   /// Some rows of a panel of B.
   struct Block {
     const float* data;
-    float mark;
+    bool finite;
   };
 
   /// `find_block` is called with the vectors of a panel, its number, its columns, and rows.
   template <class F>
   static void multiply(const Product& product, F find_block) {
     constexpr std::int64_t group = 64;  // samples at a time
-    std::uint64_t counting[group];
+    std::uint64_t nonzero[group];
     const Panels panels(product.columns);
     for (std::int64_t first = 0; first < product.samples; first += group) {
       const Range samples{first, std::min(first + group, product.samples)};
       for (std::int64_t step = 0; step < product.steps; step += depth) {
         const Range steps{step, std::min(step + depth, product.steps)};
         for (std::int64_t s = samples.begin; s < samples.end; ++s)
-          counting[s - first] = find_nonzero(product.a + s * product.steps + step, steps.size());
+          nonzero[s - first] = nonzero_mask(product.a + s * product.steps + step, steps.size());
         for (std::int64_t panel = 0; panel < panels.count(); ++panel) {
           const Range columns = panels.columns(panel);
           with_vectors(columns.size() / lanes, [&](auto vectors) {
             const Block block = find_block(vectors, panel, columns, steps);
             add_block<vectors>(product, samples, steps, columns.begin, panels.last_lanes(panel), block,
-                               counting);
+                               nonzero);
           });
         }
       }
     }
   }
 
-  /// `counting`: for each sample which of its numbers for the steps are not zero.
+  /// `nonzero`: for each sample which of its numbers for the steps are.
   template <int kVectors>
   static HWY_NOINLINE void add_block(const Product& product, Range samples, Range steps, std::int64_t column,
                                      std::int64_t last, const Block& block,
-                                     const std::uint64_t* HWY_RESTRICT counting) {
+                                     const std::uint64_t* HWY_RESTRICT nonzero) {
     const std::uint64_t all = ~std::uint64_t{0} >> static_cast<unsigned>(64 - steps.size());
-    const bool finite = block.mark == 0;
     const bool begins = steps.begin == 0;
-    const bool ends_in_relu = product.relu && steps.end == product.steps;
+    const bool ends = steps.end == product.steps;
     for (std::int64_t s = samples.begin; s < samples.end; ++s) {
       float* const c = product.c + s * product.columns + column;
       RowBlock<kVectors> sum;
@@ -195,9 +209,10 @@ class DenseProducts {
         sum.load_from(product.bias + column, last);
       else
         sum.clear();
-      sum.add_rows(finite ? counting[s - samples.begin] : all, product.a + s * product.steps + steps.begin, 1,
-                   block.data);
-      if (ends_in_relu) sum.relu();
+      sum.add_rows(block.finite ? nonzero[s - samples.begin] : all,
+                   product.a + s * product.steps + steps.begin, 1, block.data);
+      if (ends) sum.add_zero();
+      if (ends && product.relu) sum.relu();
       sum.store_to(c, last);
     }
   }

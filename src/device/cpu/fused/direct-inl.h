@@ -45,7 +45,7 @@ struct Direct {
     return problem.pool ? Winners<kKernel>::sums_floats(problem)
                         : round_up(filter_floats(problem, layout), 16);
   }
-  /// Of all filters. Packed, they have a mark behind them, which is zero, or NaN if they are not finite.
+  /// Of all filters. Packed, they have a flag behind them: 1 if they are finite, else 0.
   static std::int64_t filter_floats(const Problem& problem, const Layout& layout) {
     return std::int64_t{kKernel} * kKernel * problem.in_channels * layout.out_stride;
   }
@@ -89,10 +89,8 @@ struct Direct {
         for (int t = 0; t < taps; ++t) hn::StoreU(g[t], d, packed + (in * taps + t) * layout.out_stride + c);
       });
     }
-    float& mark = packed[filter_floats(problem, layout)];
-    mark = 0;
-    for (std::int64_t i = 0; i < problem.in_channels * problem.out_channels * taps; ++i)
-      mark += 0 * weights[i];
+    packed[filter_floats(problem, layout)] =
+        all_finite(weights, problem.in_channels * problem.out_channels * taps) ? 1 : 0;
   }
 
   static void unpack(const Problem& problem, const Layout& layout, const float* packed, float* dweight) {
@@ -149,7 +147,7 @@ struct Direct {
     block.clear();
     const std::int64_t width = plane_width(problem);
     const std::int64_t plane = plane_height(problem) * width;
-    const bool finite = pass.packed[filter_floats(problem, layout)] == 0;
+    const bool finite = pass.packed[filter_floats(problem, layout)] != 0;
     const float* b = pass.packed + channel;
     for (std::int64_t in = 0; in < problem.in_channels; ++in) {
       const float* upper = x + in * plane + 2 * first;
@@ -193,11 +191,11 @@ struct Direct {
                                 const WindowRow<float, std::uint8_t>& row, std::int64_t window,
                                 std::int64_t c, Vector<D>* HWY_RESTRICT z) {
     const std::int64_t count = problem.out_channels - c;
-    if (pass.bias != nullptr) {
-      const auto bias = load(d, pass.bias + c, count);
-      LOCKSTEP_UNROLL
-      for (int k = 0; k < 4; ++k) z[k] = hn::Add(z[k], bias);
-    }
+    // At least +0: whether a sum that underflowed to -0 meets the zeros of a row depends on the blocks.
+    const auto bias =
+        pass.bias == nullptr ? hn::Zero(d) : hn::Add(load(d, pass.bias + c, count), hn::Zero(d));
+    LOCKSTEP_UNROLL
+    for (int k = 0; k < 4; ++k) z[k] = hn::Add(z[k], bias);
     finish_window(d, problem, row, window, c, count, layout.out_stride, z);
   }
 
@@ -315,7 +313,7 @@ struct Direct {
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     for (std::int64_t sample = 0; sample < problem.samples; ++sample) {
       copy_planes(problem, pass.x + sample * floats, workspace.planes);
-      if (!Winners<kKernel>::all_finite(problem, planes))
+      if (!all_finite(planes.data, problem.in_channels * planes.floats()))
         Winners<kKernel>::add_zeros(problem, planes, workspace.sums);
       for (std::int64_t begin = 0; begin < problem.window_rows(); begin += layout.strip_rows) {
         const std::int64_t left = problem.window_rows() - begin;

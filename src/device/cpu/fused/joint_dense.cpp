@@ -5,7 +5,7 @@
 #include <variant>
 
 #include "base/check.h"
-#include "device/cpu/fused/choice.h"
+#include "device/cpu/fused/large_dense.h"
 
 namespace lockstep::device::cpu::fused {
 namespace {
@@ -46,10 +46,6 @@ class Joint final : public JointGradients {
 
 }  // namespace
 
-bool is_joint(const DenseOp& op, ConvolutionMethod convolutions) {
-  return convolutions != ConvolutionMethod::onednn && processor_suits() && op.in * op.out >= large_layer;
-}
-
 JointDense::JointDense(const Network& network, const Node& node, ConvolutionMethod convolutions)
     : kernel_(kernels().dense_gradient), extents_(extents_of(node.op)) {
   const Parameter& weight = network.parameters[std::get<DenseOp>(node.op).weight];
@@ -57,7 +53,7 @@ JointDense::JointDense(const Network& network, const Node& node, ConvolutionMeth
   for (const Node& earlier : network.nodes) {
     if (&earlier == &node) break;
     const auto* dense = std::get_if<DenseOp>(&earlier.op);
-    if (dense != nullptr && is_joint(*dense, convolutions))
+    if (dense != nullptr && is_large_dense(*dense, convolutions))
       before_ += kernel_.kept_floats(extents_of(earlier.op));
   }
 }
@@ -74,7 +70,8 @@ std::unique_ptr<JointGradients> make_joint_gradients(const Network& network, Con
   std::vector<JointDense> layers;
   for (const Node& node : network.nodes) {
     const auto* dense = std::get_if<DenseOp>(&node.op);
-    if (dense != nullptr && is_joint(*dense, convolutions)) layers.emplace_back(network, node, convolutions);
+    if (dense != nullptr && is_large_dense(*dense, convolutions))
+      layers.emplace_back(network, node, convolutions);
   }
   if (layers.empty()) return nullptr;
   return std::make_unique<Joint>(std::move(layers));

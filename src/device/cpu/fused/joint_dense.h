@@ -9,16 +9,10 @@
 
 namespace lockstep::device::cpu::fused {
 
-/// Whether the weight gradient of a dense layer is computed by own kernels, for one shard or for many at
-/// once: by extents alone, as all ranks must choose the same.
-bool is_joint(const DenseOp& op, ConvolutionMethod convolutions);
-/// Weights of layers with fewer than so many are in the caches anyway.
-inline constexpr std::int64_t large_layer = std::int64_t{64} * 1024;
-
-/// The weight gradient of one such layer, among those of a network.
+/// The weight gradient of a large dense layer, among those of a network.
 class JointDense {
  public:
-  /// `node` is of `network`, and is_joint().
+  /// `node` is of `network`, and is_large_dense().
   JointDense(const Network& network, const Node& node, ConvolutionMethod convolutions);
 
   /// Floats of the slab.

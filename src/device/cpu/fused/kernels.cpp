@@ -17,6 +17,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // clang-format on
+#include "device/cpu/fused/dense_forward-inl.h"
 #include "device/cpu/fused/dense_gradient-inl.h"
 #include "device/cpu/fused/dense_product-inl.h"
 #include "device/cpu/fused/direct-inl.h"
@@ -34,6 +35,7 @@ const Kernels* target_kernels() {
                              .winograd4x5 = Winograd<4, 5>::method(),
                              .direct3 = Direct<3>::method(),
                              .direct5 = Direct<5>::method(),
+                             .dense_forward = DenseForwards::method(),
                              .dense_product = DenseProducts::method(),
                              .dense_gradient = DenseGradients::method()};
   return &table;

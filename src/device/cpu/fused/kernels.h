@@ -52,14 +52,23 @@ struct DenseExtents {
 };
 
 struct DensePass {
-  const float* x = nullptr;       ///< samples × in
-  const float* packed = nullptr;  ///< weights, from DenseProduct::pack
-  const float* bias = nullptr;    ///< null for none
-  bool relu = false;              ///< behind it
-  float* y = nullptr;             ///< samples × out
+  const float* x = nullptr;        ///< samples × in
+  const float* weights = nullptr;  ///< as in the slab, or from DenseProduct::pack
+  const float* bias = nullptr;     ///< null for none
+  bool relu = false;               ///< behind it
+  float* y = nullptr;              ///< samples × out
+  float* workspace = nullptr;      ///< for DenseForward
 };
 
-/// Its products with the weights. Zeros of x and dy are left out.
+/// Its forward pass from the weights as they lie in the slab: sixteen sums of each output.
+struct DenseForward {
+  /// Floats that it works in, for any number of samples.
+  std::int64_t (*workspace)(const DenseExtents& extents);
+  void (*compute)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
+};
+
+/// Its products with the weights: one sum of each output, for at least 64 outputs or, of the data gradient,
+/// inputs. Zeros of x and dy are left out.
 struct DenseProduct {
   std::int64_t (*packed_floats)(const DenseExtents& extents);
   /// The weights are packed in so many pieces; different ones on different threads if you like.
@@ -107,6 +116,7 @@ struct Kernels {
     return kernel == 3 ? winograd4x3 : winograd4x5;
   }
   [[nodiscard]] const Method& direct(std::int64_t kernel) const { return kernel == 3 ? direct3 : direct5; }
+  DenseForward dense_forward;
   DenseProduct dense_product;
   DenseGradient dense_gradient;
 };

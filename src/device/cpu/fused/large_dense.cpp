@@ -4,6 +4,7 @@
 
 #include "base/aligned_buffer.h"
 #include "device/cpu/elementwise.h"
+#include "device/cpu/fused/choice.h"
 #include "device/cpu/fused/joint_dense.h"
 #include "device/cpu/fused/kernels.h"
 #include "device/cpu/relu_mask.h"
@@ -11,6 +12,16 @@
 
 namespace lockstep::device::cpu::fused {
 namespace {
+
+/// Copies of larger weights would need much memory.
+constexpr std::int64_t most_copied = std::int64_t{4} << 20;
+
+/// Whether the forward pass reads packed weights and leaves out zeros. With few outputs there are too few
+/// sums to hide the latency of a multiply-add, and packing would take longer than the product.
+bool is_packed(const DenseOp& op) {
+  constexpr std::int64_t fewest_outputs = 64;
+  return op.out >= fewest_outputs && op.in * op.out <= most_copied;
+}
 
 class LargeDense final : public Block {
  public:
@@ -20,7 +31,13 @@ class LargeDense final : public Block {
         weight_(site.parameter(op.weight)),
         bias_(bias_of(op.bias, site)),
         relu_(site.relu_follows),
-        packed_(static_cast<std::size_t>(kernels().dense_product.packed_floats(extents_))) {
+        is_packed_(is_packed(op)) {
+    if (is_packed_)
+      packed_ =
+          AlignedBuffer<float>(static_cast<std::size_t>(kernels().dense_product.packed_floats(extents_)));
+    else
+      forward_scratch_ =
+          contract_.add_buffer(plain(Dims{kernels().dense_forward.workspace(extents_)}), Life::forward);
     contract_.src = plain(Dims{samples_, extents_.in});
     contract_.dst = contract_.diff_dst = plain(Dims{samples_, extents_.out});
     if (site.backward) {
@@ -29,16 +46,17 @@ class LargeDense final : public Block {
       gradient_scratch_ = contract_.add_buffer(plain(Dims{gradient_->own() * samples_}), Life::backward);
     }
     if (site.data_gradient) contract_.diff_src = contract_.src;
-    contract_.implementations =
-        list_implementations("lockstep:dense", site.backward ? "lockstep:shards_together" : "",
-                             site.data_gradient ? "lockstep:dense" : "", site);
+    contract_.implementations = list_implementations(is_packed_ ? "lockstep:dense" : "lockstep:dense_dots",
+                                                     site.backward ? "lockstep:shards_together" : "",
+                                                     site.data_gradient ? "lockstep:dense" : "", site);
   }
 
   [[nodiscard]] std::int64_t load_pieces() const override {
-    return kernels().dense_product.packing_pieces(extents_);
+    return is_packed_ ? kernels().dense_product.packing_pieces(extents_) : 1;
   }
   void load_piece(std::span<const float> weights, std::int64_t piece) override {
-    kernels().dense_product.pack(extents_, piece, weights.data() + weight_.offset, packed_.data());
+    if (is_packed_)
+      kernels().dense_product.pack(extents_, piece, weights.data() + weight_.offset, packed_.data());
     if (piece == 0) loaded_ = weights.data();
   }
   [[nodiscard]] std::int64_t shared_bytes() const override {
@@ -46,13 +64,17 @@ class LargeDense final : public Block {
   }
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override;
 
-  void forward(const float* x, float* y) const {
-    kernels().dense_product.forward(extents_, samples_,
-                                    {.x = x,
-                                     .packed = packed_.data(),
-                                     .bias = bias_ ? loaded_ + bias_->offset : nullptr,
-                                     .relu = relu_,
-                                     .y = y});
+  void forward(const float* x, float* y, float* scratch) const {
+    const DensePass pass{.x = x,
+                         .weights = is_packed_ ? packed_.data() : loaded_ + weight_.offset,
+                         .bias = bias_ ? loaded_ + bias_->offset : nullptr,
+                         .relu = relu_,
+                         .y = y,
+                         .workspace = scratch};
+    if (is_packed_)
+      kernels().dense_product.forward(extents_, samples_, pass);
+    else
+      kernels().dense_forward.compute(extents_, samples_, pass);
   }
   /// The weight gradient is left to be computed for many shards at once where `pass` says so; else `scratch`
   /// is written.
@@ -72,68 +94,77 @@ class LargeDense final : public Block {
   std::int64_t samples_;
   Parameter weight_;
   std::optional<Parameter> bias_;
-  bool relu_;
+  bool relu_, is_packed_;
   AlignedBuffer<float> packed_;
   const float* loaded_ = nullptr;       ///< the slab that was loaded last
   std::optional<JointDense> gradient_;  ///< in training
   bool masks_ = false;                  ///< backward begins with the ReLU's
-  int gradient_scratch_ = -1;
+  int forward_scratch_ = -1, gradient_scratch_ = -1;
 };
 
 class Runner final : public BlockRunner {
  public:
-  Runner(const LargeDense& block, const Bindings& bindings, const ReluMask& mask, const dnnl::memory& scratch)
+  Runner(const LargeDense& block, const Bindings& bindings, const ReluMask& mask, float* forward_scratch,
+         float* gradient_scratch)
       : block_(block),
         src_(bindings.src),
         dst_(bindings.dst),
         diff_src_(bindings.diff_src),
         diff_dst_(bindings.diff_dst),
-        scratch_(scratch),
+        forward_scratch_(forward_scratch),
+        gradient_scratch_(gradient_scratch),
         mask_(mask) {}
 
-  void forward(const Pass& /*pass*/) override { block_.forward(floats(src_), floats(dst_)); }
+  void forward(const Pass& /*pass*/) override {
+    block_.forward(floats(src_), floats(dst_), forward_scratch_);
+  }
   void backward(const Pass& pass) override {
     mask_.apply();
     // The caller's images lie elsewhere in each run.
-    block_.weight_gradients(pass, floats(src_), floats(diff_dst_), floats(scratch_));
+    block_.weight_gradients(pass, floats(src_), floats(diff_dst_), gradient_scratch_);
     if (diff_src_) block_.data_gradient(floats(diff_dst_), floats(diff_src_));
   }
 
  private:
   const LargeDense& block_;
-  dnnl::memory src_, dst_, diff_src_, diff_dst_, scratch_;
+  dnnl::memory src_, dst_, diff_src_, diff_dst_;
+  float *forward_scratch_, *gradient_scratch_;
   ReluMask mask_;
 };
 
 std::unique_ptr<BlockRunner> LargeDense::make_runner(const Bindings& bindings) const {
+  const auto buffer = [&](int index) { return index < 0 ? nullptr : floats(bindings.buffer(index)); };
   return std::make_unique<Runner>(*this, bindings,
                                   masks_ ? ReluMask(bindings.dst, bindings.diff_dst) : ReluMask(),
-                                  bindings.buffer(gradient_scratch_));
+                                  buffer(forward_scratch_), buffer(gradient_scratch_));
 }
 
-/// Whether the layer's inputs come from a ReLU, perhaps through a pool: then many are zero.
+/// Whether the layer's inputs come from a ReLU, perhaps through a max-pool: then many are zero.
 bool follows_relu(const Site& site) {
   const auto& nodes = site.network.nodes;
   for (auto index = &site.node - nodes.data(); index-- > 0;) {
     const Op& op = nodes[static_cast<std::size_t>(index)].op;
     if (is_relu(op)) return true;
-    if (has_parameters(op) || std::holds_alternative<ActivationOp>(op)) return false;
+    const bool keeps_zeros =
+        is_max_pool(op) || std::holds_alternative<FlattenOp>(op) || std::holds_alternative<DropoutOp>(op);
+    if (!keeps_zeros) return false;
   }
   return false;
 }
 
-/// Evaluation packs once for many samples, so that oneDNN has the layout that it likes best: only zeros are
-/// worth more. Copies of very large weights would need much memory.
-bool pays_in_evaluation(const DenseOp& op, const Site& site) {
-  constexpr std::int64_t most_copied = std::int64_t{4} << 20;
-  return follows_relu(site) && op.in * op.out <= most_copied;
-}
-
 }  // namespace
 
+bool is_large_dense(const DenseOp& op, ConvolutionMethod convolutions) {
+  constexpr std::int64_t fewest_inputs = 64;  // gradients have their lanes there
+  return convolutions != ConvolutionMethod::onednn && processor_suits() && op.in >= fewest_inputs &&
+         op.in * op.out >= large_layer;
+}
+
 std::unique_ptr<Block> make_large_dense(const DenseOp& op, const Site& site) {
-  if (!is_joint(op, site.convolutions)) return nullptr;
-  if (site.mode == Mode::evaluation && !pays_in_evaluation(op, site)) return nullptr;
+  if (!is_large_dense(op, site.convolutions)) return nullptr;
+  // Evaluation packs once for many samples, so that oneDNN has the layout that it likes best: only zeros are
+  // worth more.
+  if (site.mode == Mode::evaluation && !(is_packed(op) && follows_relu(site))) return nullptr;
   return std::make_unique<LargeDense>(op, site);
 }
 

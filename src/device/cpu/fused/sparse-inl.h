@@ -1,5 +1,6 @@
-// What products have in common that leave out the zeros of their left factor: behind a ReLU two in three of
-// a layer's outputs and of their gradients are zero, and adding zero times a finite number changes nothing.
+// Shared by the products that skip zeros of their left factor: behind a ReLU two in three of a layer's
+// outputs and of their gradients are zero, and adding zero times a finite number changes nothing but perhaps
+// the sign of a zero.
 //
 // C = A B is computed row by row: a block of C's row lies in registers while the numbers of A's row that are
 // not zero pass by, each multiplied by a row of B from the first-level cache. So columns are in lanes, and
@@ -20,8 +21,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
-/// Vectors of a row of C that lie in registers: enough chains to hide the latency of a multiply-add, and the
-/// more of them, the less it weighs that the numbers which count are irregular.
+/// Vectors of a row of C that lie in registers: the more chains of multiply-adds, the better is their latency
+/// hidden, and the less it weighs that the numbers which are not zero are irregular.
 constexpr int most_vectors = registers == 32 ? 8 : 12;
 
 /// Columns cut into panels of about equal width, at most most_vectors.
@@ -52,13 +53,13 @@ HWY_INLINE void with_vectors(std::int64_t vectors, F f) {
   }
 }
 
-/// Which lanes count. NaN does, for which Highway's Ne() says no.
+/// Of NaN, too, where Highway's Ne() says no. -0 is zero.
 HWY_INLINE hn::Mask<Full> is_not_zero(Vector<Full> numbers) {
   return hn::Not(hn::Eq(numbers, hn::Zero(Full())));
 }
 
-/// Which of `count` numbers, at most 64, are not zero: bit by bit.
-inline std::uint64_t find_nonzero(const float* HWY_RESTRICT a, std::int64_t count) {
+/// Bit k: whether number k of `count`, at most 64, is not zero.
+inline std::uint64_t nonzero_mask(const float* HWY_RESTRICT a, std::int64_t count) {
   std::uint64_t bits = 0;
   for (std::int64_t k = 0; k < count; k += lanes) {
     std::uint8_t some[8] = {};
@@ -67,27 +68,6 @@ inline std::uint64_t find_nonzero(const float* HWY_RESTRICT a, std::int64_t coun
   }
   return bits;
 }
-
-/// Whether numbers are finite.
-class Finite {
- public:
-  HWY_INLINE Finite() {
-    for (Vector<Full>& zero : zero_) zero = hn::Zero(Full());
-  }
-  /// Calls in a row should have different `chain`s, for the sake of speed.
-  HWY_INLINE void add(int chain, Vector<Full> numbers) {
-    zero_[chain % chains] = fma(Full(), numbers, hn::Zero(Full()), zero_[chain % chains]);
-  }
-  /// Zero, or NaN if they are not.
-  [[nodiscard]] HWY_INLINE float mark() const {
-    return hn::GetLane(
-        hn::SumOfLanes(Full(), hn::Add(hn::Add(zero_[0], zero_[1]), hn::Add(zero_[2], zero_[3]))));
-  }
-
- private:
-  static constexpr int chains = 4;
-  Vector<Full> zero_[chains];
-};
 
 /// A block of a row of C.
 template <int kVectors>
@@ -114,16 +94,21 @@ struct RowBlock {
     LOCKSTEP_UNROLL
     for (int n = 0; n < kVectors; ++n) sum[n] = hn::Add(hn::LoadU(Full(), c + n * lanes), sum[n]);
   }
+  /// -0 becomes +0.
+  HWY_INLINE void add_zero() {
+    LOCKSTEP_UNROLL
+    for (int n = 0; n < kVectors; ++n) sum[n] = hn::Add(sum[n], hn::Zero(Full()));
+  }
   HWY_INLINE void relu() {
     LOCKSTEP_UNROLL
     for (int n = 0; n < kVectors; ++n)  // not Max: NaN stays NaN
       sum[n] = hn::IfThenElse(hn::Lt(sum[n], hn::Zero(Full())), hn::Zero(Full()), sum[n]);
   }
   /// Adds those of A's numbers whose bits are set, a[k · step], times rows of B.
-  HWY_INLINE void add_rows(std::uint64_t bits, const float* HWY_RESTRICT a, std::int64_t step,
+  HWY_INLINE void add_rows(std::uint64_t mask, const float* HWY_RESTRICT a, std::int64_t step,
                            const float* HWY_RESTRICT b) {
-    for (; bits != 0; bits &= bits - 1) {
-      const std::int64_t k = std::countr_zero(bits);
+    for (; mask != 0; mask &= mask - 1) {
+      const std::int64_t k = std::countr_zero(mask);
       const Vector<Full> factor = hn::Set(Full(), a[k * step]);
       const float* HWY_RESTRICT row = b + k * (kVectors * lanes);
       LOCKSTEP_UNROLL

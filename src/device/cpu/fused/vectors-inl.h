@@ -85,7 +85,7 @@ inline void clear(float* p, std::int64_t count) {
   std::memset(p, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
 
-/// Whether so many floats, an even number, are all zero. Those below zero count as others do.
+/// Whether kCount floats, an even number, are all +0: -0 is not, its sign bit is set.
 template <int kCount>
 HWY_INLINE bool are_zero(const float* p) {
   static_assert(kCount % 2 == 0);
@@ -96,6 +96,38 @@ HWY_INLINE bool are_zero(const float* p) {
     bits |= pair;
   }
   return bits == 0;
+}
+
+/// Whether numbers are finite: then zero times each of them is zero, and the sum of that.
+class FiniteCheck {
+ public:
+  HWY_INLINE FiniteCheck() {
+    for (Vector<Full>& zero : zero_) zero = hn::Zero(Full());
+  }
+  /// Calls in a row should have different constants for `chain`, for the sake of speed.
+  HWY_INLINE void add(int chain, Vector<Full> numbers) {
+    zero_[chain % chains] = fma(Full(), numbers, hn::Zero(Full()), zero_[chain % chains]);
+  }
+  [[nodiscard]] HWY_INLINE bool all_finite() const {
+    const Vector<Full> sum = hn::Add(hn::Add(zero_[0], zero_[1]), hn::Add(zero_[2], zero_[3]));
+    return hn::AllTrue(Full(), hn::Eq(sum, hn::Zero(Full())));
+  }
+
+  static constexpr int chains = 4;
+
+ private:
+  Vector<Full> zero_[chains];
+};
+
+inline bool all_finite(const float* p, std::int64_t count) {
+  FiniteCheck check;
+  std::int64_t i = 0;
+  for (; i + FiniteCheck::chains * lanes <= count; i += FiniteCheck::chains * lanes) {
+    LOCKSTEP_UNROLL
+    for (int n = 0; n < FiniteCheck::chains; ++n) check.add(n, hn::LoadU(Full(), p + i + n * lanes));
+  }
+  for (; i < count; i += lanes) check.add(0, load(Full(), p + i, count - i));
+  return check.all_finite();
 }
 
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {

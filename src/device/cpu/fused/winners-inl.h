@@ -48,8 +48,8 @@ struct Winners {
   }
 
   /// For a row of windows: each window's gradient, 0 where no output is alive, and where the winner's patch
-  /// begins in a plane. Leaves out windows that add nothing, and returns how many there are. Adds to the
-  /// bias's gradient.
+  /// begins in a plane. Leaves out windows that see zeros only, and returns how many there are. Adds to
+  /// the bias's gradient.
   static std::int64_t find(const Problem& problem, std::int64_t stride, std::int64_t window_row,
                            const Planes& planes, const WindowRow<const float, const std::uint8_t>& row,
                            float* gradients, std::int32_t* begins, float* dbias) {
@@ -121,16 +121,6 @@ struct Winners {
       if (c < problem.out_channels)
         add_channels<1>(windows, stride, plane, planes.width, gradients + c, begins + c, own + c * filter);
     }
-  }
-
-  static bool all_finite(const Problem& problem, const Planes& planes) {
-    // Zero times a finite number is zero, and any other makes NaN of the sum.
-    const auto zero = hn::Zero(Full());
-    const std::int64_t count = problem.in_channels * planes.floats();
-    auto sum = zero;
-    for (std::int64_t i = 0; i < count; i += lanes)
-      sum = fma(Full(), zero, load(Full(), planes.data + i, count - i), sum);
-    return hn::AllTrue(Full(), hn::Eq(sum, zero));
   }
 
   /// Adds zero times all that the taps meet.
