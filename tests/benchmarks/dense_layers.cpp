@@ -120,14 +120,15 @@ class OnednnDense {
                            {DNNL_ARG_WEIGHTS, memory(data.weights_desc())},
                            {DNNL_ARG_DIFF_SRC, memory(data.diff_src_desc())},
                            {DNNL_ARG_SCRATCHPAD, memory(data.scratchpad_desc())}});
+    const auto for_gradient =
+        describe<Forward>(engine_, common_attributes(), forward_kind, plain({samples, extents.in}), weights,
+                          plain({samples, extents.out}));  // without a bias
     const auto gradient = describe_backward<BackwardWeights>(
-        engine_, describe_forward(samples, common_attributes()), plain({samples, extents.in}), weights, bias,
-        plain({samples, extents.out}));
+        engine_, for_gradient, plain({samples, extents.in}), weights, plain({samples, extents.out}));
     weight_gradient_ = Call(BackwardWeights(gradient), stream_,
                             {{DNNL_ARG_SRC, memory(gradient.src_desc())},
                              {DNNL_ARG_DIFF_DST, memory(gradient.diff_dst_desc())},
                              {DNNL_ARG_DIFF_WEIGHTS, memory(gradient.diff_weights_desc())},
-                             {DNNL_ARG_DIFF_BIAS, memory(bias)},
                              {DNNL_ARG_SCRATCHPAD, memory(gradient.scratchpad_desc())}});
   }
   void forward() const {

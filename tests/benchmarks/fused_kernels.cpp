@@ -7,10 +7,9 @@
 //
 // `FLOP/s` counts the multiply-adds of the definition, two operations each, those with zeros of the padding
 // included, whoever saves some of them; `of_peak` is its share of the FMA peak measured at the start.
-// `done_of_peak` counts those that the matrix products really do. Of the inputs and gradients of a dense
-// layer
-// `_relu` two in three are zero, as behind a ReLU. Packing weights, once for all shards of a step, is not
-// among the passes; it has its own lines, with the bytes that it writes.
+// `done_of_peak` counts those that the matrix products really do. In dense layers whose name ends in `_relu`
+// two in three of the inputs and of the outputs' gradients are zero. Packing weights, once for all shards of
+// a step, is not among the passes; it has its own lines, with the bytes that it writes.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
 

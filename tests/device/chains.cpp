@@ -107,6 +107,19 @@ std::vector<NamedNetwork> chains() {
       {"no_flatten", from({4, 6, 6}).conv(8, 3).relu().conv(10, 4).build(config::Loss::mean_squared_error)},
       {"squared_error",
        from({6}).dense(8).activation(Kind::sigmoid).dense(3).build(config::Loss::mean_squared_error)},
+      {"large_dense", from({1, 18, 18})
+                          .conv(8, 3)
+                          .relu()
+                          .max_pool(2)
+                          .flatten()
+                          .dense(130)
+                          .relu()
+                          .dropout(0.4)
+                          .dense(510)
+                          .relu()
+                          .dense(10)
+                          .build()},
+      {"few_outputs", from({1, 50, 50}).relu().flatten().dense(30, false).relu().dense(4).build()},
       {"relu_last", from({6}).dense(8).relu().dense(5).relu().build()},
   };
 }

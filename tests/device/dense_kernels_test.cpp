@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "device/backend.h"
@@ -183,7 +184,7 @@ TEST(DenseForward, is_sixteen_chains_added_pairwise_on_any_instruction_set) {
     }
 }
 
-/// A product of a dense layer, C = A B, by kernels and by loops.
+/// What both products of a dense layer with its weights take.
 struct ProductCase {
   fused::DenseExtents extents;
   std::int64_t samples = 0;
@@ -292,7 +293,7 @@ TEST(DenseProduct, is_a_chain_for_each_output_on_any_instruction_set) {
     }
 }
 
-/// Zeros that are left out would have made NaN of it: all of x and dy are zero but for one sample.
+/// Zeros that are left out would have made NaN of it: all of x and dy are zero but for one number each.
 TEST(DenseProduct, passes_on_a_weight_that_is_not_finite_even_where_it_meets_zeros) {
   const fused::DenseExtents extents{.in = 300, .out = 260};
   for (const fused::Kernels& kernels : fused::all_kernels())
@@ -325,20 +326,24 @@ TEST(DenseProduct, passes_on_inputs_that_are_not_finite) {
     }
 }
 
-/// A product that underflows makes -0 of a sum, which meets the zeros of the infinity's block or does not,
-/// whatever the size of blocks.
+/// A product that underflows makes -0 of a sum. Zeros behind it, which are left out, would make it +0; those
+/// in the block of an infinity are not left out, and which these are depends on the size of blocks.
 TEST(DenseProduct, has_no_negative_zeros) {
-  ProductCase one{.extents = {.in = 100, .out = 100}, .samples = 1, .relu = false};
-  one.x.resize(100);
-  one.x[0] = 1e-30F;
-  one.dy = one.x;
-  one.weights.assign(100 * 100, 1);
-  for (std::int64_t i = 0; i < 100; ++i) one.weights[at(i)] = one.weights[at(100 * i)] = -1e-30F;
-  one.weights.back() = INFINITY;
-  for (const fused::Kernels& kernels : fused::all_kernels()) {
-    SCOPED_TRACE(kernels.instruction_set);
-    check_product(kernels, one);
-    EXPECT_FALSE(std::signbit(outputs(kernels.dense_product, one).front()));
+  constexpr std::int64_t extent = 300;
+  for (const float last : {1.0F, INFINITY}) {
+    ProductCase one{.extents = {.in = extent, .out = extent}, .samples = 1, .relu = false};
+    one.x.resize(extent);
+    one.x[0] = 1e-30F;
+    one.dy = one.x;
+    one.weights.assign(extent * extent, 1);
+    for (std::int64_t i = 0; i < extent; ++i) one.weights[at(i)] = one.weights[at(extent * i)] = -1e-30F;
+    one.weights.back() = last;
+    for (const fused::Kernels& kernels : fused::all_kernels()) {
+      SCOPED_TRACE(kernels.instruction_set);
+      check_product(kernels, one);
+      EXPECT_FALSE(std::signbit(outputs(kernels.dense_product, one).front()));
+      EXPECT_FALSE(std::signbit(data_gradient(kernels.dense_product, one).front()));
+    }
   }
 }
 

@@ -105,10 +105,10 @@ class DenseForwards {
       for (int p = 0; p < parts; ++p) {
         Vector<Full> of_sample[kSamples];
         LOCKSTEP_UNROLL
-        for (int s = 0; s < kSamples; ++s) of_sample[s] = load_part(x + s * in + k + p * lanes, p);
+        for (int s = 0; s < kSamples; ++s) of_sample[s] = load_part(x + s * in + k, p * lanes);
         LOCKSTEP_UNROLL
         for (int o = 0; o < kOutputs; ++o) {
-          const Vector<Full> weights = load_part(w + o * in + k + p * lanes, p);
+          const Vector<Full> weights = load_part(w + o * in + k, p * lanes);
           LOCKSTEP_UNROLL
           for (int s = 0; s < kSamples; ++s) sum[s][o][p] = fma(Full(), of_sample[s], weights, sum[s][o][p]);
         }
@@ -116,10 +116,11 @@ class DenseForwards {
     };
     std::int64_t k = inputs.begin;
     for (; k + sums <= inputs.end; k += sums)
-      add(k, [](const float* from, int) { return hn::LoadU(Full(), from); });
+      add(k, [](const float* from, std::int64_t first) { return hn::LoadU(Full(), from + first); });
     if (k < inputs.end)
-      add(k, [&](const float* from, int p) {
-        return load(Full(), from, std::clamp<std::int64_t>(inputs.end - k - p * lanes, 0, lanes));
+      add(k, [&](const float* from, std::int64_t first) {
+        const std::int64_t left = inputs.end - k - first;
+        return left > 0 ? load(Full(), from + first, left) : hn::Zero(Full());
       });
     LOCKSTEP_UNROLL
     for (int s = 0; s < kSamples; ++s) {

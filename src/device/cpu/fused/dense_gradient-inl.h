@@ -79,8 +79,10 @@ class DenseGradients {
   /// The first `width` of `count` numbers, or all and zeros.
   static void copy_padded(const float* HWY_RESTRICT from, std::int64_t count, std::int64_t width,
                           float* HWY_RESTRICT to) {
-    for (std::int64_t i = 0; i < width; i += lanes)
-      hn::StoreU(load(Full(), from + i, std::max<std::int64_t>(count - i, 0)), Full(), to + i);
+    std::int64_t i = 0;
+    for (; i < std::min(count, width); i += lanes)
+      hn::StoreU(load(Full(), from + i, count - i), Full(), to + i);
+    clear(to + i, width - i);
   }
 
   using Words = hn::RebindToUnsigned<Full>;

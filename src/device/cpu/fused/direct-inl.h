@@ -2,7 +2,9 @@
 // than it saves there, having too few products per transformed number.
 //
 // Forward: a window or two of 2×2 outputs lie in registers, for a few vectors of output channels; each tap is
-// one load of its weights and one broadcast input per output. Bias, ReLU and pool happen in these registers.
+// one load of its weights and one broadcast input per output. A row of taps that meets zeros only, in the
+// background of an image, is left out unless some weight is not finite. Bias, ReLU and pool happen in these
+// registers.
 // Weight gradient: a row of taps lies in registers, and each output of a row of windows is one load of its
 // gradients and one broadcast input per tap; behind a pool, winners-inl.h does better.
 //

@@ -67,8 +67,7 @@ struct DenseForward {
   void (*compute)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
 };
 
-/// Its products with the weights: one sum of each output, for at least 64 outputs or, of the data gradient,
-/// inputs. Zeros of x and dy are left out.
+/// Its products with the weights: one sum of each output. Zeros of x and dy are left out.
 struct DenseProduct {
   std::int64_t (*packed_floats)(const DenseExtents& extents);
   /// The weights are packed in so many pieces; different ones on different threads if you like.

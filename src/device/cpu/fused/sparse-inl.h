@@ -13,7 +13,9 @@
 #define LOCKSTEP_FUSED_SPARSE_INL_H_
 #endif
 
+#include <algorithm>
 #include <bit>
+#include <type_traits>
 
 #include "base/partition.h"
 #include "device/cpu/fused/vectors-inl.h"
@@ -53,7 +55,7 @@ HWY_INLINE void with_vectors(std::int64_t vectors, F f) {
   }
 }
 
-/// Of NaN, too, where Highway's Ne() says no. -0 is zero.
+/// -0 is zero. NaN is not: with AVX Highway's Ne() says that it does not differ.
 HWY_INLINE hn::Mask<Full> is_not_zero(Vector<Full> numbers) {
   return hn::Not(hn::Eq(numbers, hn::Zero(Full())));
 }

@@ -2,6 +2,8 @@
 // four outputs, so three in four products are with zero. They are left out: for each channel in turn, a
 // window's gradient is multiplied with the patch of the output that won, taps in lanes.
 //
+// Windows that see nothing but zeros, in the background of an image, are left out as well.
+//
 // A zero times infinity or NaN would be NaN: a sample that holds one adds these products all the same.
 #if defined(LOCKSTEP_FUSED_WINNERS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_WINNERS_INL_H_
@@ -48,8 +50,8 @@ struct Winners {
   }
 
   /// For a row of windows: each window's gradient, 0 where no output is alive, and where the winner's patch
-  /// begins in a plane. Leaves out windows that see zeros only, and returns how many there are. Adds to
-  /// the bias's gradient.
+  /// begins in a plane. Leaves out windows that see zeros only, if their gradients are finite; returns
+  /// the number of the others. Adds to the bias's gradient.
   static std::int64_t find(const Problem& problem, std::int64_t stride, std::int64_t window_row,
                            const Planes& planes, const WindowRow<const float, const std::uint8_t>& row,
                            float* gradients, std::int32_t* begins, float* dbias) {
