@@ -105,6 +105,11 @@ TEST(Network, says_how_it_runs) {
   EXPECT_LT(evaluation->runner_bytes(), plan->runner_bytes());
 }
 
+/// Own kernels need them.
+bool has_fused_multiply_adds() {
+  return cpu_instruction_set() != "sse41" && cpu_instruction_set() != "avx";
+}
+
 TEST(Network, chooses_how_to_compute_convolutions_by_their_extents_or_as_told) {
   const Network network = NetworkBuilder({1, 20, 20})
                               .conv(24, 5)
@@ -121,7 +126,7 @@ TEST(Network, chooses_how_to_compute_convolutions_by_their_extents_or_as_told) {
   };
   for (const Mode mode : {Mode::training, Mode::evaluation}) {
     const auto automatic = names(ConvolutionMethod::automatic, mode);
-    if (cpu_instruction_set() != "sse41" && cpu_instruction_set() != "avx") {
+    if (has_fused_multiply_adds()) {
       EXPECT_EQ(automatic[0], "lockstep:direct_5x5");
       EXPECT_EQ(automatic[1], "fused");
       EXPECT_EQ(automatic[2], "fused");
@@ -139,7 +144,7 @@ TEST(Network, chooses_how_to_compute_convolutions_by_their_extents_or_as_told) {
 }
 
 TEST(Network, leaves_to_onednn_what_it_computes_faster) {
-  if (cpu_instruction_set() == "sse41" || cpu_instruction_set() == "avx")
+  if (!has_fused_multiply_adds())
     GTEST_SKIP() << "not run: without fused multiply-adds everything is oneDNN's";
   const auto way = [](std::int64_t in, std::int64_t out, std::int64_t extent, std::int64_t kernel,
                       bool pool) {
@@ -193,7 +198,7 @@ std::string own_dense_layers(const Network& network, Mode mode) {
 }
 
 TEST(Network, leaves_small_dense_layers_to_onednn) {
-  if (cpu_instruction_set() == "sse41" || cpu_instruction_set() == "avx")
+  if (!has_fused_multiply_adds())
     GTEST_SKIP() << "not run: without fused multiply-adds everything is oneDNN's";
   const Network network =
       NetworkBuilder({1800}).dense(64).dense(1200).dense(60).dense(2000).dense(10).build();
@@ -202,7 +207,7 @@ TEST(Network, leaves_small_dense_layers_to_onednn) {
 }
 
 TEST(Network, leaves_dense_layers_to_onednn_in_evaluation_unless_many_of_their_inputs_are_zero) {
-  if (cpu_instruction_set() == "sse41" || cpu_instruction_set() == "avx")
+  if (!has_fused_multiply_adds())
     GTEST_SKIP() << "not run: without fused multiply-adds everything is oneDNN's";
   const auto own = [](NetworkBuilder builder, std::int64_t outputs = 400) {
     return own_dense_layers(builder.flatten().dense(outputs).build(), Mode::evaluation);

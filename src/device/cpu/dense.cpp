@@ -37,8 +37,7 @@ Forward::primitive_desc describe_forward(const DenseOp& op, const Site& site, co
 /// to be packed in each step. Evaluation packs once, but copies of very large ones would need much memory.
 Forward::primitive_desc choose_forward(const DenseOp& op, const Site& site, const Geometry& g) {
   auto in_place = describe_forward(op, site, g, g.weights);
-  constexpr std::int64_t most_copied = std::int64_t{4} << 20;
-  const std::int64_t most_packed = site.mode == Mode::training ? fused::large_layer - 1 : most_copied;
+  const std::int64_t most_packed = site.mode == Mode::training ? fused::large_layer - 1 : fused::most_copied;
   if (op.in * op.out > most_packed) return in_place;
   auto packed = describe_forward(op, site, g, any_layout({op.out, op.in}));
   const bool same = std::string_view(in_place.impl_info_str()) == packed.impl_info_str();

@@ -13,9 +13,6 @@
 namespace lockstep::device::cpu::fused {
 namespace {
 
-/// Copies of larger weights would need much memory.
-constexpr std::int64_t most_copied = std::int64_t{4} << 20;
-
 /// Whether the forward pass reads packed weights and leaves out zeros. With few outputs there are too few
 /// sums to hide the latency of a multiply-add, and packing would take longer than the product.
 bool is_packed(const DenseOp& op) {
