@@ -48,12 +48,11 @@ def main() -> None:
     machine = Machine(options.cores, options.distinct)
     peers = Peers(options.peers, machine) if options.peers else None
     programs = Programs(options.lockstep, options.onednn_benchmark, options.fma_benchmark)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         measurements = Measurements(programs, machine, peers, options.quick, Path(scratch))
+        versions = measurements.lockstep.version().splitlines()
         start = time.monotonic()
-        for number in range(1, options.rounds + 1):
-            print(f"Round {number} of {options.rounds}", flush=True)
-            measurements.round(number)
+        rounds, failure = measurements.run(options.rounds)
         seconds = time.monotonic() - start
 
     where = {
@@ -61,13 +60,13 @@ def main() -> None:
         "instruction_set": measurements.instruction_set,
         "cores": machine.cores,
         "system": system(),
-        "versions": measurements.lockstep.version().splitlines(),
+        "versions": versions,
         "pytorch": peers.version if peers else None,
     }
     compared = ratios(measurements.results, machine)
     print(f"\n{where['processor']}, {where['cores']} cores, oneDNN uses {where['instruction_set']}; {where['system']}")
     print("; ".join(where["versions"]) + (f"; PyTorch {peers.version}" if peers else ""))
-    print(f"{count(options.rounds, 'round')}, {seconds:.0f} s; seconds are of a training epoch unless said otherwise")
+    print(f"{count(rounds, 'round')}, {seconds:.0f} s; seconds are of a training epoch unless said otherwise")
     if options.quick:
         print("--quick: a sixth of MNIST, and few steps. These figures are rough.")
     print()
@@ -78,13 +77,16 @@ def main() -> None:
         report = {
             "machine": where,
             "quick": options.quick,
-            "rounds": options.rounds,
+            "rounds": rounds,
+            "failure": failure or None,
             "measurements": {key: series.summary() for key, series in measurements.results.series.items()},
             "ratios": [ratio.summary() for ratio in compared],
             "peers_tried": peers.tried if peers else [],
         }
         options.json.write_text(json.dumps(report, indent=2) + "\n")
         print(f"\nWritten to {options.json}")
+    if failure:
+        sys.exit(f"benchmark.sh: round {rounds + 1} did not end, the figures are those before it: {failure}")
 
 
 if __name__ == "__main__":
@@ -93,3 +95,5 @@ if __name__ == "__main__":
         main()
     except CommandError as error:
         sys.exit(f"benchmark.sh: a program failed: {error}")
+    except KeyboardInterrupt:
+        sys.exit("benchmark.sh: interrupted")

@@ -8,6 +8,7 @@ from arithmetic import useful_operations
 from experiments import BATCH, Network, cifar_network, mnist_network
 from machine import Layout, Machine, count
 from peers import Configuration, Peers, Workload
+from process import CommandError
 from programs import Lockstep, Programs, Training, report_of
 from results import Results
 
@@ -32,6 +33,20 @@ class Measurements:
         self._plan_variants()
         if peers:
             self._plan_peers(peers)
+
+    def run(self, rounds: int) -> tuple[int, str]:
+        """As many rounds as end, and why the next did not, if one failed or was interrupted. The first must end."""
+        for number in range(1, rounds + 1):
+            print(f"Round {number} of {rounds}", flush=True)
+            lengths = self.results.lengths()
+            try:
+                self.round(number)
+            except (CommandError, KeyboardInterrupt) as error:
+                if number == 1:
+                    raise
+                self.results.cut(lengths)
+                return number - 1, str(error) or "interrupted"
+        return rounds, ""
 
     def round(self, number: int) -> None:
         """All measurements, every other time in reverse, so that a machine that slows down favours nobody."""

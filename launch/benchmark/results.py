@@ -32,6 +32,17 @@ class Results:
     def add(self, key: str, label: str, unit: str, value: float) -> None:
         self.series.setdefault(key, Series(label, unit)).values.append(value)
 
+    def lengths(self) -> dict[str, int]:
+        return {key: len(series.values) for key, series in self.series.items()}
+
+    def cut(self, lengths: dict[str, int]) -> None:
+        """Back to what there was when lengths() gave these."""
+        for key in list(self.series):
+            if key in lengths:
+                del self.series[key].values[lengths[key] :]
+            else:
+                del self.series[key]
+
     def group(self, prefix: str) -> list[Series]:
         return [series for key, series in self.series.items() if key.startswith(prefix)]
 

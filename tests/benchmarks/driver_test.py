@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "launch" / "benchmark"))
 from aims import ORDER, ratios  # noqa: E402
 from arithmetic import useful_operations  # noqa: E402
 from machine import Layout, Machine  # noqa: E402
+from measurements import Measurements  # noqa: E402
 from process import CommandError, run  # noqa: E402
 from programs import read_run  # noqa: E402
 from results import Results  # noqa: E402
@@ -68,6 +69,44 @@ class Layouts(unittest.TestCase):
         self.assertIn("core", Machine(2, [0, 1]).command(Layout(2, 1), ["program"]))
         self.assertIn("--oversubscribe", Machine(2, [0]).command(Layout(2, 1), ["program"]))
         self.assertEqual(Machine(4, [0, 2]).command(Layout(1, 2), ["p"]), ["taskset", "-c", "0,2", "p"])
+
+
+class Rounds(unittest.TestCase):
+    """Of measurements that count up, and fail where they are told to."""
+
+    class Counting(Measurements):
+        def __init__(self, failing: tuple[int, str] | None, error: BaseException):
+            self.results, self.failing, self.error, self.number = Results(), failing, error, 0
+            self.tasks = [lambda: self.measure("first"), lambda: self.measure("second")]
+
+        def round(self, number: int) -> None:
+            self.number = number
+            super().round(number)
+
+        def measure(self, key: str) -> None:
+            if self.failing == (self.number, key):
+                raise self.error
+            self.results.add(key, key, "s", self.number)
+
+    def test_those_that_ended_count(self):
+        measurements = self.Counting(None, KeyboardInterrupt())
+        self.assertEqual(measurements.run(3), (3, ""))
+        self.assertEqual(measurements.results.lengths(), {"first": 3, "second": 3})
+
+    def test_what_ended_before_a_failure_is_kept(self):
+        failures = [(CommandError(["lockstep"], 1, "no space"), "no space"), (KeyboardInterrupt(), "interrupted")]
+        for error, reason in failures:
+            for key in ("first", "second"):
+                measurements = self.Counting((3, key), error)
+                rounds, failure = measurements.run(5)
+                self.assertEqual(rounds, 2)
+                self.assertIn(reason, failure)
+                self.assertEqual(measurements.results.series["first"].values, [1, 2])
+                self.assertEqual(measurements.results.series["second"].values, [1, 2])
+
+    def test_without_a_first_round_there_is_nothing_to_tell(self):
+        with self.assertRaises(CommandError):
+            self.Counting((1, "second"), CommandError(["lockstep"], 1, "no space")).run(5)
 
 
 class Ratios(unittest.TestCase):
