@@ -17,8 +17,9 @@ namespace lockstep::fault {
 
 /// What a flipped bit hits. A rank that owns everything has no copied weights.
 enum class Target : std::uint8_t { owned_weight, copied_weight, optimizer_state, gradient };
-/// Where a rank stops for ever: the loader's thread, while it gathers the step's batch; the worker that has
-/// the shard; the main thread, before it joins the exchange.
+/// Where a rank stops for ever: the main thread, before it takes the step's batch, or with a device the
+/// loader's thread, while it gathers that; the worker that has the shard; the main
+/// thread, before it joins the exchange.
 enum class Place : std::uint8_t { loader, compute, exchange };
 
 /// A setting that leaves the choice to the generator.

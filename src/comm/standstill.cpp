@@ -109,7 +109,7 @@ std::string_view name_of(Phase phase) {
     case Phase::set_up:
       return "setting up";
     case Phase::loading:
-      return "waiting for the loader";
+      return "loading samples";
     case Phase::computing:
       return "computing shards";
     case Phase::checking_memory:

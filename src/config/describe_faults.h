@@ -63,8 +63,10 @@ struct Description<fault::Stall> {
   static constexpr std::string_view effect = "a thread of the rank stops for ever";
   static void fields(auto& visit, auto& stall) {
     visit(Key{.name = "place",
-              .effect = "`loader`: the one that gathers the step's samples; `compute`: a worker; `exchange`: "
-                        "the main thread, before it joins the exchange of gradients",
+              .effect =
+                  "`loader`: on the way to the step's samples, the main thread or with a GPU the one that "
+                  "gathers them; `compute`: a worker; `exchange`: the main thread, before it joins the "
+                  "exchange of gradients",
               .required = true},
           stall.place,
           choices<fault::Place>({{fault::Place::loader, "loader"},

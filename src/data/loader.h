@@ -3,43 +3,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
-#include <vector>
 
-#include "base/partition.h"
-#include "data/augmentation.h"
-#include "data/dataset.h"
-#include "data/sampler.h"
+#include "data/batch_maker.h"
 
 namespace lockstep::data {
 
-/// One shard's samples of one step, ready for a device.
-struct ShardBatch {
-  std::int64_t shard = 0;
-  std::int64_t count = 0;                ///< samples; may be 0
-  const float* images = nullptr;         ///< count × C × H × W; null with Images::left
-  const std::int32_t* labels = nullptr;  ///< count
-  const std::int64_t* rows = nullptr;    ///< count file rows, the samples' identities
-  /// With Images::left and an augmentation, what is to be made of each image; else null.
-  const AffineMap* maps = nullptr;
-};
-
-/// One step's samples of a rank.
-struct Batch {
-  std::int64_t epoch = 0;
-  std::int64_t step = 0;
-  std::int64_t global_samples = 0;  ///< over all ranks
-  std::vector<ShardBatch> shards;   ///< the rank's, in order
-};
-
-/// Whether a loader gathers images, or leaves that to a device that has the data set in its own memory.
-enum class Images : bool { left, gathered };
-
-/// Whether the faults of an experiment may stop a loader (base/fault.h): those of the training's own only.
-enum class Faults : bool { none, as_armed };
-
-/// Gathers, distorts and scales batches ahead of the training step, on one thread of its own. Allocates
-/// nothing after the constructor. Used from one thread.
+/// Gathers, distorts and scales batches ahead of the step, on one thread of its own: for devices, and for
+/// evaluation, which has nothing to do beside its shards. Training on the rank's own threads has StepLoader.
+/// Allocates nothing after the constructor. Used from one thread.
 class Loader {
  public:
   static constexpr int default_slots = 3;

@@ -13,10 +13,10 @@
 namespace lockstep::metrics {
 namespace {
 
-constexpr int place_width = 6, column_width = 10;
+constexpr int place_width = 6, column_width = 8;
 
 std::string column(double milliseconds) {
-  return fmt::format("{:>{}.3f}", milliseconds, column_width);
+  return fmt::format(" {:>{}.3f}", milliseconds, column_width);
 }
 
 std::string columns(std::initializer_list<double> milliseconds) {
@@ -27,19 +27,20 @@ std::string columns(std::initializer_list<double> milliseconds) {
 
 std::string heads(std::initializer_list<std::string_view> names) {
   std::string text;
-  for (const std::string_view name : names) text += fmt::format("{:>{}}", name, column_width);
+  for (const std::string_view name : names) text += fmt::format(" {:>{}}", name, column_width);
   return text;
 }
 
 /// What the main thread alone does is blank for the others.
 std::string line_of(const ProfileRecord::Thread& thread, const ProfileRecord::Rank& rank) {
   const bool is_main = thread.thread == 0;
-  const double idle = std::max(0.0, rank.computing - thread.forward - thread.backward - thread.adding);
+  const double idle = std::max(0.0, rank.computing - thread.busy());
   std::string text =
       is_main ? fmt::format("{:>{}}", thread.rank, place_width) : std::string(place_width, ' ');
   text += fmt::format("{:>{}}", thread.thread, place_width + 2);
-  text += is_main ? column(rank.loading) : std::string(column_width, ' ');
-  text += columns({thread.forward, thread.backward, thread.adding, idle});
+  text += is_main ? column(rank.loading) : std::string(1 + column_width, ' ');
+  text += columns({thread.packing, thread.forward, thread.backward, thread.adding, thread.checking,
+                   thread.fetching, idle});
   if (is_main)
     text +=
         columns({rank.status, rank.exchange, rank.update, rank.gather, rank.rest, rank.step(), rank.waiting});
@@ -52,8 +53,8 @@ std::string profile_text(const ProfileRecord& record, bool colour) {
   std::string text = fmt::format("\n{}: milliseconds a step, means of {}\n",
                                  styled("profile", Style::bold, colour), counted(record.steps, "step"));
   text += styled(fmt::format("{:>{}}{:>{}}", "rank", place_width, "thread", place_width + 2) +
-                     heads({"load", "forward", "backward", "add", "idle", "status", "exchange", "update",
-                            "gather", "rest", "step", "waiting"}),
+                     heads({"load", "pack", "forward", "backward", "add", "check", "fetch", "idle", "status",
+                            "exchange", "update", "gather", "rest", "step", "waiting"}),
                  Style::bold, colour) +
           "\n";
   for (const ProfileRecord::Thread& thread : record.threads)

@@ -67,9 +67,9 @@ struct RunHeader {
 struct ProfileRecord {
   /// A rank's main thread. Times are by the clock, those spent waiting for other ranks included.
   struct Rank {
-    double loading = 0;    ///< waiting for samples
-    double computing = 0;  ///< forward and backward of its shards, on all its threads
-    double status = 0;     ///< looking at the memory, and telling the other ranks how it went
+    double loading = 0;    ///< waiting for samples, or gathering what was not ready
+    double computing = 0;  ///< its shards and what is done beside them, on all its threads
+    double status = 0;     ///< telling the other ranks how it went; on a device, looking at the memory
     double exchange = 0;
     double update = 0;
     double gather = 0;
@@ -83,7 +83,12 @@ struct ProfileRecord {
   /// all is zero.
   struct Thread {
     int rank = 0, thread = 0;
-    double forward = 0, backward = 0, adding = 0;
+    double packing = 0;  ///< new weights into the layouts of the kernels
+    double forward = 0, backward = 0;
+    double adding = 0;    ///< gradients of shards to each other
+    double checking = 0;  ///< that memory holds what was written
+    double fetching = 0;  ///< samples of the next step
+    [[nodiscard]] double busy() const { return packing + forward + backward + adding + checking + fetching; }
   };
   /// Of all ranks and threads together.
   struct Layer {

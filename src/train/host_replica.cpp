@@ -1,6 +1,8 @@
 #include "train/host_replica.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "base/check.h"
 #include "base/fault.h"
@@ -81,6 +83,7 @@ void HostReplica::set_weights(std::span<const float> weights) {
 
 /// Takes the own part of the weights along, which is as it was.
 void HostReplica::state_changed() {
+  has_looked_ = false;
   memory_.record(owned_.begin, weights_.subspan(static_cast<std::size_t>(owned_.begin),
                                                 static_cast<std::size_t>(owned_.size())));
 }
@@ -88,10 +91,24 @@ void HostReplica::state_changed() {
 std::span<const device::Totals> HostReplica::compute(const Step& step, ShardWatch* watch) {
   step_ = step;
   tree_.reset();
-  return engine_->train(*step.batch, tree_, watch);
+  has_looked_ = false;
+  memory_.begin_look(weights_);
+  const SideWork look{.pieces = memory_.look_pieces(),
+                      .run = [this](std::int64_t piece, int worker) { memory_.look_at(piece, worker); },
+                      .time = &WorkerTimes::checking};
+  // The look comes last, near the update, before which memory should not change any more.
+  const auto totals = engine_->train(*step.batch, tree_, watch, std::array{step.side, look});
+  has_looked_ = true;
+  return totals;
+}
+
+/// The workers did it while they waited for each other in compute(), if that has just run.
+MemoryHashes HostReplica::look() {
+  return std::exchange(has_looked_, false) ? memory_.end_look() : memory_.look(weights_);
 }
 
 void HostReplica::update() {
+  has_looked_ = false;
   optimizer_->begin_step(step_.number, step_.learning_rate);
   not_finite_ = updater_.apply(tree_.partials(), step_.batch->global_samples, weights_);
   engine_->weights_changed(weights_);
@@ -103,7 +120,9 @@ void HostReplica::repair(std::int64_t step) {
 }
 
 void HostReplica::flip_memory() {
-  if (fault::any()) train::flip_memory(weights_, owned_, optimizer_->state());
+  if (!fault::any()) return;
+  train::flip_memory(weights_, owned_, optimizer_->state());
+  has_looked_ = false;  // for what was flipped just now
 }
 
 }  // namespace lockstep::train

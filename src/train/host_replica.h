@@ -30,7 +30,7 @@ class HostReplica final : public Replica {
   void update() override;
   [[nodiscard]] bool diverged() override { return not_finite_.has_value(); }
   [[nodiscard]] std::optional<NotFinite> not_finite() override { return not_finite_; }
-  [[nodiscard]] MemoryHashes look() override { return memory_.look(weights_); }
+  [[nodiscard]] MemoryHashes look() override;
   void repair(std::int64_t step) override;
   [[nodiscard]] std::uint64_t recorded_state() const override { return memory_.recorded_state(); }
   void flip_memory() override;
@@ -48,7 +48,8 @@ class HostReplica final : public Replica {
   MemoryCheck memory_;
   Updater updater_;
   std::optional<ShardEngine> engine_;
-  Step step_;  ///< computed last
+  Step step_;                ///< computed last
+  bool has_looked_ = false;  ///< at the memory, in compute()
   std::optional<NotFinite> not_finite_;
 };
 

@@ -16,6 +16,7 @@ namespace lockstep::train {
 namespace {
 
 constexpr std::int64_t block_size = Parameters::block;
+constexpr std::int64_t most_blocks_of_a_piece = 8;
 
 void append(std::vector<std::uint64_t>& hashes, std::span<const std::byte> bytes) {
   const std::size_t before = hashes.size();
@@ -89,31 +90,47 @@ MemoryHashes MemoryCheck::look(const BlockHashViews& now) const {
 }
 
 MemoryHashes MemoryCheck::look(std::span<const float> weights) {
+  begin_look(weights);
+  workers_.run_pieces(look_pieces(), [&](std::int64_t piece, int worker) { look_at(piece, worker); });
+  return end_look();
+}
+
+void MemoryCheck::begin_look(std::span<const float> weights) {
+  looked_at_ = weights;
+  blocks_of_a_piece_ = workers_.piece_size(std::ssize(weights) / block_size, most_blocks_of_a_piece);
+  std::ranges::fill(by_worker_, Found());
+}
+
+std::int64_t MemoryCheck::look_pieces() const {
+  if (setting_ == config::MemoryChecks::off) return 0;
+  const std::int64_t blocks = std::ssize(looked_at_) / block_size;
+  return (blocks + blocks_of_a_piece_ - 1) / blocks_of_a_piece_;
+}
+
+void MemoryCheck::look_at(std::int64_t piece, int worker) {
+  const Range own = owned_blocks();
+  const std::int64_t end = std::min((piece + 1) * blocks_of_a_piece_, std::ssize(looked_at_) / block_size);
+  Found& found = by_worker_[static_cast<std::size_t>(worker)];
+  for (std::int64_t block = piece * blocks_of_a_piece_; block < end; ++block) {
+    found.copy += hash_of_weights(block, looked_at_);
+    if (!own.contains(block)) continue;
+    const BlockHashes& recorded = recorded_[static_cast<std::size_t>(block - own.begin)];
+    found.recorded += recorded.weights;
+    found.state_damaged |= hash_of_state(block) != recorded.state;
+  }
+}
+
+MemoryHashes MemoryCheck::end_look() {
   MemoryHashes all;
   all.ownership = ownership_;
   if (setting_ == config::MemoryChecks::off) {
     for (const BlockHashes& block : recorded_) all.recorded += block.weights;
     return all;
   }
-  const Range own = owned_blocks();
-  workers_.run([&](int worker) {
-    const Range blocks = piece(std::ssize(weights) / block_size, workers_.size(), worker);
-    MemoryHashes found;
-    std::uint64_t copy = 0;
-    for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
-      copy += hash_of_weights(block, weights);
-      if (!own.contains(block)) continue;
-      const BlockHashes& recorded = recorded_[static_cast<std::size_t>(block - own.begin)];
-      found.recorded += recorded.weights;
-      found.state_damaged |= hash_of_state(block) != recorded.state;
-    }
-    found.copy = copy;
-    by_worker_[static_cast<std::size_t>(worker)] = found;
-  });
   all.copy = 0;
-  for (const MemoryHashes& found : by_worker_) {
+  for (const Found& found : by_worker_) {
     all.recorded += found.recorded;
-    *all.copy += *found.copy;
+    *all.copy += found.copy;
     all.state_damaged |= found.state_damaged;
   }
   return all;

@@ -49,7 +49,7 @@ struct BlockHashViews {
 /// between the look and the update that follows; to gradients, activations, images and packed copies of
 /// weights.
 ///
-/// Main thread, except record().
+/// Main thread, except record() and look_at().
 class MemoryCheck {
  public:
   /// For a rank that updates floats `owned` of the slab, whole blocks, with the optimizer's `state` of them.
@@ -66,6 +66,12 @@ class MemoryCheck {
   /// Hashes the whole slab of weights and the own state, on all workers; with `off`, sums up what was
   /// recorded. Allocates nothing.
   MemoryHashes look(std::span<const float> weights);
+  /// The same for a caller that has workers of its own at hand: between begin_look() and end_look() each of
+  /// look_pieces() goes to look_at() once, on any threads, each with the number of a worker.
+  void begin_look(std::span<const float> weights);
+  [[nodiscard]] std::int64_t look_pieces() const;
+  void look_at(std::int64_t piece, int worker);
+  MemoryHashes end_look();
   /// The same of blocks that a device has hashed: of the whole slab of weights, and of the own state. With
   /// `off` they are not looked at.
   MemoryHashes look(const BlockHashViews& now) const;
@@ -92,6 +98,11 @@ class MemoryCheck {
     std::uint64_t weights = 0;
     StateHashes state{};
   };
+  /// By one worker, on cache lines of its own.
+  struct alignas(64) Found {
+    std::uint64_t recorded = 0, copy = 0;
+    bool state_damaged = false;
+  };
   [[nodiscard]] Range owned_blocks() const {
     return {owned_.begin / Parameters::block, owned_.end / Parameters::block};
   }
@@ -112,7 +123,9 @@ class MemoryCheck {
   config::MemoryChecks setting_;
   RepairLimit limit_;
   std::vector<BlockHashes> recorded_;  // of the own blocks
-  std::vector<MemoryHashes> by_worker_;
+  std::int64_t blocks_of_a_piece_ = 1;
+  std::span<const float> looked_at_;  // by the look at hand
+  std::vector<Found> by_worker_;
 };
 
 }  // namespace lockstep::train

@@ -77,7 +77,12 @@ std::string Profile::own_times() const {
       layers[i].forward += node.forward;
       layers[i].backward += node.backward;
     }
-    threads.push_back({per_step(passes.forward), per_step(passes.backward), per_step(worker.adding)});
+    threads.push_back({{"packing", per_step(worker.packing)},
+                       {"forward", per_step(passes.forward)},
+                       {"backward", per_step(passes.backward)},
+                       {"adding", per_step(worker.adding)},
+                       {"checking", per_step(worker.checking)},
+                       {"fetching", per_step(worker.fetching)}});
   }
   json by_layer = json::array();
   for (const device::PassTimes::Node& layer : layers)
@@ -97,9 +102,12 @@ metrics::ProfileRecord Profile::gather() {
       const json& times = told["threads"][thread];
       record.threads.push_back({.rank = rank,
                                 .thread = static_cast<int>(thread),
-                                .forward = times[0],
-                                .backward = times[1],
-                                .adding = times[2]});
+                                .packing = times["packing"],
+                                .forward = times["forward"],
+                                .backward = times["backward"],
+                                .adding = times["adding"],
+                                .checking = times["checking"],
+                                .fetching = times["fetching"]});
     }
     for (std::size_t i = 0; i < record.layers.size(); ++i) {
       record.layers[i].forward += told["layers"][i][0].get<double>();

@@ -12,10 +12,14 @@
 
 namespace lockstep::train {
 
-/// What one worker's time went into while its rank computed shards. Each on cache lines of its own.
+/// What one worker's time went into from packing the weights until the gradients were added up. Each on cache
+/// lines of its own.
 struct alignas(64) WorkerTimes {
   device::PassTimes passes;
-  std::chrono::nanoseconds adding{};  ///< gradients of shards to each other
+  std::chrono::nanoseconds packing{};   ///< new weights for the kernels
+  std::chrono::nanoseconds adding{};    ///< gradients of shards to each other
+  std::chrono::nanoseconds checking{};  ///< that memory holds what was written
+  std::chrono::nanoseconds fetching{};  ///< samples of the next step
 };
 
 /// Measures where the time of steps goes while it exists: `lockstep train --profile`. Costs some clock

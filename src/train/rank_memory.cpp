@@ -6,6 +6,7 @@
 #include "comm/collective.h"
 #include "comm/local_tree.h"
 #include "data/loader.h"
+#include "data/step_loader.h"
 #include "train/pieces.h"
 #include "train/shard_engine.h"
 
@@ -25,8 +26,9 @@ std::int64_t sample_bytes(const Shape& image) {
 }
 
 /// Of the batches that a loader has in hand.
-std::int64_t loader_bytes(const data::Stripes& stripes, Range shards, const Shape& image) {
-  return data::Loader::default_slots * stripes.rows(0, shards).size() * sample_bytes(image);
+std::int64_t loader_bytes(const data::Stripes& stripes, Range shards, const Shape& image,
+                          int slots = data::Loader::default_slots) {
+  return slots * stripes.rows(0, shards).size() * sample_bytes(image);
 }
 
 std::int64_t optimizer_slabs(const config::Optimizer& optimizer) {
@@ -78,7 +80,6 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
   RankMemory memory;
   const bool keeps_all = blueprint.experiment.data.shuffle == config::Shuffle::global;
   memory.data = bytes_of_rows(blueprint.train, keeps_all ? stripes.samples() : stripes.stripe_rows(shards));
-  memory.batches = loader_bytes(stripes, shards, blueprint.train.image);
   const bool averages = training.average.has_value();
   memory.weights = (averages ? 2 : 1) * slab * float_bytes;
   int tree_slabs = 0;  // as many on every rank as the one that needs the most
@@ -87,6 +88,8 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
                           comm::LocalTree::slabs_needed(comm::shards_of_rank(training.shards, ranks, other),
                                                         training.shards, static_cast<int>(max_threads)));
   const bool on_gpu = blueprint.experiment.device.kind == config::DeviceKind::cuda;
+  memory.batches = loader_bytes(stripes, shards, blueprint.train.image,
+                                on_gpu ? data::Loader::default_slots : data::StepLoader::slots);
   // A GPU keeps the gradient of each shard, or of all that it computes at once, and the mean of its own part.
   if (on_gpu) tree_slabs = is_lockstep ? static_cast<int>(shards.size()) : 1;
   memory.gradients = (tree_slabs + (is_lockstep || on_gpu ? 0 : 1)) * slab * float_bytes;

@@ -31,6 +31,8 @@ struct Step {
   const data::Batch* batch = nullptr;
   std::int64_t number = 0;  ///< from 1, over the whole training
   double learning_rate = 0;
+  /// What the rank's workers do when they have no shard left. A replica on a device leaves it undone.
+  SideWork side;
 };
 /// The step that comes behind the one at hand.
 struct NextStep {

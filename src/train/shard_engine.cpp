@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
 #include <functional>
 #include <set>
@@ -12,7 +11,6 @@
 #include "base/fault.h"
 #include "base/stopwatch.h"
 #include "io/hash.h"
-#include "train/profile.h"
 
 namespace lockstep::train {
 
@@ -73,12 +71,12 @@ WorkerTimes* ShardEngine::times_of(int worker) const {
 }
 
 std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree,
-                                                   ShardWatch* watch) {
+                                                   ShardWatch* watch, std::span<const SideWork> side) {
   const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
   const bool is_watched = watch != nullptr && shards.contains(watch->shard);
   const bool together = joint_ != nullptr && !is_watched && !fault::any();
   if (together) tree.set_apart();
-  const auto totals = run(batch, [&](const Work& work) {
+  const auto totals = run(batch, side, [&](const Work& work) {
     const std::int64_t shard = work.shard.shard;
     WorkerTimes* const times = times_of(work.worker);
     const std::span<float> gradient = tree.take_slab();
@@ -108,60 +106,66 @@ void ShardEngine::add_joint_gradients(const data::Batch& batch, const comm::Loca
   for (std::size_t i = 0; i < batch.shards.size(); ++i)
     kept_shards_[i] = {.data = kept_[i].data(), .samples = batch.shards[i].count};
   const std::int64_t pieces = joint_->pieces();
-  const std::int64_t all = pieces * static_cast<std::int64_t>(tree.sum_count());
-  std::atomic<std::int64_t> next = 0;
-  workers_.run([&](int worker) {
-    WorkerTimes* const times = times_of(worker);
-    Stopwatch stopwatch(times != nullptr);
-    for (std::int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < all;
-         i = next.fetch_add(1, std::memory_order_relaxed)) {
-      const comm::LocalTree::Sum sum = tree.sum(static_cast<std::size_t>(i / pieces));
-      const auto first = static_cast<std::size_t>(sum.tree.first - batch.shards.front().shard);
-      joint_->add_up(i % pieces,
-                     std::span(kept_shards_).subspan(first, static_cast<std::size_t>(sum.tree.count)),
-                     sum.slab.data());
-    }
-    if (times != nullptr) stopwatch.lap(times->adding);
-  });
+  workers_.run_pieces(
+      pieces * static_cast<std::int64_t>(tree.sum_count()), [&](std::int64_t piece, int worker) {
+        WorkerTimes* const times = times_of(worker);
+        Stopwatch stopwatch(times != nullptr);
+        const comm::LocalTree::Sum sum = tree.sum(static_cast<std::size_t>(piece / pieces));
+        const auto first = static_cast<std::size_t>(sum.tree.first - batch.shards.front().shard);
+        joint_->add_up(piece % pieces,
+                       std::span(kept_shards_).subspan(first, static_cast<std::size_t>(sum.tree.count)),
+                       sum.slab.data());
+        if (times != nullptr) stopwatch.lap(times->adding);
+      });
 }
 
 std::span<const device::Totals> ShardEngine::evaluate(const data::Batch& batch) {
-  return run(batch, [&](const Work& work) {
+  return run(batch, {}, [&](const Work& work) {
     return work.runner != nullptr ? work.runner->evaluate(input_of(work.shard, batch.epoch))
                                   : device::Totals{};
   });
 }
 
-/// Calls run_shard for each shard of the batch, spread over the workers.
+/// Calls run_shard for each shard of the batch, spread over the workers; then they do what is aside.
 template <class RunShard>
-std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, RunShard&& run_shard) {
+std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, std::span<const SideWork> side,
+                                                 RunShard&& run_shard) {
   check(batch.shards.size() == totals_.size(), "a batch has all shards of its rank");
   for (const data::ShardBatch& shard : batch.shards) {
     if (shard.count == 0) continue;
     SizedPlan& sized = plan_for(shard.count);
     if (!std::exchange(sized.weights_loaded, true)) load_weights(*sized.plan);
   }
-  std::atomic<std::size_t> next = 0;
-  workers_.run([&](int worker) {
-    for (std::size_t i = next.fetch_add(1, std::memory_order_relaxed); i < batch.shards.size();
-         i = next.fetch_add(1, std::memory_order_relaxed)) {
-      const data::ShardBatch& shard = batch.shards[i];
-      device::ShardRunner* runner =
-          shard.count == 0 ? nullptr : plan_for(shard.count).runners[static_cast<std::size_t>(worker)].get();
-      totals_[i] = run_shard(Work{worker, i, shard, runner});
-    }
+  const std::int64_t shards = std::ssize(batch.shards);
+  std::int64_t pieces = shards;
+  for (const SideWork& work : side) pieces += work.pieces;
+  workers_.run_pieces(pieces, [&](std::int64_t piece, int worker) {
+    if (piece >= shards) return do_side_work(side, piece - shards, worker);
+    const auto index = static_cast<std::size_t>(piece);
+    const data::ShardBatch& shard = batch.shards[index];
+    device::ShardRunner* runner =
+        shard.count == 0 ? nullptr : plan_for(shard.count).runners[static_cast<std::size_t>(worker)].get();
+    totals_[index] = run_shard(Work{worker, index, shard, runner});
   });
   return totals_;
 }
 
+void ShardEngine::do_side_work(std::span<const SideWork> side, std::int64_t piece, int worker) const {
+  WorkerTimes* const times = times_of(worker);
+  Stopwatch stopwatch(times != nullptr);
+  auto work = side.begin();
+  for (; piece >= work->pieces; ++work) piece -= work->pieces;
+  work->run(piece, worker);
+  if (times != nullptr) stopwatch.lap(times->*work->time);
+}
+
 /// Spreads the pieces over the workers.
 void ShardEngine::load_weights(device::Plan& plan) {
-  const std::int64_t pieces = plan.load_pieces();
-  std::atomic<std::int64_t> next = 0;
-  workers_.run([&](int /*worker*/) {
-    for (std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed); piece < pieces;
-         piece = next.fetch_add(1, std::memory_order_relaxed))
-      plan.load_piece(weights_, piece);
+  workers_.run_pieces(plan.load_pieces(), [&](std::int64_t piece, int worker) {
+    WorkerTimes* const times = times_of(worker);
+    Stopwatch stopwatch(times != nullptr);
+    plan.load_piece(weights_, piece);
+    if (times != nullptr) stopwatch.lap(times->packing);
   });
 }
 

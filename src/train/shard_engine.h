@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "data/stripes.h"
 #include "device/backend.h"
 #include "train/plan_check.h"
+#include "train/profile.h"
 #include "train/worker_pool.h"
 
 namespace lockstep::train {
@@ -21,8 +24,12 @@ struct ShardWatch {
   std::uint64_t hash = 0;  ///< result_hash() of it, after train(), on the rank that has the shard
 };
 
-class Profile;
-struct WorkerTimes;
+/// Work that there is besides the shards, for workers that would have to wait for others.
+struct SideWork {
+  std::int64_t pieces = 0;
+  std::function<void(std::int64_t piece, int worker)> run;  ///< any thread, each piece once
+  std::chrono::nanoseconds WorkerTimes::* time = nullptr;   ///< where it counts
+};
 
 device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
 
@@ -45,9 +52,10 @@ class ShardEngine {
 
   /// Forward and backward of all shards of the batch; their gradients go into `tree`, which must be fresh
   /// from reset(). Returns the totals of each shard, in order; valid until the next call. `watch` may be
-  /// null.
+  /// null. `side` is done by workers without a shard, piece by piece in that
+  /// order; where something throws it may be left undone.
   std::span<const device::Totals> train(const data::Batch& batch, comm::LocalTree& tree,
-                                        ShardWatch* watch = nullptr);
+                                        ShardWatch* watch = nullptr, std::span<const SideWork> side = {});
   /// Forward only.
   std::span<const device::Totals> evaluate(const data::Batch& batch);
 
@@ -76,7 +84,9 @@ class ShardEngine {
   SizedPlan& plan_for(std::int64_t samples);
   struct Work;
   template <class RunShard>
-  std::span<const device::Totals> run(const data::Batch& batch, RunShard&& run_shard);
+  std::span<const device::Totals> run(const data::Batch& batch, std::span<const SideWork> side,
+                                      RunShard&& run_shard);
+  void do_side_work(std::span<const SideWork> side, std::int64_t piece, int worker) const;
   void add_joint_gradients(const data::Batch& batch, const comm::LocalTree& tree);
   [[nodiscard]] WorkerTimes* times_of(int worker) const;
 

@@ -10,6 +10,7 @@
 
 #include "comm/world.h"
 #include "data/loader.h"
+#include "data/step_loader.h"
 #include "metrics/record.h"
 #include "metrics/sink.h"
 #include "train/arithmetic_check.h"
@@ -91,6 +92,10 @@ class Trainer {
   }
   metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
   std::optional<metrics::EpochRecord> finish_epoch(Clock::time_point started);
+  void make_loader(const Resources& resources);
+  void start_loader();
+  const data::Batch& next_batch();
+  [[nodiscard]] Step step_of(const data::Batch& batch, std::int64_t step);
   [[nodiscard]] bool validates() const;
   void add_to_average();
   void report_step(const Sinks& sinks);
@@ -106,7 +111,9 @@ class Trainer {
   data::Stripes stripes_;
   Range shards_;
   std::unique_ptr<data::Dataset> dataset_;
+  // One of the two: for a replica on a device; for one on the rank's workers.
   std::optional<data::Loader> loader_;
+  std::optional<data::StepLoader> step_loader_;
   std::optional<ArithmeticCheck> arithmetic_;
   Meter meter_;
   std::optional<Evaluator> evaluator_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "base/check.h"
 #include "tensor/parameters.h"
@@ -17,6 +18,13 @@ std::optional<std::int64_t> first_not_finite(std::span<const float> values) {
   return bad - values.begin();
 }
 
+std::optional<NotFinite> lower(const std::optional<NotFinite>& a, const std::optional<NotFinite>& b) {
+  if (!a || !b) return a ? a : b;
+  return b->offset < a->offset ? b : a;
+}
+
+constexpr std::int64_t most_blocks_of_a_piece = 8;
+
 }  // namespace
 
 Updater::Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, MemoryCheck& memory,
@@ -30,30 +38,30 @@ Updater::Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, Me
 std::optional<NotFinite> Updater::apply(std::span<const comm::Partial> partials, std::int64_t samples,
                                         std::span<float> weights) {
   reducer_.begin(partials);
+  std::ranges::fill(found_, std::nullopt);
   const Range owned = reducer_.owned();
   const std::int64_t blocks = owned.size() / Parameters::block;
-  workers_.run([&](int worker) {
-    const Range part = piece(blocks, workers_.size(), worker);
-    found_[static_cast<std::size_t>(worker)] = update_range(
-        {owned.begin + part.begin * Parameters::block, owned.begin + part.end * Parameters::block},
-        static_cast<float>(samples), weights);
+  const std::int64_t size = workers_.piece_size(blocks, most_blocks_of_a_piece);
+  workers_.run_pieces((blocks + size - 1) / size, [&](std::int64_t piece, int worker) {
+    for (std::int64_t block = piece * size; block < std::min((piece + 1) * size, blocks); ++block) {
+      const std::int64_t first = owned.begin + block * Parameters::block;
+      const auto found = update_block(first, static_cast<float>(samples), weights);
+      if (!found) continue;  // the usual: workers write nothing that the others look at
+      std::optional<NotFinite>& lowest = found_[static_cast<std::size_t>(worker)];
+      lowest = lower(lowest, found);
+    }
   });
   reducer_.end(weights);
-  const auto first =
-      std::find_if(found_.begin(), found_.end(), [](const auto& found) { return found.has_value(); });
-  return first == found_.end() ? std::nullopt : *first;
+  return std::accumulate(found_.begin(), found_.end(), std::optional<NotFinite>(), lower);
 }
 
-std::optional<NotFinite> Updater::update_range(Range floats, float samples, std::span<float> weights) {
-  std::optional<NotFinite> found;
+std::optional<NotFinite> Updater::update_block(std::int64_t first, float samples, std::span<float> weights) {
   std::array<float, Parameters::block> gradient;  // NOLINT(*-member-init): mean() fills it
-  for (std::int64_t first = floats.begin; first < floats.end; first += Parameters::block) {
-    const auto block = weights.subspan(static_cast<std::size_t>(first), gradient.size());
-    reducer_.mean(first, samples, gradient);
-    if (!optimizer_.update(first, block, gradient) && !found) found = locate(first, gradient, block);
-    memory_.record(first, block);
-  }
-  return found;
+  const auto block = weights.subspan(static_cast<std::size_t>(first), gradient.size());
+  reducer_.mean(first, samples, gradient);
+  const bool is_finite = optimizer_.update(first, block, gradient);
+  memory_.record(first, block);
+  return is_finite ? std::nullopt : std::optional(locate(first, gradient, block));
 }
 
 /// What made the optimizer refuse the block at `first`: the same whoever owns it, as a block is never cut.

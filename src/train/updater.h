@@ -25,14 +25,14 @@ class Updater {
                                  std::span<float> weights);
 
  private:
-  std::optional<NotFinite> update_range(Range floats, float samples, std::span<float> weights);
+  std::optional<NotFinite> update_block(std::int64_t first, float samples, std::span<float> weights);
   NotFinite locate(std::int64_t first, std::span<const float> gradient, std::span<const float> weights);
 
   comm::GradientReducer& reducer_;
   optim::Optimizer& optimizer_;
   MemoryCheck& memory_;
   WorkerPool& workers_;
-  std::vector<std::optional<NotFinite>> found_;  // by worker
+  std::vector<std::optional<NotFinite>> found_;  // by worker, the lowest
 };
 
 }  // namespace lockstep::train

@@ -12,9 +12,10 @@
 namespace lockstep::train {
 namespace {
 
-// Long enough to bridge the pause between two pieces of a step, as waking a sleeping thread takes longer than
-// most of them; short enough not to keep a core from others.
-constexpr std::chrono::microseconds patience{50};
+// Long enough to bridge the pause between two pieces of a step, some 30 µs and as much again where other
+// programs use the cores, too: waking a sleeping thread takes about 100 µs, longer than most of the pieces.
+// A thread that waits for another on the same core keeps that from it for so long.
+constexpr std::chrono::microseconds patience{200};
 
 /// Waits until `value` is no longer `old`.
 template <class T>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -27,6 +28,13 @@ class WorkerPool {
 
   [[nodiscard]] int size() const { return static_cast<int>(failures_.size()); }
 
+  /// How many of `items` belong into a piece, for run_pieces(): at most `most`, and few enough that all
+  /// workers have some and end together.
+  [[nodiscard]] std::int64_t piece_size(std::int64_t items, std::int64_t most) const {
+    constexpr std::int64_t pieces_of_a_worker = 4;
+    return std::clamp<std::int64_t>(items / (pieces_of_a_worker * size()), 1, most);
+  }
+
   /// Calls work(worker) once on each worker, all at the same time, and returns when all are done. If any
   /// threw, rethrows the exception of the lowest such worker.
   template <class Work>
@@ -34,6 +42,17 @@ class WorkerPool {
     run_erased(
         [](void* context, int worker) { (*static_cast<std::remove_reference_t<Work>*>(context))(worker); },
         const_cast<void*>(static_cast<const void*>(&work)));
+  }
+  /// Calls work(piece, worker) once for each of so many pieces: each worker takes the next one when it is
+  /// free.
+  template <class Work>
+  void run_pieces(std::int64_t pieces, Work&& work) {
+    std::atomic<std::int64_t> next = 0;
+    run([&](int worker) {
+      for (std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed); piece < pieces;
+           piece = next.fetch_add(1, std::memory_order_relaxed))
+        work(piece, worker);
+    });
   }
 
  private:

@@ -60,7 +60,7 @@ TEST(Standstill, IsElseTheFaultOfWhoeverDoesNotWait) {
       "exchanging gradients, step 7: rank 1 on host0 and rank 4 on host2 have made no progress for 2 s.\n"
       "  ranks 0, 2 and 3: waiting for others while exchanging gradients, step 7\n"
       "  rank 1: preparing the update, step 7\n"
-      "  rank 4: waiting for the loader, step 7\n"
+      "  rank 4: loading samples, step 7\n"
       "The job ends here (training.watchdog_seconds).");
 }
 
@@ -83,7 +83,7 @@ TEST(Standstill, OfOneRankIsItsOwn) {
   const std::vector<RankSign> ranks{working(0, Phase::loading, 1)};
   EXPECT_THAT(culprits(ranks), ElementsAre(0));
   EXPECT_THAT(standstill_message(ranks, 2),
-              HasSubstr("waiting for the loader, step 1: rank 0 on host0 has made no progress for 2 s."));
+              HasSubstr("loading samples, step 1: rank 0 on host0 has made no progress for 2 s."));
 }
 
 TEST(Standstill, OfManyRanksIsStillAShortMessage) {

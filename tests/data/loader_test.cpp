@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "data/batch_checks.h"
 #include "data/distorter.h"
 #include "data/numbered_dataset.h"
 #include "io/error_of.h"
@@ -16,31 +17,11 @@ namespace {
 
 using config::Shuffle;
 using lockstep::testing::error_of;
+using testing::expect_batch;
+using testing::FailingDataset;
 using testing::NumberedDataset;
 
-constexpr float scale = 0.5F;
-
-void expect_batch(const Batch& batch, const Sampler& sampler, std::int64_t epoch, std::int64_t step,
-                  Range shards, std::size_t pixels) {
-  ASSERT_EQ(batch.epoch, epoch);
-  ASSERT_EQ(batch.step, step);
-  ASSERT_EQ(batch.global_samples, sampler.stripes().step_samples(step));
-  ASSERT_EQ(static_cast<std::int64_t>(batch.shards.size()), shards.size());
-  for (std::int64_t shard = shards.begin; shard < shards.end; ++shard) {
-    const ShardBatch& found = batch.shards[static_cast<std::size_t>(shard - shards.begin)];
-    ASSERT_EQ(found.shard, shard);
-    ASSERT_EQ(found.count, sampler.count(step, shard));
-    std::vector<std::int64_t> rows(static_cast<std::size_t>(found.count));
-    sampler.rows(epoch, step, shard, rows);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      ASSERT_EQ(found.rows[i], rows[i]);
-      ASSERT_EQ(found.labels[i], rows[i] % 7);
-      for (std::size_t p = 0; p < pixels; ++p)
-        ASSERT_EQ(found.images[i * pixels + p],
-                  static_cast<float>(1000 * rows[i] + static_cast<std::int64_t>(p)) * scale);
-    }
-  }
-}
+constexpr float scale = testing::numbered_scale;
 
 TEST(Loader, DeliversEveryStepOfEveryEpoch) {
   struct Example {
@@ -168,17 +149,6 @@ TEST(Loader, WithoutAnAugmentationHasNoMaps) {
   loader.start(1);
   for (const ShardBatch& shard : loader.next().shards) EXPECT_EQ(shard.maps, nullptr);
 }
-
-/// Fails at one row.
-class FailingDataset : public NumberedDataset {
- public:
-  FailingDataset() : NumberedDataset(100, {4}) {}
-  void gather(std::int64_t row, float factor, std::span<float> out) const override {
-    if (row == bad_row) fail(ExitCode::bad_data, "row {} is bad", row);
-    NumberedDataset::gather(row, factor, out);
-  }
-  std::atomic<std::int64_t> bad_row = 37;
-};
 
 TEST(Loader, RethrowsAtTheStepThatFailed) {
   FailingDataset dataset;

@@ -216,17 +216,26 @@ TEST(ProfileText, HasALineForEachThreadAndLayer) {
   const ProfileRecord record{
       .steps = 469,
       .ranks = {{.loading = 0.5, .computing = 10, .status = 0.25, .exchange = 1, .waiting = 0.75}, {}},
-      .threads = {{.rank = 0, .thread = 0, .forward = 3, .backward = 6, .adding = 0.5},
-                  {.rank = 0, .thread = 1, .forward = 2, .backward = 5, .adding = 0},
-                  {.rank = 1, .thread = 0, .forward = 0, .backward = 0, .adding = 0}},
+      .threads = {{.rank = 0,
+                   .thread = 0,
+                   .packing = 0.25,
+                   .forward = 3,
+                   .backward = 5,
+                   .adding = 0.5,
+                   .checking = 0.125,
+                   .fetching = 0.0625},
+                  {.rank = 0, .thread = 1, .forward = 2, .backward = 5},
+                  {.rank = 1, .thread = 0}},
       .layers = {{.name = "conv1", .forward = 1.5, .backward = 2.5}}};
   const std::string text = profile_text(record, false);
   EXPECT_THAT(text, HasSubstr("means of 469 steps\n"));
-  // load, forward, backward, add, idle, status, exchange, update, gather, rest, step, waiting
+  // load, pack, forward, backward, add, check, fetch, idle, status, exchange, update, gather, rest, step,
+  // waiting
   EXPECT_THAT(text,
-              ::testing::ContainsRegex("\n +0 +0 +0.500 +3.000 +6.000 +0.500 +0.500 +0.250 +1.000 +0.000 "
-                                       "+0.000 +0.000 +11.750 +0.750\n"));
-  EXPECT_THAT(text, ::testing::ContainsRegex("\n +1 +2.000 +5.000 +0.000 +3.000\n"));
+              ::testing::ContainsRegex(
+                  "\n +0 +0 +0.500 +0.250 +3.000 +5.000 +0.500 +0.125 +0.062 +1.062 +0.250 +1.000 +0.000 "
+                  "+0.000 +0.000 +11.750 +0.750\n"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("\n +1 +0.000 +2.000 +5.000 +0.000 +0.000 +0.000 +3.000\n"));
   EXPECT_THAT(text, ::testing::ContainsRegex("\n +1 +0 +0.000"));
   EXPECT_THAT(text, ::testing::ContainsRegex("\n  conv1 +1.500 +2.500\n"));
 }

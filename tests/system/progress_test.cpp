@@ -62,6 +62,8 @@ TEST_P(ProgressTest, ProfileSaysWhereTheTimeWentAndChangesNothing) {
   expect_success(result);
   EXPECT_THAT(result.out, AllOf(HasSubstr("profile: milliseconds a step"), HasSubstr("\n     0       0 "),
                                 ContainsRegex("\n  loss +[0-9.]+ +0.000\n"), HasSubstr("  digest ")));
+  // Each kind of work has taken time: pack, forward, backward, add, check, fetch.
+  EXPECT_THAT(result.out, ContainsRegex("\n +0 +0 +[0-9.]+( +[0-9.]*[1-9][0-9.]*){6} +[0-9.]+ "));
   EXPECT_EQ(result.out.find("\n     1       0 ") != std::string::npos, GetParam() == 2);
   const ProcessResult plain =
       run(train_shipped("smoke", small_file(), into("plain", {"training.epochs=1"})), {.ranks = GetParam()});

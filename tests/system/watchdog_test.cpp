@@ -71,11 +71,11 @@ class WatchdogTest : public SystemTest {
 };
 
 TEST_F(WatchdogTest, StalledLoaderAlone) {
-  expect_stall_is_named(1, 0, "loader", "waiting for the loader", "waiting for the loader");
+  expect_stall_is_named(1, 0, "loader", "loading samples", "loading samples");
 }
 
 TEST_F(WatchdogTest, StalledLoader) {
-  expect_stall_is_named(2, 0, "loader", "sharing the status", "waiting for the loader");
+  expect_stall_is_named(2, 0, "loader", "sharing the status", "loading samples");
 }
 
 TEST_F(WatchdogTest, StalledWorker) {

@@ -4,6 +4,7 @@
 
 #include "comm/collective.h"
 #include "data/hdf5_dataset.h"
+#include "data/step_loader.h"
 #include "support/temporary_folder.h"
 #include "train/evaluator.h"
 #include "train/sample_training.h"
@@ -32,7 +33,8 @@ class RankMemoryTest : public ::testing::Test {
     const bool all = experiment.data.shuffle == config::Shuffle::global;
     const auto dataset = data::read_dataset(experiment.data.train, blueprint.train,
                                             all ? std::nullopt : std::optional(stripes), shards);
-    const data::Loader loader(*dataset, data::Sampler(stripes, experiment.data.shuffle, 1), 1, shards);
+    const data::StepLoader loader(*dataset, data::Sampler(stripes, experiment.data.shuffle, 1), 1, shards,
+                                  threads);
     const ShardEngine engine(*backend_, blueprint.network, device::Mode::training, stripes, shards, workers);
     RankMemory memory;
     memory.data = dataset->bytes_kept();

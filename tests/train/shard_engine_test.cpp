@@ -240,6 +240,52 @@ TEST_F(ShardEngineTest, RethrowsWhatAShardThrewAndStaysUsable) {
   EXPECT_EQ(engine.evaluate(batch_)[3].samples, 0);
 }
 
+TEST_F(ShardEngineTest, DoesSideWorkOnceBesideTheShards) {
+  ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
+  std::vector<AlignedBuffer<float>> slabs;
+  std::vector<std::span<float>> spans;
+  for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size()); ++i)
+    spans.push_back(slabs.emplace_back(slab_size).span());
+  comm::LocalTree tree({0, shards}, shards, spans);
+  engine.weights_changed({});
+  std::array<std::atomic<int>, 20> calls{};
+  std::atomic<int> strangers = 0;
+  tree.reset();
+  const auto run = [&](std::int64_t first) {
+    return [&calls, &strangers, first, this](std::int64_t piece, int worker) {
+      ++calls.at(static_cast<std::size_t>(first + piece));
+      if (worker < 0 || worker >= workers_.size()) ++strangers;
+    };
+  };
+  const std::array side{SideWork{.pieces = 15, .run = run(0), .time = &WorkerTimes::checking}, SideWork{},
+                        SideWork{.pieces = 5, .run = run(15), .time = &WorkerTimes::fetching}};
+  const auto totals = engine.train(batch_, tree, nullptr, side);
+  for (const std::atomic<int>& count : calls) EXPECT_EQ(count, 1);
+  EXPECT_EQ(strangers, 0);
+  EXPECT_EQ(totals.size(), static_cast<std::size_t>(shards));
+  EXPECT_EQ(backend_.calls.all().size(), static_cast<std::size_t>(shards - 1)) << "all but the empty one";
+}
+
+TEST_F(ShardEngineTest, RethrowsWhatSideWorkThrewAndStaysUsable) {
+  ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
+  std::vector<AlignedBuffer<float>> slabs;
+  std::vector<std::span<float>> spans;
+  for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size()); ++i)
+    spans.push_back(slabs.emplace_back(slab_size).span());
+  comm::LocalTree tree({0, shards}, shards, spans);
+  engine.weights_changed({});
+  const std::array bad{SideWork{.pieces = 3,
+                                .run =
+                                    [](std::int64_t piece, int /*worker*/) {
+                                      if (piece == 1) throw std::runtime_error("side work that fails");
+                                    },
+                                .time = &WorkerTimes::checking}};
+  tree.reset();
+  EXPECT_THROW(engine.train(batch_, tree, nullptr, bad), std::runtime_error);
+  tree.reset();
+  EXPECT_EQ(engine.train(batch_, tree)[3].samples, 2);
+}
+
 TEST_F(ShardEngineTest, CountsPlansAndRunnersOfAllWorkers) {
   const ShardEngine engine(backend_, network_, device::Mode::evaluation, stripes_, {0, shards}, workers_);
   EXPECT_EQ(engine.bytes(), 2 * (1 + 2 * 10));

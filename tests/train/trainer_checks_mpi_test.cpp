@@ -64,7 +64,7 @@ class TrainerChecks : public ::testing::Test {
     blueprint_ = make_blueprint(sample_experiment(data_, overrides));
     trainer_ = std::make_unique<Trainer>(
         world_, blueprint_,
-        Resources{.backend = *backend_, .workers = workers_, .max_threads = workers_.size()});
+        Resources{.backend = *backend_, .workers = *workers_, .max_threads = workers_->size()});
   }
 
   Outcome train() {
@@ -133,7 +133,7 @@ class TrainerChecks : public ::testing::Test {
   Hooks hooks_;
   std::function<void(const metrics::StepRecord&)> after_step_;
   std::unique_ptr<device::Backend> backend_ = make_hooked_backend(hooks_);
-  WorkerPool workers_{1, device::prepare_cpu_thread};
+  std::unique_ptr<WorkerPool> workers_ = std::make_unique<WorkerPool>(1, device::prepare_cpu_thread);
   Blueprint blueprint_;
   std::unique_ptr<Trainer> trainer_;
   std::int64_t shards_trained_ = 0;  // by this rank
@@ -186,6 +186,25 @@ TEST_F(TrainerChecks, WhatIsNotOrCannotBeRepairedIsTheEnd) {
   const std::string text = error_of_training();
   EXPECT_THAT(text, HasSubstr("before step 2: bits of the weights ("));
   EXPECT_THAT(text, HasSubstr(alone ? "No rank has them whole" : name(victim)));
+}
+
+/// Some look at it while others compute shards.
+TEST_F(TrainerChecks, DamageAnywhereIsFoundByAnyNumberOfWorkers) {
+  const int victim = world_.size() - 1;
+  for (const int workers : {2, 3}) {
+    trainer_.reset();
+    workers_ = std::make_unique<WorkerPool>(workers, device::prepare_cpu_thread);
+    for (std::int64_t block = 0; block < 7; ++block) {
+      make_trainer({"checks.memory=stop"});
+      if (world_.rank() == victim)
+        after_step_ = [this, block](const metrics::StepRecord& record) {
+          if (record.epoch == 1 && record.step == 1) flip(block * Parameters::block + 5);
+        };
+      EXPECT_THAT(error_of_training(), HasSubstr("before step 2: bits of the weights ("))
+          << workers << " " << block;
+      heal();
+    }
+  }
 }
 
 TEST_F(TrainerChecks, MemoryIsNotLookedAtWhereThatIsOff) {

@@ -119,11 +119,13 @@ TEST_F(UpdaterOnRanks, OwnerFindsASpoiltGradientWhoeverMadeIt) {
   }
 }
 
+/// Whichever worker meets it, and when.
 TEST_F(UpdaterOnRanks, FirstOfSeveralIsNamed) {
   const std::int64_t first = parameters_[1].offset + 7;
   for (const std::int64_t offset : {parameters_[6].offset, first, parameters_[3].offset + 1})
     spoil(offset, std::numeric_limits<float>::quiet_NaN());
-  EXPECT_THAT(message(apply()), HasSubstr("the gradient of layer1.weight"));
+  for (int repetition = 0; repetition < 50; ++repetition)
+    ASSERT_THAT(message(apply()), HasSubstr("the gradient of layer1.weight"));
 }
 
 TEST_F(UpdaterOnRanks, WeightThatOverflowsIsFoundToo) {

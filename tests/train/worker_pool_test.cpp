@@ -72,6 +72,32 @@ TEST(WorkerPool, RethrowsTheLowestWorkersExceptionAndStaysUsable) {
   }
 }
 
+TEST(WorkerPool, GivesEachPieceToOneWorker) {
+  WorkerPool pool(3, count_prepared);
+  for (const std::int64_t pieces : {0, 1, 2, 3, 100}) {
+    std::vector<std::atomic<int>> calls(static_cast<std::size_t>(pieces));
+    std::atomic<int> strangers = 0;
+    pool.run_pieces(pieces, [&](std::int64_t piece, int worker) {
+      ++calls[static_cast<std::size_t>(piece)];
+      if (worker < 0 || worker >= 3) ++strangers;
+    });
+    for (const std::atomic<int>& count : calls) EXPECT_EQ(count, 1);
+    EXPECT_EQ(strangers, 0);
+  }
+}
+
+TEST(WorkerPool, GivesAFreeWorkerWhatABusyOneLeaves) {
+  WorkerPool pool(2, count_prepared);
+  std::atomic<int> others = 0;
+  pool.run_pieces(100, [&](std::int64_t piece, int /*worker*/) {
+    if (piece > 0)
+      ++others;
+    else
+      while (others < 99) std::this_thread::yield();  // returns only if another worker does all the rest
+  });
+  EXPECT_EQ(others, 99);
+}
+
 TEST(WorkerPool, WakesWorkersThatHaveGoneToSleep) {
   WorkerPool pool(2, count_prepared);
   for (int repetition = 0; repetition < 5; ++repetition) {
