@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -62,6 +63,7 @@ class WorkerPool {
   void serve(int worker, void (*prepare)());
   void run_one(int worker) noexcept;
 
+  std::chrono::microseconds patience_;
   Call call_ = nullptr;
   void* context_ = nullptr;
   std::vector<std::exception_ptr> failures_;   // by worker
