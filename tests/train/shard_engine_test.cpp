@@ -110,8 +110,17 @@ class ShardEngineTest : public ::testing::Test {
     }
   }
 
+  /// As many as a tree of all shards needs.
+  std::vector<std::span<float>> make_slabs() {
+    std::vector<std::span<float>> spans;
+    for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size()); ++i)
+      spans.push_back(slabs_.emplace_back(slab_size).span());
+    return spans;
+  }
+
   static constexpr std::int64_t shards = 8;
   static constexpr std::size_t slab_size = 1024;
+  std::vector<AlignedBuffer<float>> slabs_;
   data::Stripes stripes_{10, 10, shards};
   std::array<std::int64_t, 10> rows_{};
   data::Batch batch_;
@@ -134,11 +143,7 @@ TEST_F(ShardEngineTest, GivesEachShardOnceToThePlanOfItsSize) {
 
 TEST_F(ShardEngineTest, AddsTheGradientsOfAllShardsAndZerosOfAnEmptyOne) {
   ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
-  std::vector<AlignedBuffer<float>> slabs;
-  std::vector<std::span<float>> spans;
-  for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size()); ++i)
-    spans.push_back(slabs.emplace_back(slab_size).span());
-  comm::LocalTree tree({0, shards}, shards, spans);
+  comm::LocalTree tree({0, shards}, shards, make_slabs());
   for (int step = 0; step < 3; ++step) {  // what an earlier step left in a slab must not show
     tree.reset();
     engine.weights_changed({});
@@ -242,11 +247,7 @@ TEST_F(ShardEngineTest, RethrowsWhatAShardThrewAndStaysUsable) {
 
 TEST_F(ShardEngineTest, DoesSideWorkOnceBesideTheShards) {
   ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
-  std::vector<AlignedBuffer<float>> slabs;
-  std::vector<std::span<float>> spans;
-  for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size()); ++i)
-    spans.push_back(slabs.emplace_back(slab_size).span());
-  comm::LocalTree tree({0, shards}, shards, spans);
+  comm::LocalTree tree({0, shards}, shards, make_slabs());
   engine.weights_changed({});
   std::array<std::atomic<int>, 20> calls{};
   std::atomic<int> strangers = 0;
@@ -268,11 +269,7 @@ TEST_F(ShardEngineTest, DoesSideWorkOnceBesideTheShards) {
 
 TEST_F(ShardEngineTest, RethrowsWhatSideWorkThrewAndStaysUsable) {
   ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
-  std::vector<AlignedBuffer<float>> slabs;
-  std::vector<std::span<float>> spans;
-  for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size()); ++i)
-    spans.push_back(slabs.emplace_back(slab_size).span());
-  comm::LocalTree tree({0, shards}, shards, spans);
+  comm::LocalTree tree({0, shards}, shards, make_slabs());
   engine.weights_changed({});
   const std::array bad{SideWork{.pieces = 3,
                                 .run =
