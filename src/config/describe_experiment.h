@@ -294,22 +294,22 @@ struct Description<Device> {
           device.threads, CountOrAuto{1024});
     visit(Key{.name = "instruction_set",
               .effect =
-                  "what oneDNN computes with on all ranks, as another one gives other bits; own kernels of "
-                  "convolutions and dense layers use no wider one. `auto`: the greatest that the processors "
-                  "of all ranks have"},
+                  "what all ranks compute with: another one gives other bits where layers are oneDNN's; own "
+                  "kernels of convolutions and dense layers use no wider one, and give the same bits with "
+                  "each from avx2 on. `auto`: the greatest that the processors of all ranks have"},
           device.instruction_set,
           Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
-    visit(Key{.name = "convolutions",
-              .effect =
-                  "how CPUs compute convolutions. `auto`: Lockstep's own kernels where they are faster, "
-                  "by a rule on the layer's extents; `winograd` or `direct`: these own kernels wherever "
-                  "they can; `onednn`: that library's alone, also for large dense layers. Another way gives "
-                  "other bits"},
-          device.convolutions,
-          choices<ConvolutionMethod>({{ConvolutionMethod::automatic, "auto"},
-                                      {ConvolutionMethod::winograd, "winograd"},
-                                      {ConvolutionMethod::direct, "direct"},
-                                      {ConvolutionMethod::onednn, "onednn"}}));
+    visit(
+        Key{.name = "convolutions",
+            .effect = "how CPUs compute convolutions. `auto`: Lockstep's own kernels where they are faster, "
+                      "by a rule on the layer's extents; `winograd` or `direct`: these own kernels wherever "
+                      "they can; `onednn`: that library's alone, also for dense layers. Another way gives "
+                      "other bits"},
+        device.convolutions,
+        choices<ConvolutionMethod>({{ConvolutionMethod::automatic, "auto"},
+                                    {ConvolutionMethod::winograd, "winograd"},
+                                    {ConvolutionMethod::direct, "direct"},
+                                    {ConvolutionMethod::onednn, "onednn"}}));
     visit(
         Key{.name = "precision",
             .effect = "of the products in convolutions and dense layers; sums are in fp32. `tf32` and `bf16` "

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "device/backend.h"
+#include "device/cpu/fused/dense_block.h"
 #include "device/cpu/fused/kernels.h"
 #include "device/cpu/onednn.h"
 #include "registration.h"
@@ -36,7 +37,9 @@ class OwnDense {
  public:
   OwnDense(const DenseExtents& extents, double share, const fused::Kernels& kernels)
       : extents_(extents),
+        packs_(fused::is_packed(extents.in, extents.out)),
         product_(kernels.dense_product),
+        dots_(kernels.dense_forward),
         gradient_(kernels.dense_gradient),
         x_(random_sparse(samples * extents.in, share)),
         weights_(random_floats(extents.in * extents.out)),
@@ -45,7 +48,8 @@ class OwnDense {
         dy_(random_sparse(samples * extents.out, share)),
         dx_(x_.size()),
         dweights_(weights_.size()),
-        packed_(static_cast<std::size_t>(product_.packed_floats(extents))) {
+        packed_(static_cast<std::size_t>(product_.packed_floats(extents))),
+        workspace_(static_cast<std::size_t>(dots_.workspace(extents))) {
     pack();
     for (std::int64_t shard = 0; shard < shards; ++shard)
       kept_.emplace_back(static_cast<std::size_t>(gradient_.kept_floats(extents) * shard_samples));
@@ -58,12 +62,13 @@ class OwnDense {
   void pack() { product_.pack_all(extents_, weights_.data(), packed_.data()); }
   void forward() {
     for (std::int64_t shard = 0; shard < shards; ++shard)
-      product_.forward(extents_, shard_samples,
-                       {.x = x_.data() + shard * shard_samples * extents_.in,
-                        .weights = packed_.data(),
-                        .bias = bias_.data(),
-                        .relu = true,
-                        .y = y_.data() + shard * shard_samples * extents_.out});
+      (packs_ ? product_.forward : dots_.compute)(extents_, shard_samples,
+                                                  {.x = x_.data() + shard * shard_samples * extents_.in,
+                                                   .weights = packs_ ? packed_.data() : weights_.data(),
+                                                   .bias = bias_.data(),
+                                                   .relu = true,
+                                                   .y = y_.data() + shard * shard_samples * extents_.out,
+                                                   .workspace = workspace_.data()});
   }
   void data_gradient() {
     for (std::int64_t shard = 0; shard < shards; ++shard)
@@ -81,9 +86,11 @@ class OwnDense {
 
  private:
   DenseExtents extents_;
+  bool packs_;
   fused::DenseProduct product_;
+  fused::DenseForward dots_;
   fused::DenseGradient gradient_;
-  AlignedBuffer<float> x_, weights_, bias_, y_, dy_, dx_, dweights_, packed_;
+  AlignedBuffer<float> x_, weights_, bias_, y_, dy_, dx_, dweights_, packed_, workspace_;
   std::vector<AlignedBuffer<float>> kept_;
   std::vector<device::KeptShard> kept_shards_;
 };
@@ -189,8 +196,13 @@ Contest register_layer(const DenseExtents& extents, const std::string& name, dou
 
 std::vector<Contest> register_dense_layers() {
   std::vector<Contest> contests;
-  for (const DenseExtents& extents :
-       {DenseExtents{.in = 768, .out = 512}, {.in = 1024, .out = 256}, {.in = 3136, .out = 128}}) {
+  for (const DenseExtents& extents : {DenseExtents{.in = 768, .out = 512},
+                                      {.in = 1024, .out = 256},
+                                      {.in = 3136, .out = 128},
+                                      {.in = 64, .out = 64},
+                                      {.in = 784, .out = 10},
+                                      {.in = 512, .out = 10},
+                                      {.in = 64, .out = 10}}) {
     const std::string name = fmt::format("dense{}x{}", extents.in, extents.out);
     contests.push_back(register_layer(extents, name + "_relu", 1.0 / 3));
     contests.push_back(register_layer(extents, name, 1));

@@ -6,7 +6,7 @@
 
 namespace lockstep {
 
-/// Registers the passes of large dense layers that own kernels compute, forward and both gradients,
+/// Registers the passes of dense layers that own kernels compute, forward and both gradients,
 /// and oneDNN's beside them.
 std::vector<Contest> register_dense_layers();
 

@@ -35,7 +35,9 @@ class RankMemoryTest : public ::testing::Test {
                                             all ? std::nullopt : std::optional(stripes), shards);
     const data::StepLoader loader(*dataset, data::Sampler(stripes, experiment.data.shuffle, 1), 1, shards,
                                   threads);
-    const ShardEngine engine(*backend_, blueprint.network, device::Mode::training, stripes, shards, workers);
+    ShardEngine engine(*backend_, blueprint.network, device::Mode::training, stripes, shards, workers);
+    const auto joint = backend_->joint_gradients(blueprint.network);
+    if (joint) engine.join(*joint);
     RankMemory memory;
     memory.data = dataset->bytes_kept();
     memory.batches = loader.bytes();

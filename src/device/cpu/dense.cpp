@@ -3,7 +3,7 @@
 #include <optional>
 #include <string_view>
 
-#include "device/cpu/fused/large_dense.h"
+#include "device/cpu/fused/dense_block.h"
 #include "device/cpu/relu_mask.h"
 #include "device/cpu/slab.h"
 #include "device/cpu/weighted.h"
@@ -37,7 +37,8 @@ Forward::primitive_desc describe_forward(const DenseOp& op, const Site& site, co
 /// to be packed in each step. Evaluation packs once, but copies of very large ones would need much memory.
 Forward::primitive_desc choose_forward(const DenseOp& op, const Site& site, const Geometry& g) {
   auto in_place = describe_forward(op, site, g, g.weights);
-  const std::int64_t most_packed = site.mode == Mode::training ? fused::large_layer - 1 : fused::most_copied;
+  constexpr std::int64_t cached = (std::int64_t{64} << 10) - 1;
+  const std::int64_t most_packed = site.mode == Mode::training ? cached : fused::most_copied;
   if (op.in * op.out > most_packed) return in_place;
   auto packed = describe_forward(op, site, g, any_layout({op.out, op.in}));
   const bool same = std::string_view(in_place.impl_info_str()) == packed.impl_info_str();
@@ -146,7 +147,7 @@ class Dense final : public Block {
 }  // namespace
 
 std::unique_ptr<Block> make_block(const DenseOp& op, const Site& site) {
-  if (auto large = fused::make_large_dense(op, site)) return large;
+  if (auto own = fused::make_dense_block(op, site)) return own;
   return std::make_unique<Dense>(op, site);
 }
 

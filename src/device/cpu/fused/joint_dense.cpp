@@ -5,7 +5,7 @@
 #include <variant>
 
 #include "base/check.h"
-#include "device/cpu/fused/large_dense.h"
+#include "device/cpu/fused/dense_block.h"
 
 namespace lockstep::device::cpu::fused {
 namespace {
@@ -46,15 +46,13 @@ class Joint final : public JointGradients {
 
 }  // namespace
 
-JointDense::JointDense(const Network& network, const Node& node, ConvolutionMethod convolutions)
+JointDense::JointDense(const Network& network, const Node& node)
     : kernel_(kernels().dense_gradient), extents_(extents_of(node.op)) {
   const Parameter& weight = network.parameters[std::get<DenseOp>(node.op).weight];
   range_ = {weight.offset, weight.offset + extents_.in * extents_.out};
   for (const Node& earlier : network.nodes) {
     if (&earlier == &node) break;
-    const auto* dense = std::get_if<DenseOp>(&earlier.op);
-    if (dense != nullptr && is_large_dense(*dense, convolutions))
-      before_ += kernel_.kept_floats(extents_of(earlier.op));
+    if (std::holds_alternative<DenseOp>(earlier.op)) before_ += kernel_.kept_floats(extents_of(earlier.op));
   }
 }
 
@@ -67,12 +65,10 @@ void JointDense::compute(std::int64_t samples, const float* x, const float* dy, 
 }
 
 std::unique_ptr<JointGradients> make_joint_gradients(const Network& network, ConvolutionMethod convolutions) {
+  if (!has_own_dense(convolutions)) return nullptr;
   std::vector<JointDense> layers;
-  for (const Node& node : network.nodes) {
-    const auto* dense = std::get_if<DenseOp>(&node.op);
-    if (dense != nullptr && is_large_dense(*dense, convolutions))
-      layers.emplace_back(network, node, convolutions);
-  }
+  for (const Node& node : network.nodes)
+    if (std::holds_alternative<DenseOp>(node.op)) layers.emplace_back(network, node);
   if (layers.empty()) return nullptr;
   return std::make_unique<Joint>(std::move(layers));
 }

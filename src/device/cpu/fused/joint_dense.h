@@ -9,11 +9,11 @@
 
 namespace lockstep::device::cpu::fused {
 
-/// The weight gradient of a large dense layer, among those of a network.
+/// The weight gradient of a dense layer, among those of a network.
 class JointDense {
  public:
-  /// `node` is of `network`, and is_large_dense().
-  JointDense(const Network& network, const Node& node, ConvolutionMethod convolutions);
+  /// `node` is of `network`, and a dense layer; all of these are computed by own kernels.
+  JointDense(const Network& network, const Node& node);
 
   /// Floats of the slab.
   [[nodiscard]] Range range() const { return range_; }

@@ -1,4 +1,4 @@
-#include "device/cpu/fused/large_dense.h"
+#include "device/cpu/fused/dense_block.h"
 
 #include <optional>
 
@@ -13,22 +13,15 @@
 namespace lockstep::device::cpu::fused {
 namespace {
 
-/// Whether the forward pass reads packed weights and leaves out zeros. With few outputs there are too few
-/// sums to hide the latency of a multiply-add, and packing would take longer than the product.
-bool is_packed(const DenseOp& op) {
-  constexpr std::int64_t fewest_outputs = 64;
-  return op.out >= fewest_outputs && op.in * op.out <= most_copied;
-}
-
-class LargeDense final : public Block {
+class DenseBlock final : public Block {
  public:
-  LargeDense(const DenseOp& op, const Site& site)
+  DenseBlock(const DenseOp& op, const Site& site)
       : extents_{.in = op.in, .out = op.out},
         samples_(site.samples),
         weight_(site.parameter(op.weight)),
         bias_(bias_of(op.bias, site)),
         relu_(site.relu_follows),
-        is_packed_(is_packed(op)) {
+        is_packed_(is_packed(op.in, op.out)) {
     if (is_packed_)
       packed_ =
           AlignedBuffer<float>(static_cast<std::size_t>(kernels().dense_product.packed_floats(extents_)));
@@ -39,7 +32,7 @@ class LargeDense final : public Block {
     contract_.dst = contract_.diff_dst = plain(Dims{samples_, extents_.out});
     if (site.backward) {
       masks_ = promise_weight_gradients(op.weight, op.bias, site, contract_);
-      gradient_.emplace(site.network, site.node, site.convolutions);
+      gradient_.emplace(site.network, site.node);
       gradient_scratch_ = contract_.add_buffer(plain(Dims{gradient_->own() * samples_}), Life::backward);
     }
     if (site.data_gradient) contract_.diff_src = contract_.src;
@@ -101,7 +94,7 @@ class LargeDense final : public Block {
 
 class Runner final : public BlockRunner {
  public:
-  Runner(const LargeDense& block, const Bindings& bindings, const ReluMask& mask, float* forward_scratch,
+  Runner(const DenseBlock& block, const Bindings& bindings, const ReluMask& mask, float* forward_scratch,
          float* gradient_scratch)
       : block_(block),
         src_(bindings.src),
@@ -123,13 +116,13 @@ class Runner final : public BlockRunner {
   }
 
  private:
-  const LargeDense& block_;
+  const DenseBlock& block_;
   dnnl::memory src_, dst_, diff_src_, diff_dst_;
   float *forward_scratch_, *gradient_scratch_;
   ReluMask mask_;
 };
 
-std::unique_ptr<BlockRunner> LargeDense::make_runner(const Bindings& bindings) const {
+std::unique_ptr<BlockRunner> DenseBlock::make_runner(const Bindings& bindings) const {
   const auto buffer = [&](int index) { return index < 0 ? nullptr : floats(bindings.buffer(index)); };
   return std::make_unique<Runner>(*this, bindings,
                                   masks_ ? ReluMask(bindings.dst, bindings.diff_dst) : ReluMask(),
@@ -151,18 +144,21 @@ bool follows_relu(const Site& site) {
 
 }  // namespace
 
-bool is_large_dense(const DenseOp& op, ConvolutionMethod convolutions) {
-  constexpr std::int64_t fewest_inputs = 64;  // gradients have their lanes there
-  return convolutions != ConvolutionMethod::onednn && processor_suits() && op.in >= fewest_inputs &&
-         op.in * op.out >= large_layer;
+bool is_packed(std::int64_t in, std::int64_t out) {
+  constexpr std::int64_t fewest_outputs = 64;
+  return out >= fewest_outputs && in * out <= most_copied;
 }
 
-std::unique_ptr<Block> make_large_dense(const DenseOp& op, const Site& site) {
-  if (!is_large_dense(op, site.convolutions)) return nullptr;
+bool has_own_dense(ConvolutionMethod convolutions) {
+  return convolutions != ConvolutionMethod::onednn && processor_suits();
+}
+
+std::unique_ptr<Block> make_dense_block(const DenseOp& op, const Site& site) {
+  if (!has_own_dense(site.convolutions)) return nullptr;
   // Evaluation packs once for many samples, so that oneDNN has the layout that it likes best: only zeros are
   // worth more.
-  if (site.mode == Mode::evaluation && !(is_packed(op) && follows_relu(site))) return nullptr;
-  return std::make_unique<LargeDense>(op, site);
+  if (site.mode == Mode::evaluation && is_packed(op.in, op.out) && !follows_relu(site)) return nullptr;
+  return std::make_unique<DenseBlock>(op, site);
 }
 
 }  // namespace lockstep::device::cpu::fused
