@@ -25,7 +25,8 @@ add_library(lockstep_test_options INTERFACE)
 target_compile_options(lockstep_test_options INTERFACE
   $<$<CONFIG:Release>:-O1> $<$<AND:$<CONFIG:RelWithDebInfo>,$<BOOL:${LOCKSTEP_SANITIZE}>>:-Og>)
 
-# Compiling most tests takes less time than reading GoogleTest's headers, so all share the precompiled ones of lockstep_test_support.
+# Compiling most tests takes less time than reading GoogleTest's headers, so they share the precompiled ones of lockstep_test_support. They
+# need its options for that: GCC warns where another one is in the way.
 function(lockstep_precompile_test_headers target)
   target_precompile_headers(${target} REUSE_FROM lockstep_test_support)
 endfunction()

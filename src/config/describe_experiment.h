@@ -294,9 +294,9 @@ struct Description<Device> {
           device.threads, CountOrAuto{1024});
     visit(Key{.name = "instruction_set",
               .effect =
-                  "what all ranks compute with: another one gives other bits where layers are oneDNN's; own "
-                  "kernels of convolutions and dense layers use no wider one, and give the same bits with "
-                  "each from avx2 on. `auto`: the greatest that the processors of all ranks have"},
+                  "what all ranks compute with: another one gives other bits where layers are oneDNN's. Own "
+                  "kernels of convolutions and dense layers take AVX-512 from avx512_core on, else AVX2, and "
+                  "give the same bits with both. `auto`: the greatest that the processors of all ranks have"},
           device.instruction_set,
           Choices<InstructionSet, instruction_set_names.size()>{instruction_set_names});
     visit(

@@ -1,4 +1,4 @@
-// Each pass of a convolution block (bias, ReLU, perhaps 2×2 max-pool) on one shard and of a large dense layer
+// Each pass of a convolution block (bias, ReLU, perhaps 2×2 max-pool) on one shard and of a dense layer
 // on the eight shards of a batch, on one core: Lockstep's own kernels and oneDNN's primitives. At the end a
 // table: what the rule of device.convolutions=auto chooses for each layer, beside oneDNN.
 //

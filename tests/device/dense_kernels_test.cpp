@@ -361,7 +361,8 @@ TEST(JointDense, passes_on_what_is_not_finite_even_where_it_meets_zeros) {
     }
 }
 
-/// One whole gradient, with what is kept for joint gradients or without, from a network of dense layers.
+/// One whole gradient, with what is kept for joint gradients or without, from a network of two large dense
+/// layers.
 class JointGradientsTest : public ::testing::Test {
  protected:
   static constexpr std::int64_t samples = 3;
@@ -403,8 +404,8 @@ TEST_F(JointGradientsTest, are_the_bits_of_the_whole_gradient) {
   train(whole, nullptr);
   const auto joint = backend_->joint_gradients(network_);
   if (!joint) GTEST_SKIP() << "not run: the processor has no fused multiply-adds";
-  ASSERT_EQ(joint->ranges().size(), 3U);
-  for (std::size_t i = 1; i < 3; ++i) EXPECT_LE(joint->ranges()[i - 1].end, joint->ranges()[i].begin);
+  ASSERT_EQ(joint->ranges().size(), 2U);
+  EXPECT_LE(joint->ranges()[0].end, joint->ranges()[1].begin);
 
   std::vector<float> kept(static_cast<std::size_t>(joint->kept_floats(samples)));
   std::vector<float> gradient = slab(NAN);
@@ -423,9 +424,8 @@ TEST_F(JointGradientsTest, are_left_to_onednn_where_the_experiment_says_so) {
   EXPECT_EQ(backend->joint_gradients(network_), nullptr);
 }
 
-TEST(JointGradients, are_none_in_a_network_without_dense_layers) {
-  const device::Network network =
-      NetworkBuilder({4, 6, 6}).conv(8, 3).relu().build(config::Loss::mean_squared_error);
+TEST(JointGradients, are_none_in_a_small_network) {
+  const device::Network network = NetworkBuilder({100}).dense(100).relu().dense(4).build();
   EXPECT_EQ(device::make_cpu_backend()->joint_gradients(network), nullptr);
 }
 

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
+#include <string>
+#include <tuple>
 
 #include "device/backend.h"
 #include "device/chains.h"
+#include "device/cpu/fused/kernels.h"
 #include "device/network_builder.h"
 #include "device/network_checks.h"
 
@@ -14,36 +18,50 @@ namespace {
 
 using namespace device;
 
-class NetworkTest : public ::testing::TestWithParam<NamedNetwork> {
+/// By own kernels where a rule chooses them, and by oneDNN alone.
+class NetworkTest : public ::testing::TestWithParam<std::tuple<NamedNetwork, ConvolutionMethod>> {
  protected:
-  const std::unique_ptr<Backend> backend = make_cpu_backend();
+  const Network& network = std::get<NamedNetwork>(GetParam()).network;
+  const std::unique_ptr<Backend> backend =
+      make_cpu_backend({.convolutions = std::get<ConvolutionMethod>(GetParam())});
 };
 
 TEST_P(NetworkTest, agrees_with_the_reference) {
-  agrees_with_the_reference(*backend, GetParam().network);
+  agrees_with_the_reference(*backend, network);
 }
 
 TEST_P(NetworkTest, writes_zeros_between_the_parameters) {
-  writes_zeros_between_the_parameters(*backend, GetParam().network);
+  writes_zeros_between_the_parameters(*backend, network);
 }
 
 TEST_P(NetworkTest, evaluates_without_dropout) {
-  evaluates_without_dropout(*backend, GetParam().network);
+  evaluates_without_dropout(*backend, network);
 }
 
 TEST_P(NetworkTest, a_used_runner_gives_the_bits_of_a_fresh_one) {
-  a_used_runner_gives_the_bits_of_a_fresh_one(*backend, GetParam().network);
+  a_used_runner_gives_the_bits_of_a_fresh_one(*backend, network);
 }
 
 TEST_P(NetworkTest, the_gradient_is_the_slope_of_the_loss) {
-  the_gradient_is_the_slope_of_the_loss(*backend, GetParam().network);
+  the_gradient_is_the_slope_of_the_loss(*backend, network);
 }
 
-INSTANTIATE_TEST_SUITE_P(Chains, NetworkTest, ::testing::ValuesIn(chains()),
-                         [](const auto& chain) { return chain.param.name; });
+std::string name_of(const ::testing::TestParamInfo<NetworkTest::ParamType>& info) {
+  const auto& [chain, method] = info.param;
+  return chain.name + (method == ConvolutionMethod::onednn ? "_by_onednn" : "");
+}
+INSTANTIATE_TEST_SUITE_P(Chains, NetworkTest,
+                         ::testing::Combine(::testing::ValuesIn(chains()),
+                                            ::testing::Values(ConvolutionMethod::automatic,
+                                                              ConvolutionMethod::onednn)),
+                         name_of);
 
 /// With every way to compute convolutions the gradient is the same, but for rounding.
-TEST_P(NetworkTest, agrees_with_itself_whatever_computes_the_convolutions) {
+class AnyWayTest : public ::testing::TestWithParam<NamedNetwork> {};
+INSTANTIATE_TEST_SUITE_P(Network, AnyWayTest, ::testing::ValuesIn(chains()),
+                         [](const auto& chain) { return chain.param.name; });
+
+TEST_P(AnyWayTest, gives_the_same_gradient_but_for_rounding) {
   const Network& network = GetParam().network;
   const auto slab = weights_of(network);
   const Shard shard(network, 5, 3);
@@ -179,12 +197,14 @@ TEST(Network, leaves_to_onednn_what_it_computes_faster) {
 TEST(Network, has_one_copy_of_large_dense_weights_and_none_of_very_large_ones) {
   constexpr std::int64_t padding = std::int64_t{64} * 1024;
   const Network network = NetworkBuilder({768}).dense(512).relu().dense(10).build();
-  const auto plan = make_cpu_backend()->plan(network, 16, Mode::training);
-  EXPECT_LE(plan->shared_bytes(), 768 * 512 * 4 + 512 * 64 * 4 + padding);
   const Network larger = NetworkBuilder({64}).dense(2048).relu().dense(2049).build();
-  for (const Mode mode : {Mode::training, Mode::evaluation})
-    EXPECT_LE(make_cpu_backend()->plan(larger, 16, mode)->shared_bytes(), 2048 * 64 * 4 + padding)
-        << "too large for a copy";
+  for (const ConvolutionMethod method : {ConvolutionMethod::automatic, ConvolutionMethod::onednn}) {
+    const auto backend = make_cpu_backend({.convolutions = method});
+    EXPECT_LE(backend->plan(network, 16, Mode::training)->shared_bytes(), 768 * 512 * 4 + padding);
+    for (const Mode mode : {Mode::training, Mode::evaluation})
+      EXPECT_LE(backend->plan(larger, 16, mode)->shared_bytes(), 2048 * 64 * 4 + padding)
+          << "too large for a copy";
+  }
 }
 
 /// 'x' for each dense layer whose forward pass is own.
@@ -195,6 +215,18 @@ std::string own_dense_layers(const Network& network, Mode mode) {
     if (std::holds_alternative<DenseOp>(network.nodes[i].op))
       own += names[i].find("lockstep:dense") != std::string::npos ? 'x' : '-';
   return own;
+}
+
+/// The suffix of this test's name in ctest says what the environment allows.
+TEST(Network, own_kernels_keep_to_the_instruction_set) {
+  const std::string own = cpu::fused::kernels().instruction_set;
+  const char* const limit = std::getenv("ONEDNN_MAX_CPU_ISA");
+  if (!__builtin_cpu_supports("avx2")) GTEST_SKIP() << "not run: this processor has no AVX2";
+  if (limit != nullptr) {
+    EXPECT_EQ(own, "AVX2");
+  } else if (__builtin_cpu_supports("avx512vl")) {
+    EXPECT_EQ(own.substr(0, 4), "AVX3");
+  }
 }
 
 TEST(Network, computes_all_dense_layers_with_own_kernels_in_training) {

@@ -60,9 +60,17 @@ std::vector<Outcome> run(Plan& plan, const Network& network, int workers) {
   return outcomes;
 }
 
-TEST(Workers, their_number_never_changes_a_bit) {
+/// By own kernels, and by oneDNN.
+class WorkersTest : public ::testing::TestWithParam<ConvolutionMethod> {
+ protected:
+  const std::unique_ptr<Backend> backend_ = make_cpu_backend({.convolutions = GetParam()});
+};
+INSTANTIATE_TEST_SUITE_P(Ways, WorkersTest,
+                         ::testing::Values(ConvolutionMethod::automatic, ConvolutionMethod::onednn));
+
+TEST_P(WorkersTest, their_number_never_changes_a_bit) {
   const Network network = network_under_test();
-  const auto plan = make_cpu_backend()->plan(network, samples, Mode::training);
+  const auto plan = backend_->plan(network, samples, Mode::training);
   auto slab = random_floats(static_cast<std::size_t>(network.parameters.slab_size()), 3);
   for (float& value : slab) value *= 0.2F;
   plan->load_weights(slab);
@@ -81,10 +89,10 @@ TEST(Workers, their_number_never_changes_a_bit) {
   }
 }
 
-TEST(Workers, see_new_weights_after_they_are_loaded) {
+TEST_P(WorkersTest, see_new_weights_after_they_are_loaded) {
   const Network network = network_under_test();
-  const auto plan = make_cpu_backend()->plan(network, samples, Mode::training);
-  const auto fresh = make_cpu_backend()->plan(network, samples, Mode::training);
+  const auto plan = backend_->plan(network, samples, Mode::training);
+  const auto fresh = backend_->plan(network, samples, Mode::training);
   auto first = random_floats(static_cast<std::size_t>(network.parameters.slab_size()), 3);
   const auto second = random_floats(first.size(), 4);
   plan->load_weights(first);

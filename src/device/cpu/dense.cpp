@@ -37,8 +37,8 @@ Forward::primitive_desc describe_forward(const DenseOp& op, const Site& site, co
 /// to be packed in each step. Evaluation packs once, but copies of very large ones would need much memory.
 Forward::primitive_desc choose_forward(const DenseOp& op, const Site& site, const Geometry& g) {
   auto in_place = describe_forward(op, site, g, g.weights);
-  constexpr std::int64_t cached = (std::int64_t{64} << 10) - 1;
-  const std::int64_t most_packed = site.mode == Mode::training ? cached : fused::most_copied;
+  constexpr std::int64_t most_in_training = (std::int64_t{64} << 10) - 1;
+  const std::int64_t most_packed = site.mode == Mode::training ? most_in_training : fused::most_copied;
   if (op.in * op.out > most_packed) return in_place;
   auto packed = describe_forward(op, site, g, any_layout({op.out, op.in}));
   const bool same = std::string_view(in_place.impl_info_str()) == packed.impl_info_str();

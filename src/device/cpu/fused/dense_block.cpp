@@ -21,7 +21,7 @@ class DenseBlock final : public Block {
         weight_(site.parameter(op.weight)),
         bias_(bias_of(op.bias, site)),
         relu_(site.relu_follows),
-        is_packed_(is_packed(op.in, op.out)) {
+        is_packed_(packs_dense(op.in, op.out)) {
     if (is_packed_)
       packed_ =
           AlignedBuffer<float>(static_cast<std::size_t>(kernels().dense_product.packed_floats(extents_)));
@@ -32,13 +32,13 @@ class DenseBlock final : public Block {
     contract_.dst = contract_.diff_dst = plain(Dims{samples_, extents_.out});
     if (site.backward) {
       masks_ = promise_weight_gradients(op.weight, op.bias, site, contract_);
-      gradient_.emplace(site.network, site.node);
+      gradient_.emplace(site.network, site.node, site.convolutions);
       gradient_scratch_ = contract_.add_buffer(plain(Dims{gradient_->own() * samples_}), Life::backward);
     }
     if (site.data_gradient) contract_.diff_src = contract_.src;
-    contract_.implementations = list_implementations(is_packed_ ? "lockstep:dense" : "lockstep:dense_dots",
-                                                     site.backward ? "lockstep:shards_together" : "",
-                                                     site.data_gradient ? "lockstep:dense" : "", site);
+    contract_.implementations =
+        list_implementations(is_packed_ ? "lockstep:dense" : "lockstep:dense_dots", weights_way(),
+                             site.data_gradient ? "lockstep:dense" : "", site);
   }
 
   [[nodiscard]] std::int64_t load_pieces() const override {
@@ -66,11 +66,11 @@ class DenseBlock final : public Block {
     else
       kernels().dense_forward.compute(extents_, samples_, pass);
   }
-  /// The weight gradient is left to be computed for many shards at once where `pass` says so; else `scratch`
-  /// is written.
+  /// A joint weight gradient is left to be computed for many shards at once where `pass` says so; else
+  /// `scratch` is written.
   void weight_gradients(const Pass& pass, const float* x, const float* dy, float* scratch) const {
     if (bias_) sum_rows(dy, samples_, extents_.out, pass.gradient + bias_->offset);
-    if (pass.kept != nullptr)
+    if (pass.kept != nullptr && gradient_->is_joint())
       gradient_->keep(samples_, x, dy, pass.kept);
     else
       gradient_->compute(samples_, x, dy, scratch, pass.gradient);
@@ -80,6 +80,11 @@ class DenseBlock final : public Block {
   }
 
  private:
+  [[nodiscard]] std::string weights_way() const {
+    if (!gradient_) return "";
+    return gradient_->is_joint() ? "lockstep:shards_together" : "lockstep:dense";
+  }
+
   DenseExtents extents_;
   std::int64_t samples_;
   Parameter weight_;
@@ -144,7 +149,7 @@ bool follows_relu(const Site& site) {
 
 }  // namespace
 
-bool is_packed(std::int64_t in, std::int64_t out) {
+bool packs_dense(std::int64_t in, std::int64_t out) {
   constexpr std::int64_t fewest_outputs = 64;
   return out >= fewest_outputs && in * out <= most_copied;
 }
@@ -155,9 +160,9 @@ bool has_own_dense(ConvolutionMethod convolutions) {
 
 std::unique_ptr<Block> make_dense_block(const DenseOp& op, const Site& site) {
   if (!has_own_dense(site.convolutions)) return nullptr;
-  // Evaluation packs once for many samples, so that oneDNN has the layout that it likes best: only zeros are
-  // worth more.
-  if (site.mode == Mode::evaluation && is_packed(op.in, op.out) && !follows_relu(site)) return nullptr;
+  // Where own kernels would pack, so does oneDNN in evaluation, once for many samples, and has the layout
+  // that it likes best: only zeros are worth more.
+  if (site.mode == Mode::evaluation && packs_dense(op.in, op.out) && !follows_relu(site)) return nullptr;
   return std::make_unique<DenseBlock>(op, site);
 }
 

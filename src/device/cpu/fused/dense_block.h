@@ -11,7 +11,7 @@ namespace lockstep::device::cpu::fused {
 inline constexpr std::int64_t most_copied = std::int64_t{4} << 20;
 /// Whether the forward pass of own kernels reads packed weights and leaves out zeros. With few outputs there
 /// are too few sums to hide the latency of a multiply-add, and packing would take longer than the product.
-bool is_packed(std::int64_t in, std::int64_t out);
+bool packs_dense(std::int64_t in, std::int64_t out);
 /// Whether own kernels compute all dense layers in training: known without looking at the layers, as all
 /// ranks must choose the same.
 bool has_own_dense(ConvolutionMethod convolutions);

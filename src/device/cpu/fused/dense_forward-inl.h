@@ -36,7 +36,9 @@ class DenseForwards {
   /// Outputs whose weights stay in the second-level cache while all samples pass by.
   static std::int64_t group_outputs(const DenseExtents& extents) {
     constexpr std::int64_t cached = 65'536;  // floats
-    return std::clamp(cached / extents.in / lanes * lanes, lanes, round_up(extents.out, lanes));
+    constexpr std::int64_t most = 1024;      // of few inputs: the sums must fit, too
+    const std::int64_t fitting = std::min(cached / extents.in / lanes * lanes, most);
+    return std::clamp(fitting, lanes, round_up(extents.out, lanes));
   }
 
   static std::int64_t workspace(const DenseExtents& extents) {

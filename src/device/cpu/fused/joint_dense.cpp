@@ -46,13 +46,22 @@ class Joint final : public JointGradients {
 
 }  // namespace
 
-JointDense::JointDense(const Network& network, const Node& node)
-    : kernel_(kernels().dense_gradient), extents_(extents_of(node.op)) {
+bool is_joint(const DenseOp& op, ConvolutionMethod convolutions) {
+  constexpr std::int64_t fewest_weights = std::int64_t{64} * 1024;
+  return has_own_dense(convolutions) && op.in * op.out >= fewest_weights;
+}
+
+JointDense::JointDense(const Network& network, const Node& node, ConvolutionMethod convolutions)
+    : kernel_(kernels().dense_gradient),
+      extents_(extents_of(node.op)),
+      is_joint_(fused::is_joint(std::get<DenseOp>(node.op), convolutions)) {
   const Parameter& weight = network.parameters[std::get<DenseOp>(node.op).weight];
   range_ = {weight.offset, weight.offset + extents_.in * extents_.out};
   for (const Node& earlier : network.nodes) {
     if (&earlier == &node) break;
-    if (std::holds_alternative<DenseOp>(earlier.op)) before_ += kernel_.kept_floats(extents_of(earlier.op));
+    const auto* dense = std::get_if<DenseOp>(&earlier.op);
+    if (dense != nullptr && fused::is_joint(*dense, convolutions))
+      before_ += kernel_.kept_floats(extents_of(earlier.op));
   }
 }
 
@@ -65,10 +74,11 @@ void JointDense::compute(std::int64_t samples, const float* x, const float* dy, 
 }
 
 std::unique_ptr<JointGradients> make_joint_gradients(const Network& network, ConvolutionMethod convolutions) {
-  if (!has_own_dense(convolutions)) return nullptr;
   std::vector<JointDense> layers;
-  for (const Node& node : network.nodes)
-    if (std::holds_alternative<DenseOp>(node.op)) layers.emplace_back(network, node);
+  for (const Node& node : network.nodes) {
+    const auto* dense = std::get_if<DenseOp>(&node.op);
+    if (dense != nullptr && is_joint(*dense, convolutions)) layers.emplace_back(network, node, convolutions);
+  }
   if (layers.empty()) return nullptr;
   return std::make_unique<Joint>(std::move(layers));
 }

@@ -9,15 +9,22 @@
 
 namespace lockstep::device::cpu::fused {
 
-/// The weight gradient of a dense layer, among those of a network.
+/// Whether a dense layer's weight gradients are computed for many shards at once. Smaller ones stay in the
+/// caches, and a shard would have to keep more for them than they take.
+bool is_joint(const DenseOp& op, ConvolutionMethod convolutions);
+
+/// The weight gradient of a dense layer by own kernels, among those of a network: of many shards at once if
+/// is_joint(), else of one at a time.
 class JointDense {
  public:
-  /// `node` is of `network`, and a dense layer; all of these are computed by own kernels.
-  JointDense(const Network& network, const Node& node);
+  /// `node` is of `network`, and a dense layer.
+  JointDense(const Network& network, const Node& node, ConvolutionMethod convolutions);
+
+  [[nodiscard]] bool is_joint() const { return is_joint_; }
 
   /// Floats of the slab.
   [[nodiscard]] Range range() const { return range_; }
-  /// Floats a sample that layers before this one keep, and this one.
+  /// Floats a sample that joint layers before this one keep, and this one.
   [[nodiscard]] std::int64_t before() const { return before_; }
   [[nodiscard]] std::int64_t own() const { return kernel_.kept_floats(extents_); }
 
@@ -35,6 +42,7 @@ class JointDense {
  private:
   DenseGradient kernel_;
   DenseExtents extents_;
+  bool is_joint_;
   Range range_;
   std::int64_t before_ = 0;
 };
