@@ -12,8 +12,8 @@ inline constexpr std::int64_t most_copied = std::int64_t{4} << 20;
 /// Whether the forward pass of own kernels reads packed weights and leaves out zeros. With few outputs there
 /// are too few sums to hide the latency of a multiply-add, and packing would take longer than the product.
 bool packs_dense(std::int64_t in, std::int64_t out);
-/// Whether own kernels compute all dense layers in training: known without looking at the layers, as all
-/// ranks must choose the same.
+/// Whether own kernels compute the dense layers: in training all, in evaluation those that they are faster at
+/// or that nobody packs.
 bool has_own_dense(ConvolutionMethod convolutions);
 
 /// A dense layer by own kernels, with the ReLU behind it; null where it is left to oneDNN.
