@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
 #include "nn/graph.h"
 
 namespace lockstep::train {
@@ -54,6 +58,10 @@ data::Stripes Blueprint::train_stripes() const {
   return {train.samples, experiment.training.batch, experiment.training.shards};
 }
 
+data::Sampler Blueprint::train_sampler() const {
+  return {train_stripes(), experiment.data.shuffle, experiment.seed};
+}
+
 data::Stripes Blueprint::validation_stripes() const {
   return {validation.value().samples, experiment.training.batch, experiment.training.shards};
 }
@@ -93,6 +101,21 @@ Blueprint make_blueprint(const config::Experiment& experiment) {
                                         most_classes->smallest_label);
   check_average(blueprint);
   return blueprint;
+}
+
+std::string shared_samples(const Blueprint& blueprint) {
+  const config::Data& data = blueprint.experiment.data;
+  if (!blueprint.validation || data.validation->images != data.train.images) return "";
+  std::error_code unknown;  // then they are taken for different files
+  if (!std::filesystem::equivalent(data.train.file, data.validation->file, unknown)) return "";
+  const auto rows = [](const data::DatasetInfo& info) { return info.rows.value_or(Range{0, info.samples}); };
+  const Range train = rows(blueprint.train), validation = rows(*blueprint.validation);
+  const Range both{std::max(train.begin, validation.begin), std::min(train.end, validation.end)};
+  if (both.begin >= both.end) return "";
+  return fmt::format(
+      "{}: data.train and data.validation have {} samples in common, rows {} to {} of {} in {}: the network "
+      "is validated on what it is trained on. data.train.rows and data.validation.rows keep them apart",
+      blueprint.experiment.source, both.size(), both.begin, both.end - 1, data.train.images, data.train.file);
 }
 
 std::optional<data::Augmentation> augmentation(const Blueprint& blueprint) {

@@ -10,6 +10,7 @@
 #include "config/experiment.h"
 #include "data/augmentation.h"
 #include "data/hdf5_dataset.h"
+#include "data/sampler.h"
 #include "data/stripes.h"
 #include "device/network.h"
 
@@ -25,6 +26,7 @@ struct Blueprint {
   device::Network network;
 
   [[nodiscard]] data::Stripes train_stripes() const;
+  [[nodiscard]] data::Sampler train_sampler() const;
   [[nodiscard]] data::Stripes validation_stripes() const;  ///< requires a validation set
   [[nodiscard]] std::int64_t steps_per_epoch() const { return train_stripes().steps(); }
 };
@@ -32,6 +34,10 @@ struct Blueprint {
 /// Looks at the data files (not at their images) and builds the network. Throws Error for whatever does not
 /// fit.
 Blueprint make_blueprint(const config::Experiment& experiment);
+
+/// Says which samples the network is both trained and validated on, which makes it look better than it is;
+/// empty if there are none. The splits name one file and data set of images, and rows that overlap.
+std::string shared_samples(const Blueprint& blueprint);
 
 /// How training images are distorted, if they are.
 std::optional<data::Augmentation> augmentation(const Blueprint& blueprint);

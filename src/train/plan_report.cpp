@@ -45,6 +45,8 @@ std::string describe_data(const Blueprint& blueprint) {
     text += fmt::format("validation  {} samples from {}\n", grouped(blueprint.validation->samples),
                         blueprint.validation->file);
   const config::Experiment& experiment = blueprint.experiment;
+  if (const std::string shared = shared_samples(blueprint); !shared.empty())
+    text += fmt::format("warning     {}\n", shared);
   if (experiment.data.augment) text += fmt::format("augmented   {}\n", text_of(*experiment.data.augment));
   if (experiment.training.average)
     text += fmt::format("average     {}\n", text_of(*experiment.training.average));
@@ -52,6 +54,18 @@ std::string describe_data(const Blueprint& blueprint) {
   text += fmt::format("steps       {} an epoch of {} samples", grouped(stripes.steps()), stripes.batch());
   if (last != stripes.batch()) text += fmt::format(", the last of {}", last);
   return text + fmt::format(", each in {} shards\n", stripes.shards());
+}
+
+/// The layers whose forward pass another implementation computes in evaluation.
+std::string describe_evaluation(const device::Network& network, const device::Plan& training,
+                                const device::Plan& evaluation) {
+  std::string text;
+  const std::vector<std::string> trained = training.implementations(),
+                                 evaluated = evaluation.implementations();
+  for (std::size_t i = 0; i < network.nodes.size(); ++i)
+    if (trained[i] != evaluated[i] && !trained[i].starts_with(fmt::format("forward {},", evaluated[i])))
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", network.nodes[i].name, evaluated[i]);
+  return text.empty() ? "" : fmt::format("  in evaluation: {}\n", text);
 }
 
 std::string describe_layers(const Blueprint& blueprint, const device::Plan& plan) {
@@ -118,16 +132,21 @@ std::string plan_report(const config::Experiment& experiment, int ranks) {
   device::prepare_cpu_thread();
   pin_instruction_set(experiment.device);
   const auto backend = device::make_cpu_backend({.convolutions = experiment.device.convolutions});
-  const data::Stripes stripes = blueprint.train_stripes();
-  const auto plan = backend->plan(blueprint.network, shard_sizes(stripes, {0, stripes.shards()}).front(),
-                                  device::Mode::training);
+  const auto plan_for = [&](const data::Stripes& split, device::Mode mode) {
+    return backend->plan(blueprint.network, shard_sizes(split, {0, split.shards()}).front(), mode);
+  };
+  const auto plan = plan_for(blueprint.train_stripes(), device::Mode::training);
+  std::string evaluation;
+  if (blueprint.validation)
+    evaluation = describe_evaluation(blueprint.network, *plan,
+                                     *plan_for(blueprint.validation_stripes(), device::Mode::evaluation));
   const std::string device =
       experiment.device.kind == config::DeviceKind::cpu
           ? backend->describe()
           : "cuda; no GPU was asked: implementations and memory below are about what they would be on " +
                 backend->describe();
   return fmt::format("experiment  {} ({})\ndevice      {}\n", experiment.name, experiment.source, device) +
-         describe_data(blueprint) + "\n" + describe_layers(blueprint, *plan) + "\n" +
+         describe_data(blueprint) + "\n" + describe_layers(blueprint, *plan) + evaluation + "\n" +
          describe_ranks(blueprint, *backend, ranks);
 }
 

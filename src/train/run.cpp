@@ -175,6 +175,10 @@ void check_until(comm::World& world, std::optional<std::int64_t> until, std::int
   });
 }
 
+void warn_of_shared_samples(const Blueprint& blueprint) {
+  if (const std::string text = shared_samples(blueprint); !text.empty()) log::warning("{}", text);
+}
+
 void warn_of_other_arithmetic(const checkpoint::Snapshot& snapshot, const std::string& now) {
   if (snapshot.arithmetic == now) return;
   log::warning(
@@ -236,6 +240,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
     blueprint = make_blueprint(experiment);
   });
   check_same_data(world, blueprint);
+  if (world.is_root()) warn_of_shared_samples(blueprint);
   std::optional<ClaimedRun> claimed;  // rank 0's
   std::optional<checkpoint::Snapshot> snapshot;
   world.agree([&] {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "support/temporary_folder.h"
 #include "train/sample_training.h"
 
@@ -11,6 +13,7 @@ namespace {
 
 using lockstep::testing::sample_experiment;
 using lockstep::testing::write_samples;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 TEST(CheckRanks, AllowsUpToAsManyAsShards) {
@@ -93,6 +96,30 @@ TEST_F(BlueprintTest, PartsOfOneFileAreOtherData) {
   EXPECT_THAT(fingerprint(part), HasSubstr("50 samples (rows 0 to 50)"));
   EXPECT_THAT(fingerprint(part), HasSubstr("14 samples (rows 50 to 64)"));
   EXPECT_THAT(fingerprint(whole), ::testing::Not(HasSubstr("rows")));
+}
+
+TEST_F(BlueprintTest, NoticesSamplesThatBothSetsHave) {
+  const std::string file = data(64);
+  const auto shared = [&](const std::string& validation, const std::string& rows,
+                          const std::string& other_rows) {
+    return shared_samples(make_blueprint(sample_experiment(
+        file,
+        {"data.train.rows=" + rows, "data.validation.file=" + validation, "data.validation.images=/train/x",
+         "data.validation.labels=/train/y", "data.validation.rows=" + other_rows})));
+  };
+  EXPECT_THAT(shared(file, "[0, 50]", "[45, 64]"),
+              AllOf(HasSubstr("5 samples in common, rows 45 to 49 of /train/x in " + file),
+                    HasSubstr("sample.yaml: data.train and data.validation")));
+  EXPECT_THAT(shared(file, "[20, 60]", "[0, 21]"), HasSubstr("1 samples in common, rows 20 to 20 "));
+  EXPECT_EQ(shared(file, "[0, 50]", "[50, 64]"), "");
+  EXPECT_EQ(shared(file, "[14, 64]", "[0, 14]"), "");
+  const std::filesystem::path path(file);
+  const std::string roundabout = (path.parent_path() / "." / path.filename()).string();
+  EXPECT_NE(shared(roundabout, "[0, 50]", "[0, 50]"), "");
+  EXPECT_EQ(shared_samples(make_blueprint(sample_experiment(file))), "") << "two data sets";
+  EXPECT_THAT(shared_samples(make_blueprint(sample_experiment(
+                  file, {"data.validation.images=/train/x", "data.validation.labels=/train/y"}))),
+              HasSubstr("64 samples in common, rows 0 to 63 "));
 }
 
 TEST_F(BlueprintTest, WholeSetMayBeOneBatch) {
