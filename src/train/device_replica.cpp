@@ -142,7 +142,7 @@ std::span<const device::Totals> DeviceReplica::compute(const Step& step, ShardWa
   } else {
     now_ = begin(step, watch);
   }
-  go_ahead();
+  go_ahead(step);
   const DeviceSamples::Staged& staged = *now_.staged;
   collective_->wait(*rooms_[staged.slot].reported);
   report_.read(staged.slot);
@@ -194,15 +194,20 @@ DeviceReplica::Queued DeviceReplica::begin(const Step& step, ShardWatch* watch) 
   return queued;
 }
 
-/// Begins the next step, or at least brings its images to the device.
-void DeviceReplica::go_ahead() {
-  const std::optional<NextStep> next = ask_next_ ? ask_next_() : std::nullopt;
-  if (!next) return;
-  if (next->may_begin && now_.with_update) {
-    next_ = begin(next->step, nullptr);
+/// Begins the step behind, which is then waited for, or at least brings its images to the device.
+void DeviceReplica::go_ahead(const Step& step) {
+  const std::optional<double> rate = step.learning_rate_behind;
+  if (rate) world_.activity().enter(comm::Phase::loading);
+  const data::Batch* batch = rate ? loader_->await_ahead() : loader_->ahead();
+  world_.activity().enter(comm::Phase::computing);
+  if (batch == nullptr) return;
+  const std::int64_t number = step.number + 1;
+  if (rate && now_.with_update) {
+    next_ = begin({.batch = batch, .number = number, .learning_rate = *rate, .learning_rate_behind = {}},
+                  nullptr);
   } else if (!has_images()) {
-    await_slot_of(next->step.number);
-    samples_->stage_ahead(*next->step.batch, pieces_of(blueprint_.experiment), room_of(next->step.number));
+    await_slot_of(number);
+    samples_->stage_ahead(*batch, pieces_of(blueprint_.experiment), room_of(number));
   }
 }
 

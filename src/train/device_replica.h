@@ -1,7 +1,6 @@
 #pragma once
 
 #include <exception>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "comm/device_collective.h"
+#include "data/loader.h"
 #include "train/device_engine.h"
 #include "train/device_hashes.h"
 #include "train/device_report.h"
@@ -46,7 +46,6 @@ class DeviceReplica final : public Replica {
   ~DeviceReplica() override;
 
   [[nodiscard]] bool has_images() const override { return samples_->on_device(); }
-  void run_ahead(const std::function<std::optional<NextStep>()>& next) override { ask_next_ = next; }
   [[nodiscard]] bool runs_ahead() const override;
   [[nodiscard]] std::string exchange() const override { return std::string(collective_->name()); }
   [[nodiscard]] std::int64_t bytes_per_step() const override { return collective_->bytes_per_step(); }
@@ -54,6 +53,8 @@ class DeviceReplica final : public Replica {
   void set_weights(std::span<const float> weights) override;
   [[nodiscard]] std::vector<optim::Optimizer::State> state() override;
   void state_changed() override;
+  void start_batches(std::int64_t epoch, std::int64_t step) override { loader_->start(epoch, step); }
+  const data::Batch& next_batch() override { return loader_->next(); }
   std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) override;
   void update() override;
   [[nodiscard]] bool diverged() override;
@@ -105,7 +106,7 @@ class DeviceReplica final : public Replica {
 
   // A step.
   Queued begin(const Step& step, ShardWatch* watch);
-  void go_ahead();
+  void go_ahead(const Step& step);
   void await_slot_of(std::int64_t step);
   [[nodiscard]] device::Milestone& milestone_of(std::int64_t step) const;
   void queue_pieces(const DeviceSamples::Staged& staged, Pieces pieces, bool follows_update);
@@ -176,13 +177,13 @@ class DeviceReplica final : public Replica {
   DeviceReport::Part<std::uint32_t> halted_;  // whether updates do not take place any more
   std::vector<device::Totals> totals_;        // by shard
 
+  std::optional<data::Loader> loader_;
   std::optional<DeviceSamples> samples_;
   std::optional<DeviceHashes> hashes_;
   std::optional<MemoryCheck> memory_;
   std::optional<DeviceEngine> whole_engine_;  // for all that the rank has of a step
   std::optional<DeviceEngine> shard_engine_;  // for its shards, if they are ever computed by themselves
 
-  std::function<std::optional<NextStep>()> ask_next_;               // as run_ahead() says; may be empty
   std::map<std::vector<std::int64_t>, RepeatedWork> computations_;  // of pieces and their sums, by counts
   std::map<std::pair<Who, std::int64_t>, RepeatedWork> updates_;    // by samples of a step over all ranks
   std::vector<Room> rooms_;                                         // by DeviceSamples::Staged::slot

@@ -39,7 +39,8 @@ std::unique_ptr<optim::Optimizer> make_optimizer(comm::World& world, const Bluep
 
 }  // namespace
 
-HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const Resources& resources)
+HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const Resources& resources,
+                         const data::Dataset& dataset)
     : world_(world),
       collective_(comm::make_collective(world, blueprint.network.parameters.slab_size(),
                                         blueprint.experiment.training.shards)),
@@ -63,6 +64,9 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                     shards_of(world, blueprint), resources.workers);
     if (joint_) engine_->join(*joint_);
     if (resources.profile != nullptr) engine_->measure(*resources.profile);
+    loader_.emplace(dataset, blueprint.train_sampler(), static_cast<float>(blueprint.experiment.data.scale),
+                    shards_of(world, blueprint), resources.workers.size(), data::Faults::as_armed,
+                    augmentation(blueprint));
     hash_plans(blueprint.network.parameters);
   });
 }
@@ -93,11 +97,15 @@ std::span<const device::Totals> HostReplica::compute(const Step& step, ShardWatc
   tree_.reset();
   has_looked_ = false;
   memory_.begin_look(weights_);
+  const SideWork fetch{
+      .pieces = loader_->pieces_ahead(),
+      .run = [this](std::int64_t piece, int worker) { loader_->gather_ahead(piece, worker); },
+      .time = &WorkerTimes::fetching};
   const SideWork look{.pieces = memory_.look_pieces(),
                       .run = [this](std::int64_t piece, int worker) { memory_.look_at(piece, worker); },
                       .time = &WorkerTimes::checking};
   // The look comes last, near the update, before which memory should not change any more.
-  const auto totals = engine_->train(*step.batch, tree_, watch, std::array{step.side, look});
+  const auto totals = engine_->train(*step.batch, tree_, watch, std::array{fetch, look});
   has_looked_ = true;
   return totals;
 }

@@ -9,6 +9,7 @@
 #include "comm/collective.h"
 #include "comm/gradient_reducer.h"
 #include "comm/local_tree.h"
+#include "data/step_loader.h"
 #include "train/replica.h"
 #include "train/updater.h"
 
@@ -18,7 +19,8 @@ namespace lockstep::train {
 class HostReplica final : public Replica {
  public:
   /// Collective; throws on all ranks if any of them fails.
-  HostReplica(comm::World& world, const Blueprint& blueprint, const Resources& resources);
+  HostReplica(comm::World& world, const Blueprint& blueprint, const Resources& resources,
+              const data::Dataset& dataset);
 
   [[nodiscard]] std::string exchange() const override { return std::string(collective_->name()); }
   [[nodiscard]] std::int64_t bytes_per_step() const override { return collective_->bytes_per_step(); }
@@ -26,6 +28,8 @@ class HostReplica final : public Replica {
   void set_weights(std::span<const float> weights) override;
   [[nodiscard]] std::vector<optim::Optimizer::State> state() override { return optimizer_->state(); }
   void state_changed() override;
+  void start_batches(std::int64_t epoch, std::int64_t step) override { loader_->start(epoch, step); }
+  const data::Batch& next_batch() override { return loader_->next(); }
   std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) override;
   void update() override;
   [[nodiscard]] bool diverged() override { return not_finite_.has_value(); }
@@ -48,6 +52,7 @@ class HostReplica final : public Replica {
   MemoryCheck memory_;
   Updater updater_;
   std::optional<ShardEngine> engine_;
+  std::optional<data::StepLoader> loader_;
   Step step_;                ///< computed last
   bool has_looked_ = false;  ///< at the memory, in compute()
   std::optional<NotFinite> not_finite_;

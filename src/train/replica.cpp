@@ -9,7 +9,7 @@ std::unique_ptr<Replica> make_replica(comm::World& world, const Blueprint& bluep
                                       const Resources& resources, const data::Dataset& dataset) {
   if (resources.accelerator != nullptr)
     return std::make_unique<DeviceReplica>(world, blueprint, resources, dataset);
-  return std::make_unique<HostReplica>(world, blueprint, resources);
+  return std::make_unique<HostReplica>(world, blueprint, resources, dataset);
 }
 
 }  // namespace lockstep::train

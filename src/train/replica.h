@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,7 +10,7 @@
 #include "base/error.h"
 #include "base/partition.h"
 #include "comm/world.h"
-#include "data/loader.h"
+#include "data/batch_maker.h"
 #include "device/accelerator.h"
 #include "device/backend.h"
 #include "optim/optimizer.h"
@@ -31,13 +30,9 @@ struct Step {
   const data::Batch* batch = nullptr;
   std::int64_t number = 0;  ///< from 1, over the whole training
   double learning_rate = 0;
-  /// What the rank's workers do when they have no shard left. A replica on a device leaves it undone.
-  SideWork side;
-};
-/// The step that comes behind the one at hand.
-struct NextStep {
-  Step step;
-  bool may_begin = false;  ///< nobody will ask what the one at hand left
+  /// That of the step behind it, if that may begin before this one is over, as nobody will ask what this one
+  /// left. The same on all ranks.
+  std::optional<double> learning_rate_behind;
 };
 
 /// What a rank computes with. The references must outlive what is made with it.
@@ -58,12 +53,13 @@ class DeviceLost : public Error {
 };
 
 /// One rank's replica of the model, in the memory of the device that computes: weights, gradients, optimizer
-/// state, the plans for its shards, and the way to the other ranks' replicas. Main thread only.
+/// state, the plans for its shards, what loads their samples, and the way to the other ranks' replicas. Main
+/// thread only.
 ///
-/// A step: compute(); then all ranks agree on what happened; update(). Where the device has a clock of its
-/// own, update() may return before it is done; whatever is asked next waits for it. It may even have done the
-/// step by then, and the next one too (run_ahead()): a step in which any rank met something wrong changes
-/// nothing, and neither does what is begun behind it.
+/// A step: next_batch(); compute(); then all ranks agree on what happened; update(). Where the device has a
+/// clock of its own, update() may return before it is done; whatever is asked next waits for it. It may even
+/// have done the step by then, and the next one too (runs_ahead()): a step in which any rank met something
+/// wrong changes nothing, and neither does what is begun behind it.
 class Replica {
  public:
   virtual ~Replica() = default;
@@ -77,11 +73,7 @@ class Replica {
   [[nodiscard]] std::span<const PlanHash> plan_hashes() const { return plan_hashes_; }
   /// Whether it has the images of this rank's stripes itself: batches then come without.
   [[nodiscard]] virtual bool has_images() const { return false; }
-  /// Where compute() may ask for the step that comes behind: to bring its batch to the device meanwhile, and
-  /// to begin it, if it may. Nothing if there is none, or if the batch of one that may not begin is not
-  /// ready. Where it says that a step may begin, it says so on all ranks.
-  virtual void run_ahead(const std::function<std::optional<NextStep>()>& /*next*/) {}
-  /// Whether it begins steps that may begin: the same on all ranks.
+  /// Whether compute() begins the step behind, if that may begin: the same on all ranks.
   [[nodiscard]] virtual bool runs_ahead() const { return false; }
   /// How gradients travel: "shared memory", …
   [[nodiscard]] virtual std::string exchange() const = 0;
@@ -95,6 +87,12 @@ class Replica {
   /// counts from state_changed() on.
   [[nodiscard]] virtual std::vector<optim::Optimizer::State> state() = 0;
   virtual void state_changed() = 0;
+
+  /// The next batch will be that of `step` (from 0) of `epoch` (from 1).
+  virtual void start_batches(std::int64_t epoch, std::int64_t step) = 0;
+  /// The next batch of the epoch, in order, valid until the one after it is asked for. Throws what went wrong
+  /// with its samples; the other ranks can be told. After the last one of an epoch call start_batches().
+  virtual const data::Batch& next_batch() = 0;
 
   /// Forward and backward of the rank's shards. Returns the totals of each, in order, valid until the next
   /// call. `watch` may be null. After any failure but DeviceLost the other ranks can be told.
@@ -122,7 +120,8 @@ class Replica {
   std::vector<PlanHash> plan_hashes_;
 };
 
-/// Throws on all ranks if any of them fails. `world` and `blueprint` must outlive the replica. Collective.
+/// Throws on all ranks if any of them fails. `world`, `blueprint` and `dataset`, which has the rank's
+/// stripes, must outlive the replica. Collective.
 std::unique_ptr<Replica> make_replica(comm::World& world, const Blueprint& blueprint,
                                       const Resources& resources, const data::Dataset& dataset);
 

@@ -52,8 +52,6 @@ Trainer::Trainer(comm::World& world, const Blueprint& blueprint, const Resources
   AlignedBuffer<float> weights;
   world.agree([&] {
     const config::Data& data = blueprint.experiment.data;
-    make_loader(resources);
-    replica_->run_ahead([this] { return next_step(); });
     arithmetic_.emplace(world, resources.backend, blueprint.network, stripes_,
                         blueprint.experiment.checks.arithmetic_every,
                         ImageSource{.dataset = replica_->has_images() ? dataset_.get() : nullptr,
@@ -138,7 +136,7 @@ void Trainer::begin_epoch(std::int64_t epoch) {
 
 Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& summary) {
   epoch_started_ = Clock::now();
-  if (position_.step < stripes_.steps()) start_loader();
+  if (position_.step < stripes_.steps()) replica_->start_batches(position_.epoch, position_.step);
   EpochEnd end;
   bool is_wanted = false;  // a pause behind the next step
   while (position_.step < stripes_.steps() && !end.stop) {
@@ -205,9 +203,9 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
     std::exception_ptr failure;
     device::Totals step_totals;
     try {
-      if (batch == nullptr) batch = &next_batch();
+      if (batch == nullptr) batch = &replica_->next_batch();
       world_.activity().enter(comm::Phase::computing);
-      totals = replica_->compute(step_of(*batch, step), arithmetic_->begin_step(step + 1));
+      totals = replica_->compute(step_of(*batch), arithmetic_->begin_step(step + 1));
       for (const device::Totals& shard : totals) step_totals += shard;
       replica_->flip_memory();
     } catch (const DeviceLost&) {
@@ -244,50 +242,13 @@ StepStatus Trainer::train_step(const Sinks& sinks) {
   return status;
 }
 
-/// The step behind the one at hand, for a replica that brings its samples along, or begins it.
-std::optional<NextStep> Trainer::next_step() {
-  check(loader_.has_value(), "a replica that asks for the step behind is on a device");
-  const bool may_begin = replica_->runs_ahead() && !pauses_;
-  if (may_begin) world_.activity().enter(comm::Phase::loading);
-  const data::Batch* batch = may_begin ? loader_->await_ahead() : loader_->ahead();
-  world_.activity().enter(comm::Phase::computing);
-  if (batch == nullptr) return std::nullopt;
-  const std::int64_t step = global_step() + 1;
-  return NextStep{.step = step_of(*batch, step), .may_begin = may_begin};
-}
-
-void Trainer::make_loader(const Resources& resources) {
-  const config::Data& data = blueprint_.experiment.data;
-  const data::Sampler sampler(stripes_, data.shuffle, blueprint_.experiment.seed);
-  const auto scale = static_cast<float>(data.scale);
-  if (resources.accelerator == nullptr)
-    step_loader_.emplace(*dataset_, sampler, scale, shards_, resources.workers.size(), data::Faults::as_armed,
-                         augmentation(blueprint_));
-  else
-    loader_.emplace(*dataset_, sampler, scale, shards_, data::Loader::default_slots, data::Faults::as_armed,
-                    replica_->has_images() ? data::Images::left : data::Images::gathered,
-                    augmentation(blueprint_));
-}
-
-void Trainer::start_loader() {
-  if (step_loader_)
-    step_loader_->start(position_.epoch, position_.step);
-  else
-    loader_->start(position_.epoch, position_.step);
-}
-
-const data::Batch& Trainer::next_batch() {
-  return step_loader_ ? step_loader_->next() : loader_->next();
-}
-
-/// Step `step`, from 0 over the whole training.
-Step Trainer::step_of(const data::Batch& batch, std::int64_t step) {
-  Step made{.batch = &batch, .number = step + 1, .learning_rate = learning_rate(step), .side = {}};
-  if (step_loader_)
-    made.side = {.pieces = step_loader_->pieces_ahead(),
-                 .run = [this](std::int64_t piece, int worker) { step_loader_->gather_ahead(piece, worker); },
-                 .time = &WorkerTimes::fetching};
-  return made;
+/// The step at hand. Only where the hosts need not pause behind it may the next one begin.
+Step Trainer::step_of(const data::Batch& batch) const {
+  const std::int64_t step = global_step();
+  return {.batch = &batch,
+          .number = step + 1,
+          .learning_rate = learning_rate(step),
+          .learning_rate_behind = pauses_ ? std::nullopt : std::optional(learning_rate(step + 1))};
 }
 
 /// Whether something is to be done behind the step at hand with what it leaves, which a next step that had

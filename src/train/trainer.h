@@ -9,8 +9,7 @@
 #include <vector>
 
 #include "comm/world.h"
-#include "data/loader.h"
-#include "data/step_loader.h"
+#include "data/dataset.h"
 #include "metrics/record.h"
 #include "metrics/sink.h"
 #include "train/arithmetic_check.h"
@@ -75,7 +74,6 @@ class Trainer {
   };
   EpochEnd train_epoch(const Sinks& sinks, metrics::RunSummary& summary);
   StepStatus train_step(const Sinks& sinks);
-  std::optional<NextStep> next_step();
   [[nodiscard]] bool must_pause() const;
   void begin_epoch(std::int64_t epoch);
   void take_checkpoint(const Sinks& sinks, const StepStatus& status,
@@ -92,10 +90,7 @@ class Trainer {
   }
   metrics::EpochDigests epoch_digests(const metrics::EpochRecord& record);
   std::optional<metrics::EpochRecord> finish_epoch(Clock::time_point started);
-  void make_loader(const Resources& resources);
-  void start_loader();
-  const data::Batch& next_batch();
-  [[nodiscard]] Step step_of(const data::Batch& batch, std::int64_t step);
+  [[nodiscard]] Step step_of(const data::Batch& batch) const;
   [[nodiscard]] bool validates() const;
   void add_to_average();
   void report_step(const Sinks& sinks);
@@ -111,9 +106,6 @@ class Trainer {
   data::Stripes stripes_;
   Range shards_;
   std::unique_ptr<data::Dataset> dataset_;
-  // One of the two: for a replica on a device; for one on the rank's workers.
-  std::optional<data::Loader> loader_;
-  std::optional<data::StepLoader> step_loader_;
   std::optional<ArithmeticCheck> arithmetic_;
   Meter meter_;
   std::optional<Evaluator> evaluator_;
