@@ -61,9 +61,14 @@ void print_experiment(const std::string& path) {
   print_fact("data", "{} {}", experiment.data.train.file, experiment.data.train.images);
 }
 
-void print_environment(const std::string& path) {
-  with_json(path, [](const Json& json) {
-    print_fact("started", "{}", json.at("started").get<std::string>());
+/// Of the run's start, or of when it went on after so many steps.
+void print_environment(std::int64_t step, const std::string& path) {
+  with_json(path, [step](const Json& json) {
+    const auto time = json.at("started").get<std::string>();
+    if (step == 0)
+      print_fact("started", "{}", time);
+    else
+      print_fact("went on", "{}, after step {}", time, step);
     std::vector<std::string> hosts;
     for (const Json& host : json.at("hosts")) hosts.push_back(host.at("name").get<std::string>());
     print_fact("ranks", "{} on {}, threads {}, {}", json.at("ranks").get<std::int64_t>(),
@@ -166,7 +171,8 @@ void print_run(const fs::path& folder) {
          folder.string());
   fmt::print("{}\n", folder.string());
   print_experiment(run.experiment());
-  if (there("started", run.environment())) print_environment(run.environment());
+  for (const auto& [step, path] : run.environments())
+    if (there("started", path)) print_environment(step, path);
   if (there("status", run.summary())) print_summary(run.summary());
   if (there("epochs", run.metrics_csv())) print_epochs(run.metrics_csv());
   print_checkpoints(run.checkpoints());

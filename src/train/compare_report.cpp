@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <ranges>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -89,15 +90,20 @@ std::optional<CommonFiles> replay_start(const ComparedRun& a, const ComparedRun&
   return std::nullopt;
 }
 
-/// Says where a run went on with another instruction set between the two steps, which no one command repeats.
+/// Says where a run went on with another device or instruction set between the two steps, which no one
+/// command repeats.
 std::string change_text(std::string_view letter, const ComparedRun& run, std::int64_t first,
                         std::int64_t last) {
-  const auto set = [](const Session& session) { return json_value(session.environment, "instruction_set"); };
+  const auto computes_with = [](const Session& session) {
+    return std::pair(json_value(session.environment, "device"),
+                     json_value(session.environment, "instruction_set"));
+  };
   const auto sessions = run.sessions_through(last).subspan(run.sessions_through(first).size() - 1);
   for (std::size_t i = sessions.size() - 1; i > 0; --i)
-    if (set(sessions[i - 1]) != set(sessions.back()))
+    if (computes_with(sessions[i - 1]) != computes_with(sessions.back()))
       return fmt::format(
-          "{} went on with another instruction set after step {}; its command computes all steps with that\n",
+          "{} went on with another device or instruction set after step {}; its command computes all steps "
+          "with that\n",
           letter, sessions[i].after);
   return "";
 }

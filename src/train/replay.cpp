@@ -71,6 +71,15 @@ std::string instruction_set_override(const ComparedRun& run, const Session& sess
   return override_text("device.instruction_set", *recorded);
 }
 
+/// What a session computed on, where the experiment, which is of the run's end, names another kind of device.
+std::string device_override(const ComparedRun& run, const Session& session) {
+  const auto setting = run.setting({"device", "kind"});
+  const auto recorded = json_value(session.environment, "device");
+  if (!setting || !recorded) return "";
+  const std::string kind = recorded->starts_with("cpu") ? "cpu" : "cuda";
+  return kind == *setting ? "" : override_text("device.kind", kind);
+}
+
 }  // namespace
 
 std::string shell_word(const std::string& word) {
@@ -99,7 +108,7 @@ Replay replay_of(const ComparedRun& run, const std::string& program, const std::
   if (run.setting({"output", "dir"}) != parent.string())
     command += override_text("output.dir", parent.string());
   command += override_text("output.name", name) + " digests.every=1";
-  command += instruction_set_override(run, session);
+  command += device_override(run, session) + instruction_set_override(run, session);
   command += data_override(run, "train") + data_override(run, "validation");
   return {.folder = (parent / name).string(), .command = command};
 }

@@ -16,6 +16,7 @@ namespace lockstep::testing {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -177,6 +178,19 @@ TEST_F(CliTest, InspectShowsARun) {
   EXPECT_THAT(line_of(result.out, "weights"), HasSubstr("7850 numbers after epoch 2, step 158"));
   EXPECT_THAT(line_of(result.out, "/weights/scores.weight"), HasSubstr("10×784"));
   expect_failure(run({"inspect", folder()}), ExitCode::no_input, {folder(), "experiment.yaml"});
+}
+
+TEST_F(CliTest, InspectShowsHowARunWentOn) {
+  expect_success(run(
+      train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=2", "--until", "100"}))));
+  expect_success(run({"resume", run_folder("run")}, {.ranks = 2}));
+  const ProcessResult result = run({"inspect", run_folder("run")});
+  expect_success(result);
+  EXPECT_THAT(
+      result.out,
+      ContainsRegex("\n  started     [^\n]*Z\n  ranks       1 on [^\n]*\n  command     [^\n]* train [^\n]*"
+                    "\n  went on     [^\n]*Z, after step 100\n  ranks       2 on [^\n]*\n  command     "
+                    "[^\n]* resume "));
 }
 
 TEST_F(CliTest, ImportIsDoneOnce) {
