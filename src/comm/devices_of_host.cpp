@@ -80,6 +80,19 @@ std::string text_of(Shared shared, std::span<const VisibleDevices> ranks, std::s
                      name_of_rank(shared.second, second.host), verb, device, unique_id(second, device));
 }
 
+/// If no host has as many ranks as GPUs are listed.
+void warn_of_unused(std::span<const VisibleDevices> ranks, std::ptrdiff_t listed) {
+  std::map<std::string, std::ptrdiff_t> ranks_of_host;
+  for (const VisibleDevices& rank : ranks) ++ranks_of_host[rank.host];
+  const auto most =
+      std::ranges::max_element(ranks_of_host, {}, [](const auto& entry) { return entry.second; });
+  if (most->second < listed)
+    log::warning(
+        "device.gpus lists {} GPUs, but no host has more than {} rank{}: start as many ranks on a host as "
+        "GPUs are to be used there",
+        listed, most->second, most->second == 1 ? "" : "s");
+}
+
 std::string joined(std::span<const device::DeviceFacts> devices) {
   std::string text;
   for (const device::DeviceFacts& device : devices) text += device.unique_id + '\n';
@@ -130,6 +143,7 @@ device::DeviceFacts device_of_rank(World& world, std::span<const device::DeviceF
       wanted.exchange == config::Exchange::mpi || wanted.exchange == config::Exchange::cuda_aware_mpi;
   std::vector<int> devices;
   world.agree([&] { devices = choose_devices(ranks, wanted.gpus, may_share); });
+  if (world.is_root() && !wanted.gpus.empty()) warn_of_unused(ranks, std::ssize(wanted.gpus));
   if (const auto shared = first_shared(ranks, devices); shared && world.is_root())
     log::warning("{}: slower than a rank alone, and each needs its own share of the memory",
                  text_of(*shared, ranks, devices, "both compute on"));

@@ -22,6 +22,22 @@ TEST(DeviceOfRank, FollowsTheList) {
             wanted.gpus[static_cast<std::size_t>(world.rank())]);
 }
 
+TEST(DeviceOfRank, WarnsOfGpusThatNoRankTakes) {
+  World world;
+  config::Device wanted;
+  const auto warning = [&] {
+    wanted.gpus.push_back(std::ssize(wanted.gpus));
+    ::testing::internal::CaptureStderr();
+    static_cast<void>(device_of_rank(world, device::visible_devices(), wanted));
+    return ::testing::internal::GetCapturedStderr();
+  };
+  for (int rank = 1; rank < world.size(); ++rank) wanted.gpus.push_back(rank - 1);
+  EXPECT_EQ(warning(), "");
+  const std::string listed = fmt::format("device.gpus lists {} GPUs, but no host has more than {} rank",
+                                         world.size() + 1, world.size());
+  EXPECT_THAT(warning(), world.is_root() ? ::testing::HasSubstr(listed) : ::testing::HasSubstr(""));
+}
+
 TEST(DeviceOfRank, RefusesOneForTwoUnlessTheyMayShare) {
   World world;
   if (world.size() == 1) GTEST_SKIP() << "not run: needs two ranks";
