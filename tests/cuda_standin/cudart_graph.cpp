@@ -7,15 +7,13 @@ using namespace lockstep::standin;
 
 namespace {
 
-std::shared_ptr<const Work> mark(const char* call) {
-  return std::make_shared<const Work>(Work{.call = call});
-}
-
 /// Queues all nodes, between two operations of the stream that nothing else of this graph can pass. Launches
 /// of one executable graph never overlap.
 void launch(CUgraphExec_st& executable, cudaStream_t stream) {
   Scheduler& scheduler = Scheduler::instance();
-  const OperationPtr begin = queue_after(stream, mark("cudaGraphLaunch"), {executable.last});
+  const auto first =
+      std::make_shared<const Work>(Work{.call = "cudaGraphLaunch", .stalls = next_operation_stalls()});
+  const OperationPtr begin = queue_after(stream, first, {executable.last});
   std::vector<OperationPtr> operations;
   operations.reserve(executable.recording->nodes.size());
   for (const Node& node : executable.recording->nodes) {
@@ -24,7 +22,8 @@ void launch(CUgraphExec_st& executable, cudaStream_t stream) {
     const auto& lane = node.lane == 0 ? stream->lane : executable.lanes[node.lane - 1];
     operations.push_back(scheduler.add(node.work, lane, node.device, std::move(after)));
   }
-  executable.last = queue_after(stream, mark("end of a graph"), std::move(operations));
+  const auto last = std::make_shared<const Work>(Work{.call = "end of a graph"});
+  executable.last = queue_after(stream, last, std::move(operations));
 }
 
 }  // namespace

@@ -104,6 +104,14 @@ TEST_F(GpuFailures, AnExchangeThatStandsStillIsEnded) {
   EXPECT_THAT(result.err, HasSubstr("all ranks wait for each other for 5 s"));
 }
 
+/// The graph of a step.
+TEST_F(GpuFailures, AStepThatIsNeverDoneIsEnded) {
+  const ProcessResult result = run_on_gpus(small(), {.settings = "stall=cudaGraphLaunch:3"});
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.status, static_cast<int>(ExitCode::internal)) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("for 5 s"));
+}
+
 /// With an experiment trained for some steps, and in full.
 TEST_F(GpuTest, DoctorFindsNothingWrong) {
   expect_success(
