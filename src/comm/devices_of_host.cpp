@@ -80,19 +80,6 @@ std::string text_of(Shared shared, std::span<const VisibleDevices> ranks, std::s
                      name_of_rank(shared.second, second.host), verb, device, unique_id(second, device));
 }
 
-/// If no host has as many ranks as GPUs are listed.
-void warn_of_unused(std::span<const VisibleDevices> ranks, std::ptrdiff_t listed) {
-  std::map<std::string, std::ptrdiff_t> ranks_of_host;
-  for (const VisibleDevices& rank : ranks) ++ranks_of_host[rank.host];
-  const auto most =
-      std::ranges::max_element(ranks_of_host, {}, [](const auto& entry) { return entry.second; });
-  if (most->second < listed)
-    log::warning(
-        "device.gpus lists {} GPUs, but no host has more than {} rank{}: start as many ranks on a host as "
-        "GPUs are to be used there",
-        listed, most->second, most->second == 1 ? "" : "s");
-}
-
 std::string joined(std::span<const device::DeviceFacts> devices) {
   std::string text;
   for (const device::DeviceFacts& device : devices) text += device.unique_id + '\n';
@@ -132,6 +119,19 @@ std::vector<int> choose_devices(std::span<const VisibleDevices> ranks, std::span
   return devices;
 }
 
+std::string unused_devices(std::span<const VisibleDevices> ranks, std::span<const std::int64_t> gpus) {
+  std::map<std::string, std::ptrdiff_t> ranks_of_host;
+  for (const VisibleDevices& rank : ranks) ++ranks_of_host[rank.host];
+  std::ptrdiff_t most = 0;
+  for (const auto& [host, count] : ranks_of_host) most = std::max(most, count);
+  if (std::ssize(gpus) <= most) return "";
+  return fmt::format(
+      "device.gpus lists {} GPUs, but no host has more than {} rank{}: start as many ranks on a host as GPUs "
+      "are "
+      "to be used there",
+      gpus.size(), most, most == 1 ? "" : "s");
+}
+
 device::DeviceFacts device_of_rank(World& world, std::span<const device::DeviceFacts> visible,
                                    const config::Device& wanted) {
   std::vector<VisibleDevices> ranks;
@@ -143,7 +143,8 @@ device::DeviceFacts device_of_rank(World& world, std::span<const device::DeviceF
       wanted.exchange == config::Exchange::mpi || wanted.exchange == config::Exchange::cuda_aware_mpi;
   std::vector<int> devices;
   world.agree([&] { devices = choose_devices(ranks, wanted.gpus, may_share); });
-  if (world.is_root() && !wanted.gpus.empty()) warn_of_unused(ranks, std::ssize(wanted.gpus));
+  if (const std::string unused = unused_devices(ranks, wanted.gpus); !unused.empty() && world.is_root())
+    log::warning("{}", unused);
   if (const auto shared = first_shared(ranks, devices); shared && world.is_root())
     log::warning("{}: slower than a rank alone, and each needs its own share of the memory",
                  text_of(*shared, ranks, devices, "both compute on"));

@@ -26,6 +26,9 @@ struct VisibleDevices {
 std::vector<int> choose_devices(std::span<const VisibleDevices> ranks, std::span<const std::int64_t> gpus,
                                 bool may_share);
 
+/// Says that `gpus` lists more than any host has ranks for; empty if it does not.
+std::string unused_devices(std::span<const VisibleDevices> ranks, std::span<const std::int64_t> gpus);
+
 /// This rank's device by these rules: one of `visible`, which may differ from rank to rank. Ranks share only
 /// where the exchange is by MPI; rank 0 then warns. Collective; throws AgreedError.
 device::DeviceFacts device_of_rank(World& world, std::span<const device::DeviceFacts> visible,

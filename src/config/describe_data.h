@@ -70,7 +70,4 @@ struct Description<Data> {
   }
 };
 
-constexpr Numbers learning_rates{at_least(0), at_most(1000)};
-constexpr Numbers decays{at_least(0), at_most(1000)};
-
 }  // namespace lockstep::config

@@ -6,6 +6,9 @@
 
 namespace lockstep::config {
 
+constexpr Numbers learning_rates{at_least(0), at_most(1000)};
+constexpr Numbers decays{at_least(0), at_most(1000)};
+
 template <>
 struct VariantNoun<Optimizer> {
   static constexpr std::string_view text = "optimizer";

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "metrics/format.h"
 #include "nn/graph.h"
 
 namespace lockstep::train {
@@ -105,7 +106,11 @@ Blueprint make_blueprint(const config::Experiment& experiment) {
 
 std::string shared_samples(const Blueprint& blueprint) {
   const config::Data& data = blueprint.experiment.data;
-  if (!blueprint.validation || data.validation->images != data.train.images) return "";
+  if (!blueprint.validation) return "";
+  const auto name = [](const std::string& path) {  // "/train/images" is "train/images"
+    return path.substr(std::min(path.find_first_not_of('/'), path.size()));
+  };
+  if (name(data.validation->images) != name(data.train.images)) return "";
   std::error_code unknown;  // then they are taken for different files
   if (!std::filesystem::equivalent(data.train.file, data.validation->file, unknown)) return "";
   const auto rows = [](const data::DatasetInfo& info) { return info.rows.value_or(Range{0, info.samples}); };
@@ -113,9 +118,10 @@ std::string shared_samples(const Blueprint& blueprint) {
   const Range both{std::max(train.begin, validation.begin), std::min(train.end, validation.end)};
   if (both.begin >= both.end) return "";
   return fmt::format(
-      "{}: data.train and data.validation have {} samples in common, rows {} to {} of {} in {}: the network "
-      "is validated on what it is trained on. data.train.rows and data.validation.rows keep them apart",
-      blueprint.experiment.source, both.size(), both.begin, both.end - 1, data.train.images, data.train.file);
+      "{}: data.train and data.validation have {} in common, rows [{}, {}] of {} in {}: the network is "
+      "validated on what it is trained on; set data.train.rows and data.validation.rows to keep them apart",
+      blueprint.experiment.source, metrics::counted(both.size(), "sample"), both.begin, both.end,
+      data.train.images, data.train.file);
 }
 
 std::optional<data::Augmentation> augmentation(const Blueprint& blueprint) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <limits>
 #include <ranges>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -94,17 +93,17 @@ std::optional<CommonFiles> replay_start(const ComparedRun& a, const ComparedRun&
 /// command repeats.
 std::string change_text(std::string_view letter, const ComparedRun& run, std::int64_t first,
                         std::int64_t last) {
-  const auto computes_with = [](const Session& session) {
-    return std::pair(json_value(session.environment, "device"),
-                     json_value(session.environment, "instruction_set"));
-  };
   const auto sessions = run.sessions_through(last).subspan(run.sessions_through(first).size() - 1);
   for (std::size_t i = sessions.size() - 1; i > 0; --i)
-    if (computes_with(sessions[i - 1]) != computes_with(sessions.back()))
+    for (const char* key : {"device", "instruction_set"}) {
+      const auto before = json_value(sessions[i - 1].environment, key);
+      const auto then = json_value(sessions.back().environment, key);
+      if (before == then) continue;
       return fmt::format(
-          "{} went on with another device or instruction set after step {}; its command computes all steps "
-          "with that\n",
-          letter, sessions[i].after);
+          "{} was computed with {} through step {}, then with {}; its command takes the kind of device, the "
+          "precision and the instruction set of the latter for all steps\n",
+          letter, before.value_or("?"), sessions[i].after, then.value_or("?"));
+    }
   return "";
 }
 

@@ -194,17 +194,18 @@ DeviceReplica::Queued DeviceReplica::begin(const Step& step, ShardWatch* watch) 
   return queued;
 }
 
-/// Begins the step behind, which is then waited for, or at least brings its images to the device.
+/// Begins the next step, if it may begin, once its batch is there; else brings the images to the device, if
+/// they are there.
 void DeviceReplica::go_ahead(const Step& step) {
-  const std::optional<double> rate = step.learning_rate_behind;
+  const std::optional<double> rate = step.next_learning_rate;
   if (rate) world_.activity().enter(comm::Phase::loading);
   const data::Batch* batch = rate ? loader_->await_ahead() : loader_->ahead();
   world_.activity().enter(comm::Phase::computing);
   if (batch == nullptr) return;
   const std::int64_t number = step.number + 1;
   if (rate && now_.with_update) {
-    next_ = begin({.batch = batch, .number = number, .learning_rate = *rate, .learning_rate_behind = {}},
-                  nullptr);
+    next_ =
+        begin({.batch = batch, .number = number, .learning_rate = *rate, .next_learning_rate = {}}, nullptr);
   } else if (!has_images()) {
     await_slot_of(number);
     samples_->stage_ahead(*batch, pieces_of(blueprint_.experiment), room_of(number));

@@ -71,15 +71,15 @@ void DeviceReplica::set_up(const Resources& resources, const data::Dataset& data
     samples_.emplace(accelerator_, *stream_, dataset, stripes, shards_,
                      static_cast<float>(experiment.data.scale), experiment.device.data,
                      accelerator_.facts().free_bytes / 2, experiment.data.augment.has_value());
-    loader_.emplace(dataset, blueprint_.train_sampler(), static_cast<float>(experiment.data.scale), shards_,
-                    data::Loader::default_slots, data::Faults::as_armed,
-                    has_images() ? data::Images::left : data::Images::gathered, augmentation(blueprint_));
     std::vector<optim::Optimizer::State> views;
     for (const State& state : states_) views.push_back({state.name, state.host.span()});
     memory_.emplace(blueprint_.network.parameters, ownership_, owned_, std::move(views), resources.workers,
                     experiment.checks.memory);
     hash_plans(resources.backend, stripes);
     make_engines(stripes);
+    loader_.emplace(dataset, blueprint_.train_sampler(), static_cast<float>(experiment.data.scale), shards_,
+                    data::Loader::default_slots, data::Faults::as_armed,
+                    has_images() ? data::Images::left : data::Images::gathered, augmentation(blueprint_));
   });
   if (ownership_ == Ownership::everything) make_buckets();
 }

@@ -64,10 +64,10 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                     shards_of(world, blueprint), resources.workers);
     if (joint_) engine_->join(*joint_);
     if (resources.profile != nullptr) engine_->measure(*resources.profile);
+    hash_plans(blueprint.network.parameters);
     loader_.emplace(dataset, blueprint.train_sampler(), static_cast<float>(blueprint.experiment.data.scale),
                     shards_of(world, blueprint), resources.workers.size(), data::Faults::as_armed,
                     augmentation(blueprint));
-    hash_plans(blueprint.network.parameters);
   });
 }
 

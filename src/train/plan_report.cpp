@@ -56,15 +56,20 @@ std::string describe_data(const Blueprint& blueprint) {
   return text + fmt::format(", each in {} shards\n", stripes.shards());
 }
 
-/// The layers whose forward pass another implementation computes in evaluation.
+/// The layers whose forward pass another implementation computes in evaluation, of shards of one size. Reads
+/// what name_implementations() writes.
 std::string describe_evaluation(const device::Network& network, const device::Plan& training,
                                 const device::Plan& evaluation) {
   std::string text;
   const std::vector<std::string> trained = training.implementations(),
                                  evaluated = evaluation.implementations();
-  for (std::size_t i = 0; i < network.nodes.size(); ++i)
-    if (trained[i] != evaluated[i] && !trained[i].starts_with(fmt::format("forward {},", evaluated[i])))
+  for (std::size_t i = 0; i < network.nodes.size(); ++i) {
+    const bool same =
+        trained[i] == evaluated[i] || trained[i].starts_with(fmt::format("forward {},", evaluated[i]));
+    const bool drops_nothing = std::holds_alternative<device::DropoutOp>(network.nodes[i].op);
+    if (!same && !drops_nothing)
       text += fmt::format("{}{} {}", text.empty() ? "" : ", ", network.nodes[i].name, evaluated[i]);
+  }
   return text.empty() ? "" : fmt::format("  in evaluation: {}\n", text);
 }
 
@@ -132,14 +137,15 @@ std::string plan_report(const config::Experiment& experiment, int ranks) {
   device::prepare_cpu_thread();
   pin_instruction_set(experiment.device);
   const auto backend = device::make_cpu_backend({.convolutions = experiment.device.convolutions});
-  const auto plan_for = [&](const data::Stripes& split, device::Mode mode) {
-    return backend->plan(blueprint.network, shard_sizes(split, {0, split.shards()}).front(), mode);
+  const data::Stripes stripes = blueprint.train_stripes();
+  const auto plan_for = [&](device::Mode mode) {
+    return backend->plan(blueprint.network, shard_sizes(stripes, {0, stripes.shards()}).front(), mode);
   };
-  const auto plan = plan_for(blueprint.train_stripes(), device::Mode::training);
-  std::string evaluation;
-  if (blueprint.validation)
-    evaluation = describe_evaluation(blueprint.network, *plan,
-                                     *plan_for(blueprint.validation_stripes(), device::Mode::evaluation));
+  const auto plan = plan_for(device::Mode::training);
+  const std::string evaluation =
+      blueprint.validation
+          ? describe_evaluation(blueprint.network, *plan, *plan_for(device::Mode::evaluation))
+          : "";
   const std::string device =
       experiment.device.kind == config::DeviceKind::cpu
           ? backend->describe()

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "config/instruction_set.h"
 #include "train/run_json.h"
@@ -71,13 +72,20 @@ std::string instruction_set_override(const ComparedRun& run, const Session& sess
   return override_text("device.instruction_set", *recorded);
 }
 
-/// What a session computed on, where the experiment, which is of the run's end, names another kind of device.
+/// What a session computed on, where the experiment, which is of the run's end, says otherwise. Recorded is
+/// "cpu (instruction set)" or "cuda (name, architecture, precision)".
 std::string device_override(const ComparedRun& run, const Session& session) {
-  const auto setting = run.setting({"device", "kind"});
-  const auto recorded = json_value(session.environment, "device");
-  if (!setting || !recorded) return "";
-  const std::string kind = recorded->starts_with("cpu") ? "cpu" : "cuda";
-  return kind == *setting ? "" : override_text("device.kind", kind);
+  const std::string recorded = json_value(session.environment, "device").value_or("");
+  const std::size_t comma = recorded.rfind(", ");
+  const bool on_cpu = recorded.starts_with("cpu");
+  if (!on_cpu && (comma == std::string::npos || !recorded.ends_with(')'))) return "";
+  const std::string precision = on_cpu ? "fp32" : recorded.substr(comma + 2, recorded.size() - comma - 3);
+  std::string text;
+  for (const auto& [key, value] :
+       {std::pair<const char*, std::string>{"kind", on_cpu ? "cpu" : "cuda"}, {"precision", precision}})
+    if (const auto setting = run.setting({"device", key}); setting && *setting != value)
+      text += override_text(fmt::format("device.{}", key), value);
+  return text;
 }
 
 }  // namespace

@@ -27,12 +27,12 @@ class Profile;
 
 /// What there is to do in a step.
 struct Step {
-  const data::Batch* batch = nullptr;
-  std::int64_t number = 0;  ///< from 1, over the whole training
+  const data::Batch* batch = nullptr;  ///< what Replica::next_batch() gave last
+  std::int64_t number = 0;             ///< from 1, over the whole training
   double learning_rate = 0;
-  /// That of the step behind it, if that may begin before this one is over, as nobody will ask what this one
-  /// left. The same on all ranks.
-  std::optional<double> learning_rate_behind;
+  /// Of the next step, where that may begin before this one is over, because nobody will ask what this one
+  /// leaves; none: it may not. On all ranks alike.
+  std::optional<double> next_learning_rate;
 };
 
 /// What a rank computes with. The references must outlive what is made with it.
@@ -90,12 +90,14 @@ class Replica {
 
   /// The next batch will be that of `step` (from 0) of `epoch` (from 1).
   virtual void start_batches(std::int64_t epoch, std::int64_t step) = 0;
-  /// The next batch of the epoch, in order, valid until the one after it is asked for. Throws what went wrong
-  /// with its samples; the other ranks can be told. After the last one of an epoch call start_batches().
+  /// The next batch of the epoch, in order, valid until the one after it is asked for or
+  /// start_batches() called. Throws what went wrong with its samples; the other ranks can be told. After the
+  /// last one of an epoch call start_batches().
   virtual const data::Batch& next_batch() = 0;
 
   /// Forward and backward of the rank's shards. Returns the totals of each, in order, valid until the next
-  /// call. `watch` may be null. After any failure but DeviceLost the other ranks can be told.
+  /// call. `watch` may be null. After any failure but DeviceLost the other ranks can be told; where the next
+  /// step may begin, also of its samples.
   /// A step that was begun must come next, unless repair() has undone that.
   virtual std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) = 0;
   /// Turns the sums of all ranks into new weights, by the step that was computed last. Collective.

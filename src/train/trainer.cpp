@@ -248,7 +248,7 @@ Step Trainer::step_of(const data::Batch& batch) const {
   return {.batch = &batch,
           .number = step + 1,
           .learning_rate = learning_rate(step),
-          .learning_rate_behind = pauses_ ? std::nullopt : std::optional(learning_rate(step + 1))};
+          .next_learning_rate = pauses_ ? std::nullopt : std::optional(learning_rate(step + 1))};
 }
 
 /// Whether something is to be done behind the step at hand with what it leaves, which a next step that had

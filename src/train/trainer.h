@@ -115,7 +115,8 @@ class Trainer {
 
   Options options_;
   Position position_;                  // between two steps; within one, before it
-  bool pauses_ = true;                 // the step at hand is done before the next one begins
+  bool pauses_ = true;                 // the step at hand is done before the next one begins: always, if
+                                       // the replica does not run ahead
   std::uint64_t order_hash_ = 0;       // of this rank's shards in this epoch so far
   std::exception_ptr report_failure_;  // of a sink or of a checkpoint, in the last step
   std::optional<double> last_loss_;    // of the last step that all ranks found good

@@ -75,6 +75,17 @@ TEST(ChooseDevices, RefusesAListThatDoesNotFit) {
   EXPECT_THAT(refusal({{"n", all}, {"n", all}}, {1, 2}, sharing), HasSubstr("device.gpus lists 2"));
 }
 
+TEST(UnusedDevices, AreThoseThatNoHostHasRanksFor) {
+  const Ids all{"A", "B", "C"};
+  const std::vector<VisibleDevices> ranks{{"n1", all}, {"n2", all}, {"n1", all}};
+  EXPECT_EQ(unused_devices(ranks, {}), "");
+  EXPECT_EQ(unused_devices(ranks, std::vector<std::int64_t>{2, 0}), "") << "n1 has two ranks";
+  EXPECT_THAT(unused_devices(ranks, std::vector<std::int64_t>{2, 0, 1}),
+              HasSubstr("device.gpus lists 3 GPUs, but no host has more than 2 ranks: start"));
+  EXPECT_THAT(unused_devices({{{"n", all}}}, std::vector<std::int64_t>{0, 1}),
+              HasSubstr("lists 2 GPUs, but no host has more than 1 rank: start"));
+}
+
 TEST(ChooseDevices, RefusesARankThatSeesNone) {
   EXPECT_THAT(refusal({{"n", {"A"}}, {"m", {}}}, {}), HasSubstr("rank 1 on m sees no GPU"));
   EXPECT_THAT(refusal({{"n", {"A"}}, {"m", {}}}, {}, sharing), HasSubstr("rank 1 on m sees no GPU"));

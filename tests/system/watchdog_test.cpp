@@ -95,8 +95,10 @@ TEST_F(WatchdogTest, StoppedRankThatWatches) {
 }
 
 TEST_F(WatchdogTest, KilledRankIsForMpirunToReport) {
-  const ProcessResult result = run(train({"--allow-faults", "faults=[kill: {rank: 1, step: 5}]"}),
-                                   {.ranks = 3, .environment = {{"TMPDIR", folder()}}});
+  // On a busy machine mpirun takes two seconds and more to end the others.
+  const ProcessResult result =
+      run(train({"--allow-faults", "faults=[kill: {rank: 1, step: 5}]", "training.watchdog_seconds=30"}),
+          {.ranks = 3, .environment = {{"TMPDIR", folder()}}});
   EXPECT_FALSE(result.timed_out);
   EXPECT_EQ(result.status, 128 + SIGKILL) << result.err;
   EXPECT_TRUE(messages(result).empty()) << result.err;

@@ -108,9 +108,9 @@ TEST_F(BlueprintTest, NoticesSamplesThatBothSetsHave) {
          "data.validation.labels=/train/y", "data.validation.rows=" + other_rows})));
   };
   EXPECT_THAT(shared(file, "[0, 50]", "[45, 64]"),
-              AllOf(HasSubstr("5 samples in common, rows 45 to 49 of /train/x in " + file),
+              AllOf(HasSubstr("5 samples in common, rows [45, 50] of /train/x in " + file),
                     HasSubstr("sample.yaml: data.train and data.validation")));
-  EXPECT_THAT(shared(file, "[20, 60]", "[0, 21]"), HasSubstr("1 samples in common, rows 20 to 20 "));
+  EXPECT_THAT(shared(file, "[20, 60]", "[0, 21]"), HasSubstr("1 sample in common, rows [20, 21] "));
   EXPECT_EQ(shared(file, "[0, 50]", "[50, 64]"), "");
   EXPECT_EQ(shared(file, "[14, 64]", "[0, 14]"), "");
   const std::filesystem::path path(file);
@@ -118,8 +118,8 @@ TEST_F(BlueprintTest, NoticesSamplesThatBothSetsHave) {
   EXPECT_NE(shared(roundabout, "[0, 50]", "[0, 50]"), "");
   EXPECT_EQ(shared_samples(make_blueprint(sample_experiment(file))), "") << "two data sets";
   EXPECT_THAT(shared_samples(make_blueprint(sample_experiment(
-                  file, {"data.validation.images=/train/x", "data.validation.labels=/train/y"}))),
-              HasSubstr("64 samples in common, rows 0 to 63 "));
+                  file, {"data.validation.images=train/x", "data.validation.labels=train/y"}))),
+              HasSubstr("64 samples in common, rows [0, 64] "));
 }
 
 TEST_F(BlueprintTest, WholeSetMayBeOneBatch) {

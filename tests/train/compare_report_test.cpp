@@ -214,24 +214,32 @@ TEST_F(CompareReportTest, WhatARunWentOnWithExplainsADifference) {
                                 HasSubstr("mpirun -n 3 lockstep train " + path("b")),
                                 HasSubstr("digests.every=1 device.instruction_set=avx512_core\n"),
                                 HasSubstr("digests.every=1 device.instruction_set=avx2\n")));
-  const std::string change = "B went on with another device or instruction set after step 20; its command";
+  const std::string change = "B was computed with avx512_core through step 20, then with avx2; its command";
   EXPECT_THAT(found.text, HasSubstr(change)) << "it starts before that";
   for (const char* run : {"a", "b"}) save(run, 20);
-  EXPECT_THAT(compare().text, AllOf(HasSubstr("from step 20, "), Not(HasSubstr("went on with"))));
+  EXPECT_THAT(compare().text, AllOf(HasSubstr("from step 20, "), Not(HasSubstr("was computed with"))));
 }
 
 TEST_F(CompareReportTest, RunsAreComputedAgainOnTheDeviceThatTheyHadThen) {
-  write("b", "experiment.yaml", "device: {kind: cuda}\n");
-  const std::string on_a_gpu = R"json({"ranks": 1, "device": "cuda (Some GPU, 9.0, fp32)"})json";
-  write("b", "environment-000000000060.json", on_a_gpu);
+  const auto session = [this](std::int64_t step, const std::string& device) {
+    write("b", fmt::format("environment-{:012}.json", step),
+          fmt::format(R"json({{"ranks": 1, "device": "{}"}})json", device));
+  };
+  write("b", "experiment.yaml", "device: {kind: cuda, precision: tf32}\n");
+  session(60, "cuda (Some GPU, 9.0, tf32)");
   write_digests("b", 80, 51);
-  EXPECT_THAT(compare().text,
-              AllOf(HasSubstr("digests.every=1 device.kind=cpu\n"), Not(HasSubstr("went on with"))))
+  EXPECT_THAT(compare().text, AllOf(HasSubstr("digests.every=1 device.kind=cpu device.precision=fp32\n"),
+                                    Not(HasSubstr("was computed with"))))
       << "the run went on with a GPU after they differed";
-  write("b", "environment-000000000040.json", on_a_gpu);
-  EXPECT_THAT(compare().text,
-              AllOf(Not(HasSubstr("device.kind")),
-                    HasSubstr("B went on with another device or instruction set after step 40; its")));
+  session(40, "cuda (Some GPU, 9.0, fp32)");
+  EXPECT_THAT(
+      compare().text,
+      AllOf(HasSubstr("digests.every=1 device.precision=fp32\n"),
+            HasSubstr("B was computed with cpu (avx2) through step 40, then with cuda (Some GPU, 9.0, "
+                      "fp32); its command")));
+  session(45, "cuda (Some GPU, 9.0, tf32)");
+  EXPECT_THAT(compare().text, AllOf(HasSubstr("digests.every=1\n"), Not(HasSubstr("device.")),
+                                    HasSubstr("with cuda (Some GPU, 9.0, fp32) through step 45, then")));
 }
 
 TEST_F(CompareReportTest, IdenticalRunsTellWhereTheyWentOn) {

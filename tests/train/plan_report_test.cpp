@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "support/temporary_folder.h"
 #include "train/sample_training.h"
 
@@ -13,6 +16,7 @@ using lockstep::testing::sample_experiment;
 using lockstep::testing::write_samples;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class PlanReportTest : public ::testing::Test {
  protected:
@@ -30,8 +34,8 @@ TEST_F(PlanReportTest, NamesLayersThatAreEvaluatedInAnotherWay) {
   if (own.find("lockstep:dense") == std::string::npos)
     GTEST_SKIP() << "not run: this processor has no fused multiply-adds, and oneDNN computes both";
   // Not behind a ReLU: oneDNN packs its weights.
-  EXPECT_THAT(own, ContainsRegex("\n  in evaluation: dense_1 [^,\n]+, dropout_1 none\n"));
-  EXPECT_THAT(report({}), HasSubstr("\n  in evaluation: dropout_1 none\n"));
+  EXPECT_THAT(own, ContainsRegex("\n  in evaluation: dense_1 [^,\n]+\n"));
+  EXPECT_THAT(report({}), Not(HasSubstr("in evaluation")));
 }
 
 TEST_F(PlanReportTest, WarnsOfSamplesInCommon) {
