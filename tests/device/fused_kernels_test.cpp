@@ -62,6 +62,34 @@ TEST(FusedKernels, agree_with_loops_across_strips) {
       }
 }
 
+/// So do those of the direct kernels behind a pool, whose strips end with a sample.
+TEST(FusedKernels, agree_with_loops_across_strips_of_a_sample) {
+  for (const std::int64_t kernel : {3, 5})
+    for (const std::int64_t in_channels : {1, 3})
+      for (const std::int64_t out_channels : {70, 550}) {  // strips of a few rows of windows, and of one
+        const FusedCase one = padded_case(Way::direct, {.samples = 2,
+                                                        .in_channels = in_channels,
+                                                        .in_height = 19,
+                                                        .in_width = 8,
+                                                        .out_channels = out_channels,
+                                                        .kernel = kernel,
+                                                        .relu = true,
+                                                        .pool = true});
+        for (const fused::Kernels& kernels : fused::all_kernels()) {
+          SCOPED_TRACE(kernels.instruction_set);
+          const fused::Layout layout = method_of(kernels, Way::direct, kernel).layout(one.problem, false);
+          ASSERT_LT(layout.strip_rows, one.problem.window_rows());
+          if (out_channels == 70) {
+            ASSERT_NE(one.problem.window_rows() % layout.strip_rows, 0);
+          } else {
+            ASSERT_EQ(layout.strip_rows, 1);
+          }
+          check_fused(kernels, one, 1);
+          if (HasFatalFailure()) return;
+        }
+      }
+}
+
 double root_mean_square(const std::vector<double>& values) {
   double sum = 0;
   for (const double value : values) sum += value * value;

@@ -16,6 +16,8 @@
 #define LOCKSTEP_FUSED_DIRECT_INL_H_
 #endif
 
+#include <algorithm>
+
 #include "device/cpu/fused/filters-inl.h"
 #include "device/cpu/fused/product-inl.h"
 #include "device/cpu/fused/rows-inl.h"
@@ -34,7 +36,7 @@ struct Direct {
   static std::int64_t planes_floats(const Problem& problem) {
     return problem.in_channels * plane_height(problem) * plane_width(problem);
   }
-  /// With what vectors of taps may read behind them.
+  /// With what is read behind them to make quads.
   static std::int64_t planes_memory(const Problem& problem) {
     return round_up(planes_floats(problem) + Winners<kKernel>::overhang, 16);
   }
@@ -43,13 +45,22 @@ struct Direct {
     return round_up((problem.pool ? layout.strip_rows : 4) * problem.window_columns() * layout.out_stride,
                     16);
   }
-  static std::int64_t sums_floats(const Problem& problem, const Layout& layout) {
-    return problem.pool ? Winners<kKernel>::sums_floats(problem)
-                        : round_up(filter_floats(problem, layout), 16);
-  }
   /// Of all filters. Packed, they have a flag behind them: 1 if they are finite, else 0.
   static std::int64_t filter_floats(const Problem& problem, const Layout& layout) {
     return std::int64_t{kKernel} * kKernel * problem.in_channels * layout.out_stride;
+  }
+  static std::int64_t sums_floats(const Problem& problem, const Layout& layout) {
+    return round_up(filter_floats(problem, layout), 16);
+  }
+  /// Behind a pool: the quads of a strip, and which of them its windows meet first.
+  static std::int64_t quads_floats(const Problem& problem, const Layout& layout) {
+    return problem.pool ? Winners<kKernel>::quads_floats(planes_of(problem, nullptr), layout.strip_rows) : 0;
+  }
+  static std::int64_t places_ints(const Problem& problem, const Layout& layout) {
+    return problem.pool ? round_up(layout.strip_rows * problem.window_columns(), 16) : 0;
+  }
+  static Planes planes_of(const Problem& problem, const float* data) {
+    return {data, plane_height(problem), plane_width(problem)};
   }
 
   static Layout layout(const Problem& problem, bool /*data_gradient*/) {
@@ -57,26 +68,29 @@ struct Direct {
     layout.in_stride = problem.in_channels;
     layout.out_stride = round_up(problem.out_channels, half_lanes);
     layout.packed = filter_floats(problem, layout) + 1;
-    constexpr std::int64_t strip_floats = 2048;  // gradients and places of winners stay in L1
+    constexpr std::int64_t strip_floats = 2048;  // so that gradients, choices and quads stay in L1
     layout.strip_rows = strip_floats / (problem.window_columns() * layout.out_stride);
-    if (layout.strip_rows < 1) layout.strip_rows = 1;
+    layout.strip_rows = std::max<std::int64_t>(std::min(layout.strip_rows, problem.window_rows()), 1);
     layout.forward_workspace = planes_memory(problem) + staging_of(problem);
-    layout.backward_workspace =
-        layout.forward_workspace + 2 * gradients_floats(problem, layout) + sums_floats(problem, layout);
+    layout.backward_workspace = layout.forward_workspace + 2 * gradients_floats(problem, layout) +
+                                sums_floats(problem, layout) + quads_floats(problem, layout) +
+                                places_ints(problem, layout);
     layout.record = problem.all_window_rows() * problem.window_columns() * layout.out_stride;
     return layout;
   }
 
   /// Of the backward pass.
   struct Workspace {
-    float *planes, *staging, *gradients, *sums;
-    std::int32_t* begins;
+    float *planes, *staging, *gradients, *sums, *quads;
+    std::int32_t *choices, *places;
     Workspace(const Problem& problem, const Layout& layout, float* memory)
         : planes(memory),
           staging(planes + planes_memory(problem)),
           gradients(staging + staging_of(problem)),
           sums(gradients + gradients_floats(problem, layout)),
-          begins(reinterpret_cast<std::int32_t*>(sums + sums_floats(problem, layout))) {}
+          quads(sums + sums_floats(problem, layout)),
+          choices(reinterpret_cast<std::int32_t*>(quads + quads_floats(problem, layout))),
+          places(choices + gradients_floats(problem, layout)) {}
   };
 
   /// Weights as [in][tap][out].
@@ -309,31 +323,35 @@ struct Direct {
   /// Strip by strip of one sample's window rows.
   static void backward_winners(const Problem& problem, const Layout& layout, const Backward& pass) {
     const Workspace workspace(problem, layout, pass.workspace);
-    const Planes planes{workspace.planes, plane_height(problem), plane_width(problem)};
+    const Planes planes = planes_of(problem, workspace.planes);
+    const typename Winners<kKernel>::Quads quads{workspace.quads, Winners<kKernel>::quads_of_a_row(planes)};
     const std::int64_t floats = problem.in_channels * problem.in_height * problem.in_width;
-    clear(workspace.sums, sums_floats(problem, layout));
+    clear(workspace.sums, filter_floats(problem, layout));
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     for (std::int64_t sample = 0; sample < problem.samples; ++sample) {
       copy_planes(problem, pass.x + sample * floats, workspace.planes);
       if (!all_finite(planes.data, problem.in_channels * planes.floats()))
-        Winners<kKernel>::add_zeros(problem, planes, workspace.sums);
+        Winners<kKernel>::add_zeros(problem, planes, layout.out_stride, workspace.sums);
       for (std::int64_t begin = 0; begin < problem.window_rows(); begin += layout.strip_rows) {
         const std::int64_t left = problem.window_rows() - begin;
         const std::int64_t rows = left < layout.strip_rows ? left : layout.strip_rows;
-        std::int64_t windows = 0;
+        typename Winners<kKernel>::Found found{.stride = layout.out_stride,
+                                               .gradients = workspace.gradients,
+                                               .choices = workspace.choices,
+                                               .places = workspace.places};
         for (std::int64_t row = 0; row < rows; ++row) {
           const std::int64_t index = sample * problem.window_rows() + begin + row;
-          const std::int64_t found = windows * layout.out_stride;
-          windows +=
-              Winners<kKernel>::find(problem, layout.out_stride, begin + row, planes,
-                                     source(problem, index, layout.out_stride, pass, workspace.staging),
-                                     workspace.gradients + found, workspace.begins + found, pass.dbias);
+          Winners<kKernel>::find(problem, planes, begin + row, row,
+                                 source(problem, index, layout.out_stride, pass, workspace.staging),
+                                 pass.dbias, found);
         }
-        Winners<kKernel>::add(problem, windows, layout.out_stride, planes, workspace.gradients,
-                              workspace.begins, workspace.sums);
+        for (std::int64_t in = 0; in < problem.in_channels; ++in) {
+          Winners<kKernel>::make_quads(planes, in, begin, rows, quads);
+          Winners<kKernel>::add(found, quads, workspace.sums + in * kKernel * kKernel * layout.out_stride);
+        }
       }
     }
-    Winners<kKernel>::unpack(problem, workspace.sums, pass.dweight);
+    unpack(problem, layout, workspace.sums, pass.dweight);
   }
 
   static void backward(const Problem& problem, const Layout& layout, const Backward& pass) {

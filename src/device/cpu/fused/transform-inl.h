@@ -13,6 +13,40 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
+/// The n×n points of a transformed tile or filter in memory, row by row, each `distance` floats from the one
+/// before. Held by value: a store of vectors may change anything that is in memory as far as the compiler
+/// knows, so it would read the distance again after each.
+template <std::int64_t n, class Float>
+struct Points {
+  Float* first;
+  std::int64_t distance;
+
+  template <class D>
+  HWY_INLINE void load_row(D d, std::int64_t i, Vector<D>* HWY_RESTRICT row) const {
+    const float* p = first + i * n * distance;
+    LOCKSTEP_UNROLL
+    for (std::int64_t j = 0; j < n; ++j, p += distance) row[j] = hn::LoadU(d, p);
+  }
+  template <class D>
+  HWY_INLINE void load_column(D d, std::int64_t j, Vector<D>* HWY_RESTRICT column) const {
+    const float* p = first + j * distance;
+    LOCKSTEP_UNROLL
+    for (std::int64_t i = 0; i < n; ++i, p += n * distance) column[i] = hn::LoadU(d, p);
+  }
+  template <class D>
+  HWY_INLINE void store_row(D d, const Vector<D>* HWY_RESTRICT row, std::int64_t i) const {
+    Float* p = first + i * n * distance;
+    LOCKSTEP_UNROLL
+    for (std::int64_t j = 0; j < n; ++j, p += distance) hn::StoreU(row[j], d, p);
+  }
+  template <class D>
+  HWY_INLINE void store_column(D d, const Vector<D>* HWY_RESTRICT column, std::int64_t j) const {
+    Float* p = first + j * distance;
+    LOCKSTEP_UNROLL
+    for (std::int64_t i = 0; i < n; ++i, p += n * distance) hn::StoreU(column[i], d, p);
+  }
+};
+
 /// A sum of products with constants, begun by its first term.
 template <class D>
 struct Sum {

@@ -13,9 +13,10 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
-// Loops over registers must vanish, or the registers become memory.
-#define LOCKSTEP_UNROLL _Pragma("GCC unroll 16")
+// Loops over registers must vanish, or the registers become memory. Those over 25 taps are the longest.
+#define LOCKSTEP_UNROLL _Pragma("GCC unroll 32")
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
@@ -134,12 +135,17 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-/// Calls f(tag, first, count) for each vector of channels: `count` of its lanes are channels.
+/// Calls f(tag, first, count) for each vector of channels: `count` of its lanes are channels. Where all are
+/// it is a std::integral_constant, so that an f that takes `auto` is compiled without masks for these; where
+/// little time goes, f takes an integer, which means less code.
 template <class F>
 HWY_INLINE void for_each_vector(std::int64_t channels, F f) {
   std::int64_t c = 0;
-  for (; channels - c > half_lanes; c += lanes) f(Full(), c, channels - c < lanes ? channels - c : lanes);
-  if (c < channels) f(Half(), c, channels - c);
+  for (; channels - c >= lanes; c += lanes) f(Full(), c, std::integral_constant<std::int64_t, lanes>());
+  if (channels - c > half_lanes)
+    f(Full(), c, channels - c);
+  else if (c < channels)
+    f(Half(), c, channels - c);
 }
 
 // NOLINTNEXTLINE(google-readability-namespace-comments)

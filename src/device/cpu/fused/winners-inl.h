@@ -1,6 +1,7 @@
 // The weight gradient of a direct convolution behind a max-pool: each window hands its gradient to one of
-// four outputs, so three in four products are with zero. They are left out: for each channel in turn, a
-// window's gradient is multiplied with the patch of the output that won, taps in lanes.
+// four outputs, so three in four products are with zero. They are left out. Channels are in lanes, and each
+// may have another winner: the four numbers that a tap meets in a window's outputs lie side by side as a
+// quad, from which a shuffle picks each channel's.
 //
 // Windows that see nothing but zeros, in the background of an image, are left out as well.
 //
@@ -11,6 +12,8 @@
 #else
 #define LOCKSTEP_FUSED_WINNERS_INL_H_
 #endif
+
+#include <bit>
 
 #include "device/cpu/fused/rows-inl.h"
 
@@ -26,16 +29,77 @@ struct Planes {
 
 template <int kKernel>
 struct Winners {
-  /// A row of taps, in one vector or, where these are short, in some.
-  using Taps = hn::CappedTag<float, kKernel == 5 ? 8 : 4>;
-  static constexpr std::int64_t width = hn::MaxLanes(Taps());
-  static constexpr std::int64_t parts = (kKernel + width - 1) / width;
-  static constexpr std::int64_t filter = kKernel * parts * width;  ///< floats of a filter's sums
-  /// Floats past the end of the planes that a row of taps may reach.
+  static constexpr int taps = kKernel * kKernel;
+  /// Taps whose sums lie in registers together, beside a gradient, a choice and a product's factor.
+  static constexpr int taps_at_once = registers == 32 || taps <= 13 ? taps : (taps + 1) / 2;
+  /// Floats past the end of the planes that are read for quads, and quads past the end of these that are
+  /// written.
   static constexpr std::int64_t overhang = 16;
+  static_assert(lanes - 1 <= overhang, "the last vector begins with a number that is there");
 
-  static std::int64_t sums_floats(const Problem& problem) {
-    return round_up(problem.in_channels * problem.out_channels * filter, 16);
+  /// Those of some window rows of one plane. The quad at row r and column c holds the numbers at (r, c),
+  /// (r, c + 1), (r + 1, c) and (r + 1, c + 1).
+  struct Quads {
+    float* data;
+    std::int64_t width;  ///< of a row
+  };
+  static std::int64_t quads_of_a_row(const Planes& planes) { return planes.width - 1; }
+  static std::int64_t quad_rows(std::int64_t window_rows) { return 2 * window_rows + kKernel - 2; }
+  static std::int64_t quads_floats(const Planes& planes, std::int64_t window_rows) {
+    return round_up(4 * (quad_rows(window_rows) * quads_of_a_row(planes) + overhang), 16);
+  }
+
+  /// Of the window rows from `first` on.
+  static void make_quads(const Planes& planes, std::int64_t in, std::int64_t first, std::int64_t window_rows,
+                         const Quads& quads) {
+    const std::int64_t below = planes.width;
+    const std::int64_t width = quads.width;
+    const float* HWY_RESTRICT upper = planes.data + in * planes.floats() + 2 * first * below;
+    float* HWY_RESTRICT to = quads.data;
+    for (std::int64_t row = 0; row < quad_rows(window_rows); ++row, upper += below, to += 4 * width) {
+      const float* HWY_RESTRICT lower = upper + below;
+      for (std::int64_t c = 0; c < width; c += lanes)
+        hn::StoreInterleaved4(hn::LoadU(Full(), upper + c), hn::LoadU(Full(), upper + c + 1),
+                              hn::LoadU(Full(), lower + c), hn::LoadU(Full(), lower + c + 1), Full(),
+                              to + 4 * c);
+    }
+  }
+
+  template <class D>
+  using Choice = hn::Vec<hn::RebindToSigned<D>>;
+  /// Whether a block of the vector has room for a quad, so that a shuffle can pick from it.
+  template <class D>
+  static constexpr bool shuffles = hn::MaxLanes(D()) >= 4;
+
+  /// What pick() must know of a channel's winner: where it shuffles, the bytes of that number in a quad.
+  template <class D>
+  static HWY_INLINE Choice<D> choice_of(D /*d*/, Choice<D> winner) {
+    const hn::RebindToSigned<D> ints;
+    const auto number = hn::And(winner, hn::Set(ints, 3));  // of a dead window any will do
+    if constexpr (shuffles<D>) {
+      static_assert(std::endian::native == std::endian::little, "byte 0 of a number is its least");
+      const auto byte = hn::ShiftLeft<2>(number);
+      const auto bytes = hn::Or(byte, hn::ShiftLeft<8>(byte));
+      return hn::Add(hn::Or(bytes, hn::ShiftLeft<16>(bytes)), hn::Set(ints, 0x03020100));
+    } else {
+      return number;
+    }
+  }
+  /// For each channel the number of its winner.
+  template <class D>
+  static HWY_INLINE Vector<D> pick(D d, const float* HWY_RESTRICT quad, Choice<D> choice) {
+    if constexpr (shuffles<D>) {
+      const hn::Repartition<std::uint8_t, D> bytes;
+      const auto numbers = hn::BitCast(bytes, hn::LoadDup128(d, quad));
+      return hn::BitCast(d, hn::TableLookupBytes(numbers, hn::BitCast(bytes, choice)));
+    } else {
+      constexpr std::int64_t n = hn::MaxLanes(D());
+      HWY_ALIGN std::int32_t choices[n];
+      HWY_ALIGN float numbers[n];
+      hn::Store(choice, hn::RebindToSigned<D>(), choices);
+      for (std::int64_t i = 0; i < n; ++i) numbers[i] = quad[choices[i]];
+      return hn::Load(d, numbers);
+    }
   }
 
   /// Whether all that a window's outputs see is zero.
@@ -49,103 +113,92 @@ struct Winners {
     return true;
   }
 
-  /// For a row of windows: each window's gradient, 0 where no output is alive, and where the winner's patch
-  /// begins in a plane. Leaves out windows that see zeros only, if their gradients are finite; returns
-  /// the number of the others. Adds to the bias's gradient.
-  static std::int64_t find(const Problem& problem, std::int64_t stride, std::int64_t window_row,
-                           const Planes& planes, const WindowRow<const float, const std::uint8_t>& row,
-                           float* gradients, std::int32_t* begins, float* dbias) {
-    std::int64_t found = 0;
+  /// The windows of a strip that count: for each its gradients, 0 where no output is alive, and choices by
+  /// channel, and its place: which of the quads its first tap meets.
+  struct Found {
+    std::int64_t windows = 0;
+    std::int64_t stride = 0;  ///< from window to window
+    float* gradients = nullptr;
+    std::int32_t* choices = nullptr;
+    std::int32_t* places = nullptr;
+  };
+
+  /// Appends those of a row of windows, which is row `strip_row` of the strip. Leaves out windows that see
+  /// zeros only, if their gradients are finite. Adds to the bias's gradient.
+  static void find(const Problem& problem, const Planes& planes, std::int64_t window_row,
+                   std::int64_t strip_row, const WindowRow<const float, const std::uint8_t>& row,
+                   float* dbias, Found& found) {
+    const std::int64_t stride = found.stride;
     for (std::int64_t window = 0; window < problem.window_columns(); ++window) {
       bool adds = !sees_zeros(problem, planes, window_row, window);
-      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+      float* const gradients = found.gradients + found.windows * stride;
+      std::int32_t* const choices = found.choices + found.windows * stride;
+      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, auto count) {
         const hn::RebindToSigned<decltype(d)> ints;
         const auto zero = hn::Zero(d);
         const auto winner = load_record(d, row.record + window * stride + c);
         const auto dead = hn::RebindMask(d, hn::Eq(winner, hn::Set(ints, 4)));
         const auto gradient =
             hn::IfThenZeroElse(dead, load(d, row.y + window * problem.out_channels + c, count));
-        const auto upper = static_cast<std::int32_t>(2 * (window_row * planes.width + window));
-        const auto lower = hn::IfThenElseZero(hn::TestBit(winner, hn::Set(ints, 2)),
-                                              hn::Set(ints, static_cast<std::int32_t>(planes.width)));
-        const auto begin = hn::Add(hn::Add(hn::Set(ints, upper), lower), hn::And(winner, hn::Set(ints, 1)));
-        hn::StoreU(gradient, d, gradients + found * stride + c);
-        hn::StoreU(begin, ints, begins + found * stride + c);
+        hn::StoreU(gradient, d, gradients + c);
+        hn::StoreU(choice_of(d, winner), ints, choices + c);
         adds = adds || !hn::AllTrue(d, hn::Eq(hn::Mul(gradient, zero), zero));
         if (dbias != nullptr) store(d, hn::Add(load(d, dbias + c, count), gradient), dbias + c, count);
       });
-      if (adds) ++found;
+      if (!adds) continue;
+      found.places[found.windows++] =
+          static_cast<std::int32_t>(2 * (strip_row * quads_of_a_row(planes) + window));
     }
-    return found;
   }
 
-  /// Adds the windows' products to the sums of kChannels channels.
-  template <int kChannels>
-  static void add_channels(std::int64_t windows, std::int64_t stride, const float* plane,
-                           std::int64_t plane_width, const float* gradients, const std::int32_t* begins,
-                           float* sums) {
-    const Taps d;
-    Vector<Taps> sum[kChannels][kKernel * parts];
+  /// Adds the products of taps [kFirst, kFirst + kCount) to their sums, for the channels of a vector.
+  template <int kFirst, int kCount, class D>
+  static HWY_NOINLINE void add_taps(D d, const Found& found, std::int64_t channel, const Quads& quads,
+                                    float* sums) {
+    const hn::RebindToSigned<D> ints;
+    const std::int64_t stride = found.stride;
+    const std::int64_t below = 4 * quads.width;
+    Vector<D> sum[kCount];
     LOCKSTEP_UNROLL
-    for (int c = 0; c < kChannels; ++c) {
+    for (int t = 0; t < kCount; ++t) sum[t] = hn::LoadU(d, sums + (kFirst + t) * stride);
+    const float* gradients = found.gradients + channel;
+    const std::int32_t* choices = found.choices + channel;
+    const float* const first_line = quads.data + kFirst / kKernel * below;
+    for (std::int64_t window = 0; window < found.windows; ++window, gradients += stride, choices += stride) {
+      const auto gradient = hn::LoadU(d, gradients);
+      const auto choice = hn::LoadU(ints, choices);
+      const float* line = first_line + 4 * std::int64_t{found.places[window]};
       LOCKSTEP_UNROLL
-      for (int i = 0; i < kKernel * parts; ++i) sum[c][i] = hn::LoadU(d, sums + c * filter + i * width);
-    }
-    for (std::int64_t window = 0; window < windows; ++window, gradients += stride, begins += stride) {
-      LOCKSTEP_UNROLL
-      for (int c = 0; c < kChannels; ++c) {
-        const auto gradient = hn::Set(d, gradients[c]);
-        const float* patch = plane + begins[c];
-        LOCKSTEP_UNROLL
-        for (int i = 0; i < kKernel; ++i) {
-          LOCKSTEP_UNROLL
-          for (int part = 0; part < parts; ++part)
-            sum[c][i * parts + part] = fma(d, gradient, hn::LoadU(d, patch + i * plane_width + part * width),
-                                           sum[c][i * parts + part]);
-        }
+      for (int t = 0; t < kCount; ++t) {
+        const std::int64_t column = (kFirst + t) % kKernel;
+        sum[t] = fma(d, gradient, pick(d, line + 4 * column, choice), sum[t]);
+        if (column == kKernel - 1) line += below;
       }
     }
     LOCKSTEP_UNROLL
-    for (int c = 0; c < kChannels; ++c) {
-      LOCKSTEP_UNROLL
-      for (int i = 0; i < kKernel * parts; ++i) hn::StoreU(sum[c][i], d, sums + c * filter + i * width);
-    }
+    for (int t = 0; t < kCount; ++t) hn::StoreU(sum[t], d, sums + (kFirst + t) * stride);
   }
 
-  static void add(const Problem& problem, std::int64_t windows, std::int64_t stride, const Planes& planes,
-                  const float* gradients, const std::int32_t* begins, float* sums) {
-    for (std::int64_t in = 0; in < problem.in_channels; ++in) {
-      const float* plane = planes.data + in * planes.floats();
-      float* own = sums + in * problem.out_channels * filter;
-      std::int64_t c = 0;
-      for (; c + 2 <= problem.out_channels; c += 2)
-        add_channels<2>(windows, stride, plane, planes.width, gradients + c, begins + c, own + c * filter);
-      if (c < problem.out_channels)
-        add_channels<1>(windows, stride, plane, planes.width, gradients + c, begins + c, own + c * filter);
-    }
+  /// Adds the windows' products with the plane that these quads were made of to its sums, [tap][channel].
+  static void add(const Found& found, const Quads& quads, float* sums) {
+    for_each_vector(found.stride, [&](auto d, std::int64_t c, std::int64_t /*count*/) {
+      add_taps<0, taps_at_once>(d, found, c, quads, sums + c);
+      if constexpr (taps_at_once < taps)
+        add_taps<taps_at_once, taps - taps_at_once>(d, found, c, quads, sums + c);
+    });
   }
 
   /// Adds zero times all that the taps meet.
-  static void add_zeros(const Problem& problem, const Planes& planes, float* sums) {
+  static void add_zeros(const Problem& problem, const Planes& planes, std::int64_t stride, float* sums) {
     for (std::int64_t in = 0; in < problem.in_channels; ++in)
       for (int i = 0; i < kKernel; ++i)
-        for (int j = 0; j < kKernel; ++j) {
+        for (int j = 0; j < kKernel; ++j, sums += stride) {
           float sum = 0;
           for (std::int64_t row = 0; row < 2 * problem.window_rows(); ++row)
             for (std::int64_t column = 0; column < 2 * problem.window_columns(); ++column)
               sum += 0 * planes.data[in * planes.floats() + (row + i) * planes.width + column + j];
-          for (std::int64_t c = 0; c < problem.out_channels; ++c)
-            sums[(in * problem.out_channels + c) * filter + i * parts * width + j] += sum;
+          for (std::int64_t c = 0; c < problem.out_channels; ++c) sums[c] += sum;
         }
-  }
-
-  static void unpack(const Problem& problem, const float* sums, float* dweight) {
-    for (std::int64_t in = 0; in < problem.in_channels; ++in)
-      for (std::int64_t c = 0; c < problem.out_channels; ++c)
-        for (int i = 0; i < kKernel; ++i)
-          for (int j = 0; j < kKernel; ++j)
-            dweight[((c * problem.in_channels + in) * kKernel + i) * kKernel + j] =
-                sums[(in * problem.out_channels + c) * filter + i * parts * width + j];
   }
 };
 

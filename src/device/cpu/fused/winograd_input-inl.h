@@ -26,10 +26,9 @@ struct WinogradInput {
 
   /// Transforms the patches of `tiles` tiles from tile `first` of a row on, for a vector of channels. `x` is
   /// the sample's, at the vector's first channel; v that of tile `first`.
-  template <class D>
+  template <class D, class Count>
   static void transform_part(D d, const Problem& problem, const Layout& layout, std::int64_t tile_row,
-                             std::int64_t first, std::int64_t tiles, const float* x, std::int64_t count,
-                             float* v) {
+                             std::int64_t first, std::int64_t tiles, const float* x, Count count, float* v) {
     using V = Vector<D>;
     V columns[chunk_columns][n];
     const std::int64_t top = kTile * tile_row - problem.pad_top;
@@ -52,7 +51,10 @@ struct WinogradInput {
       }
       to_points(d, matrices.input, in, columns[j]);
     }
-    for (std::int64_t tile = 0; tile < tiles; ++tile, v += layout.in_stride) {
+    const std::int64_t point = layout.in_point;
+    const std::int64_t stride = layout.in_stride;
+    for (std::int64_t tile = 0; tile < tiles; ++tile, v += stride) {
+      const Points<n, float> points{v, point};
       LOCKSTEP_UNROLL
       for (int i = 0; i < n; ++i) {
         V line[n];
@@ -60,17 +62,15 @@ struct WinogradInput {
         LOCKSTEP_UNROLL
         for (int j = 0; j < n; ++j) line[j] = columns[kTile * tile + j][i];
         to_points(d, matrices.input, line, out);
-        LOCKSTEP_UNROLL
-        for (int j = 0; j < n; ++j) hn::StoreU(out[j], d, v + (i * n + j) * layout.in_point);
+        points.store_row(d, out, i);
       }
     }
   }
 
   /// Its transpose: adds what the patches of these tiles receive to dx.
-  template <class D>
+  template <class D, class Count>
   static void collect_part(D d, const Problem& problem, const Layout& layout, std::int64_t tile_row,
-                           std::int64_t first, std::int64_t tiles, const float* dv, std::int64_t count,
-                           float* dx) {
+                           std::int64_t first, std::int64_t tiles, const float* dv, Count count, float* dx) {
     using V = Vector<D>;
     V columns[chunk_columns][n];
     const std::int64_t top = kTile * tile_row - problem.pad_top;
@@ -78,13 +78,15 @@ struct WinogradInput {
     const std::int64_t width = kTile * tiles + kKernel - 1;
     for (std::int64_t j = 0; j < width; ++j)
       for (int i = 0; i < n; ++i) columns[j][i] = hn::Zero(d);
-    for (std::int64_t tile = 0; tile < tiles; ++tile, dv += layout.in_stride) {
+    const std::int64_t point = layout.in_point;
+    const std::int64_t stride = layout.in_stride;
+    for (std::int64_t tile = 0; tile < tiles; ++tile, dv += stride) {
+      const Points<n, const float> points{dv, point};
       LOCKSTEP_UNROLL
       for (int i = 0; i < n; ++i) {
         V line[n];
         V out[n];
-        LOCKSTEP_UNROLL
-        for (int j = 0; j < n; ++j) line[j] = hn::LoadU(d, dv + (i * n + j) * layout.in_point);
+        points.load_row(d, i, line);
         from_points(d, matrices.input, line, out);
         LOCKSTEP_UNROLL
         for (int j = 0; j < n; ++j)
@@ -108,7 +110,7 @@ struct WinogradInput {
   /// Calls f(tag, channel, count, first tile, tiles) for all parts of a row of tiles.
   template <class F>
   HWY_INLINE static void for_each_part(const Problem& problem, F f) {
-    for_each_vector(problem.in_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+    for_each_vector(problem.in_channels, [&](auto d, std::int64_t c, auto count) {
       const std::int64_t columns = Tiles::columns(problem);
       for (std::int64_t first = 0; first < columns; first += chunk) {
         const std::int64_t left = columns - first;
@@ -123,11 +125,10 @@ struct WinogradInput {
     const std::int64_t sample = problem.in_height * problem.in_width * problem.in_channels;
     for (std::int64_t index = begin; index < end; ++index, v += Tiles::columns(problem) * layout.in_stride) {
       const typename Tiles::TileRowPlace place(problem, index);
-      for_each_part(problem,
-                    [&](auto d, std::int64_t c, std::int64_t count, std::int64_t first, std::int64_t tiles) {
-                      transform_part(d, problem, layout, place.tile_row, first, tiles,
-                                     x + place.sample * sample + c, count, v + first * layout.in_stride + c);
-                    });
+      for_each_part(problem, [&](auto d, std::int64_t c, auto count, std::int64_t first, std::int64_t tiles) {
+        transform_part(d, problem, layout, place.tile_row, first, tiles, x + place.sample * sample + c, count,
+                       v + first * layout.in_stride + c);
+      });
     }
   }
 
@@ -137,11 +138,10 @@ struct WinogradInput {
     for (std::int64_t index = begin; index < end; ++index, dv += Tiles::columns(problem) * layout.in_stride) {
       const typename Tiles::TileRowPlace place(problem, index);
       if (place.tile_row == 0) clear(dx + place.sample * sample, sample);
-      for_each_part(problem,
-                    [&](auto d, std::int64_t c, std::int64_t count, std::int64_t first, std::int64_t tiles) {
-                      collect_part(d, problem, layout, place.tile_row, first, tiles,
-                                   dv + first * layout.in_stride + c, count, dx + place.sample * sample + c);
-                    });
+      for_each_part(problem, [&](auto d, std::int64_t c, auto count, std::int64_t first, std::int64_t tiles) {
+        collect_part(d, problem, layout, place.tile_row, first, tiles, dv + first * layout.in_stride + c,
+                     count, dx + place.sample * sample + c);
+      });
     }
   }
 };

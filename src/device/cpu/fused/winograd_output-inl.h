@@ -25,15 +25,15 @@ struct WinogradOutput {
   static void finish(const Problem& problem, const Layout& layout, const float* m, const float* bias,
                      const DstRows& rows) {
     for (std::int64_t tile = 0; tile < Tiles::columns(problem); ++tile, m += layout.out_stride) {
-      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, auto count) {
         using V = Vector<decltype(d)>;
         V half_done[kTile][n];
+        const Points<n, const float> points{m + c, layout.out_point};
         LOCKSTEP_UNROLL
         for (int j = 0; j < n; ++j) {
           V column[n];
           V out[kTile];
-          LOCKSTEP_UNROLL
-          for (int i = 0; i < n; ++i) column[i] = hn::LoadU(d, m + (i * n + j) * layout.out_point + c);
+          points.load_column(d, j, column);
           from_points(d, matrices.output, column, out);
           LOCKSTEP_UNROLL
           for (int k = 0; k < kTile; ++k) half_done[k][j] = out[k];
@@ -59,7 +59,7 @@ struct WinogradOutput {
   static void start(const Problem& problem, const Layout& layout, const SrcRows& rows, float* dm,
                     float* dbias) {
     for (std::int64_t tile = 0; tile < Tiles::columns(problem); ++tile, dm += layout.out_stride) {
-      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, auto count) {
         using V = Vector<decltype(d)>;
         V z[kTile][kTile];
         LOCKSTEP_UNROLL
@@ -80,6 +80,7 @@ struct WinogradOutput {
         V half_done[kTile][n];
         LOCKSTEP_UNROLL
         for (int k = 0; k < kTile; ++k) to_points(d, matrices.output, z[k], half_done[k]);
+        const Points<n, float> points{dm + c, layout.out_point};
         LOCKSTEP_UNROLL
         for (int j = 0; j < n; ++j) {
           V column[kTile];
@@ -87,8 +88,7 @@ struct WinogradOutput {
           LOCKSTEP_UNROLL
           for (int k = 0; k < kTile; ++k) column[k] = half_done[k][j];
           to_points(d, matrices.output, column, out);
-          LOCKSTEP_UNROLL
-          for (int i = 0; i < n; ++i) hn::StoreU(out[i], d, dm + (i * n + j) * layout.out_point + c);
+          points.store_column(d, out, j);
         }
       });
     }

@@ -49,10 +49,11 @@ struct WinogradWeights {
                         std::int64_t column_stride, std::int64_t stride, std::int64_t point, float* u) {
     constexpr int taps = kKernel * kKernel;
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      for_each_vector(columns, [&](auto d, std::int64_t c, std::int64_t count) {
+      for_each_vector(columns, [&](auto d, std::int64_t c, auto count) {
         using V = Vector<decltype(d)>;
         V g[taps];
         load_filters<taps>(d, weights + row * row_stride + c * column_stride, column_stride, count, g);
+        const Points<n, float> points{u + row * stride + c, point};
         V half_done[kKernel][n];  // by column of the filter
         for (int j = 0; j < kKernel; ++j) {
           V column[kKernel];
@@ -64,7 +65,7 @@ struct WinogradWeights {
           V out[n];
           for (int j = 0; j < kKernel; ++j) line[j] = half_done[j][i];
           to_points(d, matrices.filter, line, out);
-          for (int j = 0; j < n; ++j) hn::StoreU(out[j], d, u + (i * n + j) * point + row * stride + c);
+          points.store_row(d, out, i);
         }
       });
     }
@@ -89,13 +90,13 @@ struct WinogradWeights {
     constexpr int taps = kKernel * kKernel;
     const std::int64_t filter = problem.in_channels * taps;
     for (std::int64_t row = 0; row < problem.in_channels; ++row) {
-      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
+      for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, auto count) {
         using V = Vector<decltype(d)>;
+        const Points<n, const float> points{du + row * layout.out_stride + c, point(problem, layout)};
         V half_done[n][kKernel];
         for (int i = 0; i < n; ++i) {
           V line[n];
-          for (int j = 0; j < n; ++j)
-            line[j] = hn::LoadU(d, du + (i * n + j) * point(problem, layout) + row * layout.out_stride + c);
+          points.load_row(d, i, line);
           from_points(d, matrices.filter, line, half_done[i]);
         }
         V g[taps];
