@@ -1,7 +1,7 @@
 // The weight gradient of a dense layer, dW = dyᵀ x, of many shards at once.
 //
 // Each shard's own gradient would be as large as the weights, written to memory and read again to be added
-// up. Here a tile of dW stays in the first-level cache from the first shard to the last: for each shard one
+// up. Here a tile of dW stays in the cache from the first shard to the last: for each shard one
 // chain of fused multiply-adds over those of its samples whose dy is not zero (sparse-inl.h), then the
 // additions of the tree that have become possible, like the carries of a binary counter. What a shard keeps
 // for that is small.
@@ -33,11 +33,11 @@ class DenseGradients {
   }
 
  private:
-  static constexpr std::int64_t tile_rows = 8;
+  static constexpr std::int64_t tile_rows = 32;                      // for each tile, x is read again
   static constexpr std::int64_t group = std::max(tile_rows, lanes);  // rows of dW whose dy lie together
   static constexpr std::int64_t word_bits = 32;
   static constexpr std::int64_t rows_of_a_piece = 64;  // so that threads find enough pieces
-  static constexpr int most_levels = 32;               // of a tree of shards
+  static constexpr int most_levels = 16;               // of a tree of shards
 
   /// Where a shard keeps what.
   struct Kept {

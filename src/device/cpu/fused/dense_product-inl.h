@@ -4,8 +4,9 @@
 // Both leave out zeros of x and dy (sparse-inl.h). A block of the right factor, some rows of a panel of
 // columns, stays in the first-level cache while the shard's samples pass by. Wᵀ is packed in such blocks once
 // for all shards. Blocks of W are copied as they are needed: in the slab their rows may displace one another.
-// An output is one chain, of y from the bias on. At the end -0 becomes +0, as otherwise the blocks, in which
-// zeros are left out or not, might show in the sign.
+// While one block is in use, the next is fetched: each shard reads all of the factor, of which little is left
+// in the second-level cache from the shard before. An output is one chain, of y from the bias on. At the end
+// -0 becomes +0, as otherwise the blocks, in which zeros are left out or not, might show in the sign.
 #if defined(LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_
 #undef LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_
@@ -129,10 +130,13 @@ class DenseProducts {
                           .bias = pass.bias,
                           .relu = pass.relu,
                           .c = pass.y};
-    multiply(product, [&](auto /*vectors*/, std::int64_t panel, Range columns, Range rows) {
-      return Block{
-          .data = pass.weights + columns.begin * extents.in + rows.begin * columns.size(),
-          .finite = pass.weights[flags(extents) + panel * blocks(extents) + rows.begin / depth] != 0};
+    const auto place_of = [&](Range columns, Range rows) {
+      return Place{.data = pass.weights + columns.begin * extents.in + rows.begin * columns.size(),
+                   .stride = columns.size()};
+    };
+    multiply(product, place_of, [&](auto /*vectors*/, std::int64_t panel, Range rows, const Place& place) {
+      const float flag = pass.weights[flags(extents) + panel * blocks(extents) + rows.begin / depth];
+      return Block{.data = place.data, .finite = flag != 0};
     });
   }
 
@@ -147,9 +151,12 @@ class DenseProducts {
                           .relu = false,
                           .c = dx};
     const Panels panels(extents.in);
-    multiply(product, [&](auto vectors, std::int64_t panel, Range columns, Range rows) {
-      const bool finite = copy<vectors>(weights + rows.begin * extents.in + columns.begin, extents.in,
-                                        rows.size(), panels.last_lanes(panel), block);
+    const auto place_of = [&](Range columns, Range rows) {
+      return Place{.data = weights + rows.begin * extents.in + columns.begin, .stride = extents.in};
+    };
+    multiply(product, place_of, [&](auto vectors, std::int64_t panel, Range rows, const Place& place) {
+      const bool finite =
+          copy<vectors>(place.data, place.stride, rows.size(), panels.last_lanes(panel), block);
       return Block{.data = block, .finite = finite};
     });
   }
@@ -162,30 +169,68 @@ class DenseProducts {
     bool relu;
     float* c;  ///< samples × columns
   };
-  /// Some rows of a panel of B.
+  /// Where some rows of a panel of B lie in memory.
+  struct Place {
+    const float* data;
+    std::int64_t stride;
+  };
+  /// These rows one behind the other.
   struct Block {
     const float* data;
     bool finite;
   };
+  /// The block after the one in use; without rows behind the last.
+  struct Ahead {
+    Place place;
+    std::int64_t rows;
+    std::int64_t rows_each;  ///< to fetch with each sample that passes by the block in use
 
-  /// `find_block` is called with the vectors of a panel, its number, its columns, and rows.
-  template <class F>
-  static void multiply(const Product& product, F find_block) {
+    /// Asks for a sample's share, `width` columns of it: those of the block in use, as panels are about
+    /// equally wide. For the second-level cache, as the first is full of that block.
+    template <std::int64_t width>
+    HWY_INLINE void fetch(std::int64_t sample) const {
+      constexpr std::int64_t line = 16;  // floats of a cache line
+      const std::int64_t end = std::min((sample + 1) * rows_each, rows);
+      for (std::int64_t row = sample * rows_each; row < end; ++row) {
+        LOCKSTEP_UNROLL
+        for (std::int64_t c = 0; c < width; c += line)
+          __builtin_prefetch(place.data + row * place.stride + c, 0, 2);
+      }
+    }
+  };
+
+  /// place_of(columns, rows) is where a block of B lies; find_block is called with the vectors of a panel,
+  /// its number, rows and their place, and gives the block.
+  template <class P, class F>
+  static void multiply(const Product& product, P place_of, F find_block) {
     constexpr std::int64_t group = 64;  // samples at a time
     std::uint64_t nonzero[group];
     const Panels panels(product.columns);
+    const auto steps_from = [&](std::int64_t first) {
+      return Range{first, std::min(first + depth, product.steps)};
+    };
+    const auto ahead = [&](std::int64_t panel, Range steps, std::int64_t samples) {
+      if (panel == panels.count()) {
+        if (steps.end == product.steps) return Ahead{};
+        panel = 0;
+        steps = steps_from(steps.end);
+      }
+      return Ahead{.place = place_of(panels.columns(panel), steps),
+                   .rows = steps.size(),
+                   .rows_each = (steps.size() + samples - 1) / samples};
+    };
     for (std::int64_t first = 0; first < product.samples; first += group) {
       const Range samples{first, std::min(first + group, product.samples)};
       for (std::int64_t step = 0; step < product.steps; step += depth) {
-        const Range steps{step, std::min(step + depth, product.steps)};
+        const Range steps = steps_from(step);
         for (std::int64_t s = samples.begin; s < samples.end; ++s)
           nonzero[s - first] = nonzero_mask(product.a + s * product.steps + step, steps.size());
         for (std::int64_t panel = 0; panel < panels.count(); ++panel) {
           const Range columns = panels.columns(panel);
           with_vectors(columns.size() / lanes, [&](auto vectors) {
-            const Block block = find_block(vectors, panel, columns, steps);
+            const Block block = find_block(vectors, panel, steps, place_of(columns, steps));
             add_block<vectors>(product, samples, steps, columns.begin, panels.last_lanes(panel), block,
-                               nonzero);
+                               nonzero, ahead(panel + 1, steps, samples.size()));
           });
         }
       }
@@ -196,11 +241,12 @@ class DenseProducts {
   template <int kVectors>
   static HWY_NOINLINE void add_block(const Product& product, Range samples, Range steps, std::int64_t column,
                                      std::int64_t last, const Block& block,
-                                     const std::uint64_t* HWY_RESTRICT nonzero) {
+                                     const std::uint64_t* HWY_RESTRICT nonzero, const Ahead& ahead) {
     const std::uint64_t all = ~std::uint64_t{0} >> static_cast<unsigned>(64 - steps.size());
     const bool begins = steps.begin == 0;
     const bool ends = steps.end == product.steps;
     for (std::int64_t s = samples.begin; s < samples.end; ++s) {
+      ahead.template fetch<kVectors * lanes>(s - samples.begin);
       float* const c = product.c + s * product.columns + column;
       RowBlock<kVectors> sum;
       if (!begins)

@@ -113,6 +113,9 @@ struct RowBlock {
       const std::int64_t k = std::countr_zero(mask);
       const Vector<Full> factor = hn::Set(Full(), a[k * step]);
       const float* HWY_RESTRICT row = b + k * (kVectors * lanes);
+      // So that a vector is a constant away from this pointer. Where GCC sees how it is made, it makes one
+      // for each vector, and has no registers left.
+      __asm__("" : "+r"(row));
       LOCKSTEP_UNROLL
       for (int n = 0; n < kVectors; ++n)
         sum[n] = fma(Full(), factor, hn::LoadU(Full(), row + n * lanes), sum[n]);
