@@ -36,6 +36,9 @@ struct KeptShard {
   std::int64_t samples = 0;
 };
 
+/// That JointGradients can add up at once. A batch has no more.
+inline constexpr std::size_t most_joint_shards = 4096;
+
 /// Gradients of large weights, computed for many shards at once and added up on the way: to write each
 /// shard's own and to read it again would take longer than to compute it. Thread-safe.
 class JointGradients {
@@ -47,7 +50,8 @@ class JointGradients {
   [[nodiscard]] virtual std::int64_t kept_floats(std::int64_t samples) const = 0;
   /// The work comes in so many pieces, which write different floats.
   [[nodiscard]] virtual std::int64_t pieces() const = 0;
-  /// Writes a piece of the sum over `shards`, a power of two of them, into a gradient slab. They are added in
+  /// Writes a piece of the sum over `shards`, a power of two of them and at most most_joint_shards, into a
+  /// gradient slab. They are added in
   /// a binary tree over their order, ((g0+g1)+(g2+g3))+…: the same bits as from each shard's own gradient,
   /// added in that tree. One without samples counts as zeros.
   virtual void add_up(std::int64_t piece, std::span<const KeptShard> shards, float* slab) const = 0;

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "device/backend.h"
 #include "device/cpu/fused/kernels.h"
 #include "device/network_builder.h"
@@ -55,19 +56,24 @@ std::vector<float> draw(std::mt19937& random, std::int64_t count) {
   return values;
 }
 
-Case draw_case(std::uint32_t seed) {
-  std::mt19937 random(seed);
-  const auto below = [&](std::int64_t n) {
-    return static_cast<std::int64_t>(random() % static_cast<std::uint32_t>(n));
-  };
-  Case one{.extents = {.in = 1 + below(150), .out = 1 + below(150)}, .shards = {}};
-  one.shards.resize(std::size_t{1} << below(5));
+/// Each shard has fewer samples than `limit`, perhaps none.
+Case draw_shards(std::mt19937& random, const fused::DenseExtents& extents, std::size_t shards,
+                 std::uint32_t limit) {
+  Case one{.extents = extents, .shards = std::vector<Shard>(shards)};
   for (Shard& shard : one.shards) {
-    shard.samples = below(seed % 8 == 0 ? 70 : 6);  // none, too
-    shard.x = draw(random, shard.samples * one.extents.in);
-    shard.dy = draw(random, shard.samples * one.extents.out);
+    shard.samples = static_cast<std::int64_t>(random() % limit);
+    shard.x = draw(random, shard.samples * extents.in);
+    shard.dy = draw(random, shard.samples * extents.out);
   }
   return one;
+}
+
+Case draw_case(std::uint32_t seed) {
+  std::mt19937 random(seed);
+  const fused::DenseExtents extents{.in = 1 + static_cast<std::int64_t>(random() % 150),
+                                    .out = 1 + static_cast<std::int64_t>(random() % 150)};
+  const std::size_t shards = std::size_t{1} << random() % 5;
+  return draw_shards(random, extents, shards, seed % 8 == 0 ? 70 : 6);
 }
 
 bool is_finite(const Shard& shard, std::int64_t sample, std::int64_t in) {
@@ -129,6 +135,23 @@ TEST(JointDense, is_the_tree_over_chains_of_each_shard_on_any_instruction_set) {
           << kernels.instruction_set << ", " << one.extents.out << " x " << one.extents.in << ", "
           << one.shards.size() << " shards, seed " << seed;
     }
+}
+
+TEST(JointDense, cuts_any_number_of_outputs_into_tiles) {
+  std::mt19937 random(1);
+  for (const std::int64_t out : {1, 15, 31, 32, 33, 63, 64, 65, 97}) {
+    const Case one = draw_shards(random, {.in = 20, .out = out}, 2, 6);
+    for (const fused::Kernels& kernels : fused::all_kernels())
+      ASSERT_TRUE(same_bits(actual(kernels.dense_gradient, one), expected(one)))
+          << kernels.instruction_set << ", " << out << " outputs";
+  }
+}
+
+TEST(JointDense, adds_up_as_many_shards_as_a_batch_may_have) {
+  std::mt19937 random(1);
+  const Case one = draw_shards(random, {.in = 3, .out = 2}, device::most_joint_shards, 3);
+  for (const fused::Kernels& kernels : fused::all_kernels())
+    ASSERT_TRUE(same_bits(actual(kernels.dense_gradient, one), expected(one))) << kernels.instruction_set;
 }
 
 /// Sixteen chains of fused multiply-adds, added pairwise, neighbours first; then the bias.
@@ -293,6 +316,24 @@ TEST(DenseProduct, is_a_chain_for_each_output_on_any_instruction_set) {
     }
 }
 
+TEST(DenseProduct, is_the_same_where_blocks_are_fetched_ahead) {
+  // Large weights, and samples of which the last group has few.
+  constexpr fused::DenseExtents extents{.in = 610, .out = 530};
+  constexpr std::int64_t samples = 67;
+  std::mt19937 random(1);
+  const ProductCase one{.extents = extents,
+                        .samples = samples,
+                        .x = draw(random, samples * extents.in),
+                        .dy = draw(random, samples * extents.out),
+                        .weights = draw(random, extents.in * extents.out),
+                        .bias = draw(random, extents.out)};
+  for (const fused::Kernels& kernels : fused::all_kernels()) {
+    SCOPED_TRACE(kernels.instruction_set);
+    check_product(kernels, one);
+    if (HasFatalFailure()) return;
+  }
+}
+
 /// Zeros that are left out would have made NaN of it: all of x and dy are zero but for one number each.
 TEST(DenseProduct, passes_on_a_weight_that_is_not_finite_even_where_it_meets_zeros) {
   const fused::DenseExtents extents{.in = 300, .out = 260};
@@ -417,6 +458,14 @@ TEST_F(JointGradientsTest, are_the_bits_of_the_whole_gradient) {
   for (std::int64_t piece = 0; piece < joint->pieces(); ++piece)
     joint->add_up(piece, {&shard, 1}, gradient.data());
   EXPECT_TRUE(same_bits(gradient, whole));
+}
+
+TEST_F(JointGradientsTest, refuse_more_shards_than_the_tree_has_room_for) {
+  const auto joint = backend_->joint_gradients(network_);
+  if (!joint) GTEST_SKIP() << "not run: the processor has no fused multiply-adds";
+  const std::vector<KeptShard> shards(2 * device::most_joint_shards);
+  std::vector<float> gradient = slab();
+  EXPECT_THROW(joint->add_up(0, shards, gradient.data()), Error);
 }
 
 TEST_F(JointGradientsTest, are_left_to_onednn_where_the_experiment_says_so) {

@@ -1,14 +1,14 @@
 // The weight gradient of a dense layer, dW = dyᵀ x, of many shards at once.
 //
 // Each shard's own gradient would be as large as the weights, written to memory and read again to be added
-// up. Here a tile of dW stays in the cache from the first shard to the last: for each shard one
+// up. Here a tile of dW stays in the second-level cache from the first shard to the last: for each shard one
 // chain of fused multiply-adds over those of its samples whose dy is not zero (sparse-inl.h), then the
 // additions of the tree that have become possible, like the carries of a binary counter. What a shard keeps
 // for that is small.
 //
-// Kept floats: x in panels of a few vectors of columns; dy in groups of rows; each sample by sample, so that
-// a tile reads both from one end to the other. Then, for each 32 samples, a word for each row: the bits of
-// the samples that count. Columns and rows at the end are padded with zeros.
+// Kept floats: x in panels of a few vectors of columns; dy in groups of a tile's rows; each sample by sample,
+// so that a tile reads both from one end to the other. Then, for each 32 samples, a word for each row: the
+// bits of the samples that count. Columns and rows at the end are padded with zeros.
 #if defined(LOCKSTEP_FUSED_DENSE_GRADIENT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_DENSE_GRADIENT_INL_H_
 #undef LOCKSTEP_FUSED_DENSE_GRADIENT_INL_H_
@@ -33,18 +33,19 @@ class DenseGradients {
   }
 
  private:
-  static constexpr std::int64_t tile_rows = 32;                      // for each tile, x is read again
-  static constexpr std::int64_t group = std::max(tile_rows, lanes);  // rows of dW whose dy lie together
+  // Each tile reads x again: the more rows, the fewer reads, and the more room its sums take.
+  static constexpr std::int64_t tile_rows = 32;
   static constexpr std::int64_t word_bits = 32;
   static constexpr std::int64_t rows_of_a_piece = 64;  // so that threads find enough pieces
-  static constexpr int most_levels = 16;               // of a tree of shards
+  static_assert(tile_rows % lanes == 0 && rows_of_a_piece % tile_rows == 0);
+  static constexpr int levels = std::countr_zero(most_joint_shards);  // of the tree, below its root
 
   /// Where a shard keeps what.
   struct Kept {
     std::int64_t samples;
     std::int64_t columns, rows;  ///< padded
     Kept(const DenseExtents& extents, std::int64_t samples)
-        : samples(samples), columns(round_up(extents.in, lanes)), rows(round_up(extents.out, group)) {}
+        : samples(samples), columns(round_up(extents.in, lanes)), rows(round_up(extents.out, tile_rows)) {}
     [[nodiscard]] std::int64_t dy() const { return columns * samples; }
     [[nodiscard]] std::int64_t words() const { return (columns + rows) * samples; }
     [[nodiscard]] std::int64_t words_of_a_row() const { return (samples + word_bits - 1) / word_bits; }
@@ -66,9 +67,9 @@ class DenseGradients {
         copy_padded(x + s * extents.in + columns.begin, extents.in - columns.begin, columns.size(), to);
     }
     float* const words = to + kept.rows * samples;
-    for (std::int64_t row = 0; row < extents.out; row += group) {
-      for (std::int64_t s = 0; s < samples; ++s, to += group) {
-        copy_padded(dy + s * extents.out + row, extents.out - row, group, to);
+    for (std::int64_t row = 0; row < extents.out; row += tile_rows) {
+      for (std::int64_t s = 0; s < samples; ++s, to += tile_rows) {
+        copy_padded(dy + s * extents.out + row, extents.out - row, tile_rows, to);
         set_nonzero_bits(to, s % word_bits, words + s / word_bits * kept.rows + row);
       }
     }
@@ -90,7 +91,7 @@ class DenseGradients {
   /// Sets a bit in the words of those of a group's rows that are not zero; the first bit begins the words.
   static void set_nonzero_bits(const float* rows, std::int64_t bit, float* words) {
     const auto set = hn::BitCast(Full(), hn::Set(Words(), std::uint32_t{1} << static_cast<unsigned>(bit)));
-    for (std::int64_t i = 0; i < group; i += lanes) {
+    for (std::int64_t i = 0; i < tile_rows; i += lanes) {
       const auto before = bit == 0 ? hn::Zero(Full()) : hn::LoadU(Full(), words + i);
       const auto counts = is_not_zero(hn::LoadU(Full(), rows + i));
       hn::StoreU(hn::Or(before, hn::IfThenElseZero(counts, set)), Full(), words + i);
@@ -133,21 +134,22 @@ class DenseGradients {
   template <int kVectors>
   static HWY_NOINLINE void add_up_tile(const PanelOfGradient& part, Range rows) {
     constexpr std::int64_t width = kVectors * lanes;
-    HWY_ALIGN float left[most_levels][tile_rows * width];  // sums that wait for their right sibling, by level
+    // Sums that wait for their right sibling, by level: 192 KiB at most, of which a tree of eight shards
+    // touches 48.
+    HWY_ALIGN float left[levels][tile_rows * width];
     for (std::size_t i = 0; i < part.shards.size(); ++i) {
       const KeptShard& shard = part.shards[i];
       const Kept kept(part.extents, shard.samples);
       const float* const own = shard.data + part.before * shard.samples;
       const float* const x = own + part.columns.begin * shard.samples;
-      const float* const dy =
-          own + kept.dy() + rows.begin / group * group * shard.samples + rows.begin % group;
+      const float* const dy = own + kept.dy() + rows.begin * shard.samples;
       const float* const words = own + kept.words() + rows.begin;
       for (std::int64_t r = 0; r < rows.size(); ++r) {
         RowBlock<kVectors> sum;
         sum.clear();
         for (std::int64_t word = 0; word < kept.words_of_a_row(); ++word)
           sum.add_rows(std::bit_cast<std::uint32_t>(words[word * kept.rows + r]),
-                       dy + word * word_bits * group + r, group, x + word * word_bits * width);
+                       dy + word * word_bits * tile_rows + r, tile_rows, x + word * word_bits * width);
         int level = 0;
         for (; (i >> level & 1U) != 0; ++level) sum.add_left(left[level] + r * width);
         if (i + 1 < part.shards.size())

@@ -4,9 +4,10 @@
 // Both leave out zeros of x and dy (sparse-inl.h). A block of the right factor, some rows of a panel of
 // columns, stays in the first-level cache while the shard's samples pass by. Wᵀ is packed in such blocks once
 // for all shards. Blocks of W are copied as they are needed: in the slab their rows may displace one another.
-// While one block is in use, the next is fetched: each shard reads all of the factor, of which little is left
-// in the second-level cache from the shard before. An output is one chain, of y from the bias on. At the end
-// -0 becomes +0, as otherwise the blocks, in which zeros are left out or not, might show in the sign.
+// Each shard reads all of the factor, of which the shard before has left little in the second-level cache if
+// it is large: then the next block is fetched while one is in use. An output is one chain, of y from the bias
+// on. At the end -0 becomes +0, as otherwise the blocks, in which zeros are left out or not, might show in
+// the sign.
 #if defined(LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_
 #undef LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_
@@ -174,19 +175,20 @@ class DenseProducts {
     const float* data;
     std::int64_t stride;
   };
-  /// These rows one behind the other.
+  /// Such rows without gaps, and whether they are finite.
   struct Block {
     const float* data;
     bool finite;
   };
-  /// The block after the one in use; without rows behind the last.
+  /// The block after the one in use; without rows where there is nothing to fetch.
   struct Ahead {
-    Place place;
-    std::int64_t rows;
-    std::int64_t rows_each;  ///< to fetch with each sample that passes by the block in use
+    Place place{.data = nullptr, .stride = 0};
+    std::int64_t rows = 0;
+    std::int64_t rows_each = 0;  ///< to fetch with each sample that passes by the block in use
 
-    /// Asks for a sample's share, `width` columns of it: those of the block in use, as panels are about
-    /// equally wide. For the second-level cache, as the first is full of that block.
+    /// Asks for a sample's share of the rows, each as wide as the block in use. If the next panel has a
+    /// vector less, another panel follows it, so this stays within B; if it has one more, a line of each row
+    /// is left out. For the second-level cache, as the first is full of the block in use.
     template <std::int64_t width>
     HWY_INLINE void fetch(std::int64_t sample) const {
       constexpr std::int64_t line = 16;  // floats of a cache line
@@ -199,6 +201,14 @@ class DenseProducts {
     }
   };
 
+  /// Fetching takes loads from the products, and asks for rows, too, that no sample needs. So B must be
+  /// larger than the second-level cache, and the fewer the samples the larger.
+  static bool is_worth_fetching(const Product& product) {
+    constexpr std::int64_t enough_samples = 16;
+    constexpr std::int64_t least = enough_samples * 256 * 1024;
+    return std::min(product.samples, enough_samples) * product.steps * product.columns > least;
+  }
+
   /// place_of(columns, rows) is where a block of B lies; find_block is called with the vectors of a panel,
   /// its number, rows and their place, and gives the block.
   template <class P, class F>
@@ -209,7 +219,9 @@ class DenseProducts {
     const auto steps_from = [&](std::int64_t first) {
       return Range{first, std::min(first + depth, product.steps)};
     };
+    const bool fetches = is_worth_fetching(product);
     const auto ahead = [&](std::int64_t panel, Range steps, std::int64_t samples) {
+      if (!fetches) return Ahead{};
       if (panel == panels.count()) {
         if (steps.end == product.steps) return Ahead{};
         panel = 0;

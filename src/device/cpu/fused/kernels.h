@@ -94,8 +94,8 @@ struct DenseGradient {
                float* kept);
   /// Pieces of the weights that can be computed apart.
   std::int64_t (*pieces)(const DenseExtents& extents);
-  /// See JointGradients. In the memory of each shard other layers have kept `before` floats a sample before
-  /// this one.
+  /// See JointGradients, also for how many shards there may be. In the memory of each shard other layers have
+  /// kept `before` floats a sample before this one.
   void (*add_up)(const DenseExtents& extents, std::int64_t before, std::int64_t piece,
                  std::span<const KeptShard> shards, float* dweight);
 };

@@ -113,8 +113,8 @@ struct RowBlock {
       const std::int64_t k = std::countr_zero(mask);
       const Vector<Full> factor = hn::Set(Full(), a[k * step]);
       const float* HWY_RESTRICT row = b + k * (kVectors * lanes);
-      // So that a vector is a constant away from this pointer. Where GCC sees how it is made, it makes one
-      // for each vector, and has no registers left.
+      // Hides from GCC how this pointer was made: it would keep one for each vector, more than there are
+      // registers, instead of one and constant offsets.
       __asm__("" : "+r"(row));
       LOCKSTEP_UNROLL
       for (int n = 0; n < kVectors; ++n)
