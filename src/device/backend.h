@@ -51,9 +51,8 @@ class JointGradients {
   /// The work comes in so many pieces, which write different floats.
   [[nodiscard]] virtual std::int64_t pieces() const = 0;
   /// Writes a piece of the sum over `shards`, a power of two of them and at most most_joint_shards, into a
-  /// gradient slab. They are added in
-  /// a binary tree over their order, ((g0+g1)+(g2+g3))+…: the same bits as from each shard's own gradient,
-  /// added in that tree. One without samples counts as zeros.
+  /// gradient slab. They are added in a binary tree over their order, ((g0+g1)+(g2+g3))+…: the same bits as
+  /// from each shard's own gradient, added in that tree. One without samples counts as zeros.
   virtual void add_up(std::int64_t piece, std::span<const KeptShard> shards, float* slab) const = 0;
 };
 
