@@ -23,8 +23,9 @@ class LocalTree {
   LocalTree(Range shards, std::int64_t total_shards, std::vector<std::span<float>> slabs,
             std::span<const Range> apart = {});
   /// The most slabs that can be in use at once by `workers` that take shards in ascending order from one
-  /// common counter, however long each shard takes: a worker calls take_slab() after it got its shard. It is
-  /// reached by the worst schedule, so no fewer are safe.
+  /// common counter, however long each shard takes: a worker calls take_slab() after it got its shard. One
+  /// that takes several at a time counts as so many. It is reached by the worst schedule, so no fewer are
+  /// safe.
   static int slabs_needed(Range shards, std::int64_t total_shards, int workers);
 
   /// Takes all slabs back. No worker may hold one.

@@ -68,9 +68,16 @@ struct ShardInput {
   PassTimes* times = nullptr;  ///< where train() adds how long it took; null: nobody wants to know
 };
 
+/// A shard to train on, and what comes of it.
+struct ShardJob {
+  ShardInput input;
+  std::span<float> gradient;  ///< see ShardRunner::train
+  Totals totals;
+};
+
 /// Runs shards of one plan on one thread at a time: owns that worker's activations and scratch memory. The
 /// plan must outlive it. The same shard gives the same bits from any runner of a plan, whatever it ran
-/// before.
+/// before or runs together with it.
 ///
 /// Not every NaN or infinity shows in the loss: libraries' ReLU (alone or behind a convolution) and
 /// max-pooling turn a NaN into a number. So a finite loss proves nothing; what does is that the updates below
@@ -82,6 +89,11 @@ class ShardRunner {
   /// Forward, loss, backward. Overwrites `gradient` (a slab) with the *sums* over the samples, gaps with
   /// zeros.
   virtual Totals train(const ShardInput& input, std::span<float> gradient) = 0;
+  /// The same for each of some shards, at most as many as the runner was made for: large weights are read
+  /// once for all of them. Sets their totals. The first one's `times` count for all.
+  virtual void train_together(std::span<ShardJob> jobs) {
+    for (ShardJob& job : jobs) job.totals = train(job.input, job.gradient);
+  }
   /// Forward and loss, without dropout.
   virtual Totals evaluate(const ShardInput& input) = 0;
 };
@@ -100,11 +112,15 @@ class Plan {
   /// The same in pieces, each piece once, in any order, on several threads at a time if you like.
   [[nodiscard]] virtual std::int64_t load_pieces() const { return 1; }
   virtual void load_piece(std::span<const float> weights, std::int64_t /*piece*/) { load_weights(weights); }
-  /// A runner for one worker. Create it on the thread that will use it, or before that thread starts to use
-  /// it.
-  [[nodiscard]] virtual std::unique_ptr<ShardRunner> make_runner() = 0;
-  /// Bytes of one runner's activations and scratch, and of the plan's packed weights.
-  [[nodiscard]] virtual std::int64_t runner_bytes() const = 0;
+  /// The most shards that a worker gains from training together; 1 where it gains nothing.
+  [[nodiscard]] virtual int most_together() const { return 1; }
+  /// A runner for one worker, of so many shards together: at most most_together() of any of the network's
+  /// plans for this mode. Create it on the thread that will use it, or before that thread starts to use it.
+  [[nodiscard]] virtual std::unique_ptr<ShardRunner> make_runner(int together) = 0;
+  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() { return make_runner(1); }
+  /// Bytes of such a runner's activations and scratch, and of the plan's packed weights.
+  [[nodiscard]] virtual std::int64_t runner_bytes(int together) const = 0;
+  [[nodiscard]] std::int64_t runner_bytes() const { return runner_bytes(1); }
   [[nodiscard]] virtual std::int64_t shared_bytes() const = 0;
   /// For each node the implementation chosen, e.g. "brgconv:avx512_core"; nodes fused into the one before say
   /// "fused".

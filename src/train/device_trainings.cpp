@@ -32,7 +32,6 @@ Trained train(comm::World& world, const config::Experiment& experiment, std::opt
   Trainer trainer(world, blueprint,
                   {.backend = *device.backend,
                    .workers = *workers,
-                   .max_threads = cores.max_threads,
                    .accelerator = device.accelerator.get(),
                    .choices = device.choices});
   Trained trained;

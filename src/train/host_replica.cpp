@@ -20,10 +20,21 @@ Range shards_of(const comm::World& world, const Blueprint& blueprint) {
   return comm::shards_of_rank(blueprint.experiment.training.shards, world.size(), world.rank());
 }
 
-/// The slabs of the tree, as many on every rank as the one with the most threads and shards needs.
+std::unique_ptr<ShardEngine> make_engine(comm::World& world, const Blueprint& blueprint,
+                                         const Resources& resources) {
+  std::unique_ptr<ShardEngine> engine;
+  world.agree([&] {
+    engine = std::make_unique<ShardEngine>(resources.backend, blueprint.network, device::Mode::training,
+                                           blueprint.train_stripes(), shards_of(world, blueprint),
+                                           resources.workers);
+  });
+  return engine;
+}
+
+/// The slabs of the tree, as many on every rank as the one that needs the most.
 std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& collective, Range shards,
-                                         std::int64_t total_shards, std::int64_t max_threads) {
-  std::int64_t needed = comm::LocalTree::slabs_needed(shards, total_shards, static_cast<int>(max_threads));
+                                         std::int64_t total_shards, int most_at_work) {
+  std::int64_t needed = comm::LocalTree::slabs_needed(shards, total_shards, most_at_work);
   world.max({&needed, 1});
   std::vector<std::span<float>> slabs;
   for (std::int64_t i = 0; i < needed; ++i) slabs.push_back(collective.make_slab());
@@ -49,9 +60,10 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                                            blueprint.network.parameters.slab_size(),
                                            blueprint.experiment.training.shards)),
       joint_(resources.backend.joint_gradients(blueprint.network)),
+      engine_(make_engine(world, blueprint, resources)),
       tree_(shards_of(world, blueprint), blueprint.experiment.training.shards,
             tree_slabs(world, *collective_, shards_of(world, blueprint), blueprint.experiment.training.shards,
-                       resources.max_threads),
+                       engine_->most_at_work()),
             joint_ ? joint_->ranges() : std::span<const Range>()),
       optimizer_(make_optimizer(world, blueprint, resources.backend, reducer_->owned())),
       memory_(blueprint.network.parameters, ownership_of(blueprint.experiment), reducer_->owned(),
@@ -60,8 +72,6 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
   ownership_ = ownership_of(blueprint.experiment);
   owned_ = reducer_->owned();
   world.agree([&] {
-    engine_.emplace(resources.backend, blueprint.network, device::Mode::training, blueprint.train_stripes(),
-                    shards_of(world, blueprint), resources.workers);
     if (joint_) engine_->join(*joint_);
     if (resources.profile != nullptr) engine_->measure(*resources.profile);
     hash_plans(blueprint.network.parameters);

@@ -47,11 +47,11 @@ class HostReplica final : public Replica {
   std::span<float> weights_;
   std::unique_ptr<comm::GradientReducer> reducer_;
   std::unique_ptr<device::JointGradients> joint_;  ///< null where there are none
+  std::unique_ptr<ShardEngine> engine_;
   comm::LocalTree tree_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   MemoryCheck memory_;
   Updater updater_;
-  std::optional<ShardEngine> engine_;
   std::optional<data::StepLoader> loader_;
   Step step_;                ///< computed last
   bool has_looked_ = false;  ///< at the memory, in compute()

@@ -111,19 +111,18 @@ std::string describe_ranks(const Blueprint& blueprint, device::Backend& backend,
                       "weights", "gradients", "activations", "total");
   const config::Training& training = blueprint.experiment.training;
   const data::Stripes stripes = blueprint.train_stripes();
-  std::int64_t max_threads = 1;
+  std::vector<std::int64_t> threads;
   for (int rank = 0; rank < ranks; ++rank)
-    max_threads =
-        std::max(max_threads, threads_on_one_host(blueprint.experiment, cores_available(), ranks, rank));
+    threads.push_back(threads_on_one_host(blueprint.experiment, cores_available(), ranks, rank));
   for (int rank = 0; rank < ranks; ++rank) {
     const Range shards = comm::shards_of_rank(training.shards, ranks, rank);
-    const std::int64_t threads = threads_on_one_host(blueprint.experiment, cores_available(), ranks, rank);
-    const RankMemory memory = rank_memory(blueprint, backend, ranks, rank, threads, max_threads);
+    const RankMemory memory = rank_memory(blueprint, backend, threads, rank);
     const std::int64_t sent = bytes_sent(blueprint, ranks, rank);
     text += fmt::format(
-        row, rank, threads, fmt::format("{}-{}", shards.begin, shards.end - 1),
-        grouped(stripes.stripe_rows(shards)), stripes.rows(0, shards).size(), megabytes(sent),
-        megabytes(memory.data), megabytes(memory.weights + memory.optimizer), megabytes(memory.gradients),
+        row, rank, threads[static_cast<std::size_t>(rank)],
+        fmt::format("{}-{}", shards.begin, shards.end - 1), grouped(stripes.stripe_rows(shards)),
+        stripes.rows(0, shards).size(), megabytes(sent), megabytes(memory.data),
+        megabytes(memory.weights + memory.optimizer), megabytes(memory.gradients),
         megabytes(memory.activations + memory.batches + memory.checks), megabytes(memory.total()));
   }
   return text;

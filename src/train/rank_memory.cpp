@@ -37,14 +37,37 @@ std::int64_t optimizer_slabs(const config::Optimizer& optimizer) {
 }
 
 std::int64_t engine_bytes(const device::Network& network, device::Backend& backend, device::Mode mode,
-                          const data::Stripes& stripes, Range shards, std::int64_t threads,
+                          const data::Stripes& stripes, Range shards, std::int64_t runners, int together = 1,
                           Pieces pieces = Pieces::shards) {
   std::int64_t total = 0;
   for (const std::int64_t samples : piece_sizes(stripes, shards, pieces)) {
     const auto plan = backend.plan(network, samples, mode);
-    total += plan->shared_bytes() + plan->runner_bytes() * threads;
+    total += plan->shared_bytes() + plan->runner_bytes(together) * runners;
   }
   return total;
+}
+
+/// How the workers of each rank take its shards in training, on CPUs.
+struct Workers {
+  std::vector<int> together;  ///< by rank: shards that a worker takes at a time
+  int slabs = 0;              ///< on every rank as many as the one that needs the most
+};
+
+Workers plan_workers(const Blueprint& blueprint, device::Backend& backend,
+                     std::span<const std::int64_t> threads) {
+  const data::Stripes stripes = blueprint.train_stripes();
+  const std::int64_t samples = shard_sizes(stripes, {0, stripes.shards()}).front();
+  const auto plan = backend.plan(blueprint.network, samples, device::Mode::training);
+  const int ranks = static_cast<int>(threads.size());
+  Workers workers;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const Range shards = comm::shards_of_rank(stripes.shards(), ranks, rank);
+    const std::int64_t count = threads[static_cast<std::size_t>(rank)];
+    workers.together.push_back(shards_at_a_time(*plan, shards.size(), count));
+    const auto at_work = static_cast<int>(count * workers.together.back());
+    workers.slabs = std::max(workers.slabs, comm::LocalTree::slabs_needed(shards, stripes.shards(), at_work));
+  }
+  return workers;
 }
 
 /// What shards keep for gradients of all of them together.
@@ -68,8 +91,10 @@ std::int64_t check_bytes(const Blueprint& blueprint, device::Backend& backend, c
 
 }  // namespace
 
-RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int ranks, int rank,
-                       std::int64_t threads, std::int64_t max_threads) {
+RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
+                       std::span<const std::int64_t> threads, int rank) {
+  const int ranks = static_cast<int>(threads.size());
+  const std::int64_t own_threads = threads[static_cast<std::size_t>(rank)];
   const config::Training& training = blueprint.experiment.training;
   const bool is_lockstep = training.reproducibility == config::Reproducibility::lockstep;
   const Range shards = comm::shards_of_rank(training.shards, ranks, rank);
@@ -82,38 +107,40 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int
   memory.data = bytes_of_rows(blueprint.train, keeps_all ? stripes.samples() : stripes.stripe_rows(shards));
   const bool averages = training.average.has_value();
   memory.weights = (averages ? 2 : 1) * slab * float_bytes;
-  int tree_slabs = 0;  // as many on every rank as the one that needs the most
-  for (int other = 0; other < ranks; ++other)
-    tree_slabs = std::max(tree_slabs,
-                          comm::LocalTree::slabs_needed(comm::shards_of_rank(training.shards, ranks, other),
-                                                        training.shards, static_cast<int>(max_threads)));
   const bool on_gpu = blueprint.experiment.device.kind == config::DeviceKind::cuda;
   memory.batches = loader_bytes(stripes, shards, blueprint.train.image,
                                 on_gpu ? data::Loader::default_slots : data::StepLoader::slots);
   // A GPU keeps the gradient of each shard, or of all that it computes at once, and the mean of its own part.
-  if (on_gpu) tree_slabs = is_lockstep ? static_cast<int>(shards.size()) : 1;
-  memory.gradients = (tree_slabs + (is_lockstep || on_gpu ? 0 : 1)) * slab * float_bytes;
+  std::int64_t runners = own_threads, gradient_slabs = 0;
+  int together = 1;
+  if (on_gpu) {
+    const std::int64_t branches = blueprint.experiment.device.branches;
+    runners = std::min(branches == 0 ? shards.size() : branches, shards.size());
+    gradient_slabs = is_lockstep ? shards.size() : 1;
+  } else {
+    const Workers workers = plan_workers(blueprint, backend, threads);
+    together = workers.together[static_cast<std::size_t>(rank)];
+    gradient_slabs = workers.slabs;
+  }
+  memory.gradients = (gradient_slabs + (is_lockstep || on_gpu ? 0 : 1)) * slab * float_bytes;
   if (on_gpu) memory.gradients += (is_lockstep ? slice : slab) * float_bytes;
   memory.optimizer =
       optimizer_slabs(blueprint.experiment.optimizer) * (is_lockstep ? slice : slab) * float_bytes;
-  const std::int64_t branches = blueprint.experiment.device.branches;
-  std::int64_t runners = threads;
-  if (on_gpu) runners = std::min(branches == 0 ? shards.size() : branches, shards.size());
   if (on_gpu && !is_lockstep) {
     memory.activations += engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards,
-                                       /*threads=*/1, Pieces::whole);
+                                       /*runners=*/1, /*together=*/1, Pieces::whole);
     runners = blueprint.experiment.checks.arithmetic_every > 0 ? 1 : 0;
   }
   memory.activations +=
-      engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners);
+      engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners, together);
   if (!on_gpu) memory.activations += kept_bytes(blueprint.network, backend, stripes, shards);
   memory.checks = check_bytes(blueprint, backend, stripes, ranks);
   if (blueprint.validation) {
     const data::Stripes validation = blueprint.validation_stripes();
     memory.data += bytes_of_rows(*blueprint.validation, validation.stripe_rows(shards));
     memory.batches += loader_bytes(validation, shards, blueprint.validation->image);
-    memory.activations +=
-        engine_bytes(blueprint.network, backend, device::Mode::evaluation, validation, shards, threads);
+    memory.activations += engine_bytes(blueprint.network, backend, device::Mode::evaluation, validation,
+                                       shards, threads[static_cast<std::size_t>(rank)]);
   }
   return memory;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "device/backend.h"
 #include "train/blueprint.h"
@@ -22,9 +23,8 @@ struct RankMemory {
   }
 };
 
-/// Computed from the blueprint alone, with plans made for their sizes. `threads` are this rank's,
-/// `max_threads` the most of any rank.
-RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend, int ranks, int rank,
-                       std::int64_t threads, std::int64_t max_threads);
+/// Computed from the blueprint alone, with plans made for their sizes. `threads`: of each rank.
+RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
+                       std::span<const std::int64_t> threads, int rank);
 
 }  // namespace lockstep::train

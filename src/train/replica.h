@@ -39,7 +39,6 @@ struct Step {
 struct Resources {
   device::Backend& backend;
   WorkerPool& workers;
-  std::int64_t max_threads = 1;                ///< workers of the rank that has most
   device::Accelerator* accelerator = nullptr;  ///< null: replicas live in the host's memory
   device::PlanChoices choices = {};            ///< for the accelerator's plans, the same on all ranks
   Profile* profile = nullptr;                  ///< null: nobody wants to know where the time goes

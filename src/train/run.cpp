@@ -266,7 +266,6 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   Trainer trainer(world, blueprint,
                   {.backend = *device.backend,
                    .workers = *workers,
-                   .max_threads = cores.max_threads,
                    .accelerator = device.accelerator.get(),
                    .choices = device.choices,
                    .profile = profile ? &*profile : nullptr});

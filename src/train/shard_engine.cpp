@@ -34,15 +34,27 @@ std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards
   return {sizes.begin(), sizes.end()};
 }
 
+int shards_at_a_time(const device::Plan& plan, std::int64_t shards, std::int64_t workers) {
+  const auto most_of_a_worker = [&](int together) {
+    const std::int64_t pieces = (shards + together - 1) / together;
+    return std::min((pieces + workers - 1) / workers * together, shards);
+  };
+  int together = static_cast<int>(std::clamp<std::int64_t>(shards, 1, plan.most_together()));
+  while (together > 1 && most_of_a_worker(together) > most_of_a_worker(1)) --together;
+  return together;
+}
+
 ShardEngine::ShardEngine(device::Backend& backend, const device::Network& network, device::Mode mode,
                          const data::Stripes& stripes, Range shards, WorkerPool& workers)
     : network_(network), mode_(mode), workers_(workers), totals_(static_cast<std::size_t>(shards.size())) {
-  for (const std::int64_t samples : shard_sizes(stripes, shards)) {
-    SizedPlan sized{samples, false, backend.plan(network, samples, mode), {}};
+  for (const std::int64_t samples : shard_sizes(stripes, shards))
+    plans_.push_back({samples, false, backend.plan(network, samples, mode), {}});
+  if (!plans_.empty()) together_ = shards_at_a_time(*plans_.front().plan, shards.size(), workers.size());
+  for (SizedPlan& sized : plans_)
     for (int worker = 0; worker < workers.size(); ++worker)
-      sized.runners.push_back(sized.plan->make_runner());
-    plans_.push_back(std::move(sized));
-  }
+      sized.runners.push_back(sized.plan->make_runner(together_));
+  jobs_.resize(static_cast<std::size_t>(workers.size()));
+  for (auto& jobs : jobs_) jobs.resize(static_cast<std::size_t>(together_));
 }
 
 void ShardEngine::weights_changed(std::span<const float> weights) {
@@ -58,12 +70,12 @@ void ShardEngine::join(const device::JointGradients& joint) {
   kept_shards_.resize(totals_.size());
 }
 
-/// One shard of a batch, for the worker that took it.
+/// Neighbours in a batch, of one size, for the worker that took them.
 struct ShardEngine::Work {
   int worker;
-  std::size_t index;  ///< in the batch
-  const data::ShardBatch& shard;
-  device::ShardRunner* runner;  ///< null for an empty shard
+  std::size_t first;  ///< in the batch
+  std::span<const data::ShardBatch> shards;
+  device::ShardRunner* runner;  ///< null for empty shards
 };
 
 WorkerTimes* ShardEngine::times_of(int worker) const {
@@ -77,25 +89,28 @@ std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, com
   const bool together = joint_ != nullptr && !is_watched && !fault::any();
   if (together) tree.set_apart();
   const auto totals = run(batch, side, [&](const Work& work) {
-    const std::int64_t shard = work.shard.shard;
     WorkerTimes* const times = times_of(work.worker);
-    const std::span<float> gradient = tree.take_slab();
-    device::Totals shard_totals;
-    fault::stall(fault::Place::compute);
-    if (work.runner != nullptr) {
-      device::ShardInput input = input_of(work.shard, batch.epoch);
-      if (together) input.kept = kept_[work.index].data();
-      if (times != nullptr) input.times = &times->passes;
-      shard_totals = work.runner->train(input, gradient);
-    } else {
-      std::fill(gradient.begin(), gradient.end(), 0.0F);
+    const auto jobs = std::span(jobs_[static_cast<std::size_t>(work.worker)]).first(work.shards.size());
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      jobs[i] = {.input = input_of(work.shards[i], batch.epoch), .gradient = tree.take_slab(), .totals = {}};
+      if (together) jobs[i].input.kept = kept_[work.first + i].data();
+      if (times != nullptr) jobs[i].input.times = &times->passes;
+      fault::stall(fault::Place::compute);
     }
-    fault::damage_gradient(shards, shard, gradient);
-    if (watch != nullptr && watch->shard == shard) watch->hash = result_hash(gradient, shard_totals);
-    Stopwatch stopwatch(times != nullptr);
-    tree.add(shard, gradient);
-    if (times != nullptr) stopwatch.lap(times->adding);
-    return shard_totals;
+    if (work.runner != nullptr)
+      work.runner->train_together(jobs);
+    else
+      for (const device::ShardJob& job : jobs) std::ranges::fill(job.gradient, 0.0F);
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      const std::int64_t shard = work.shards[i].shard;
+      fault::damage_gradient(shards, shard, jobs[i].gradient);
+      if (watch != nullptr && watch->shard == shard)
+        watch->hash = result_hash(jobs[i].gradient, jobs[i].totals);
+      Stopwatch stopwatch(times != nullptr);
+      tree.add(shard, jobs[i].gradient);
+      if (times != nullptr) stopwatch.lap(times->adding);
+      totals_[work.first + i] = jobs[i].totals;
+    }
   });
   if (together) add_joint_gradients(batch, tree);
   return totals;
@@ -121,15 +136,18 @@ void ShardEngine::add_joint_gradients(const data::Batch& batch, const comm::Loca
 
 std::span<const device::Totals> ShardEngine::evaluate(const data::Batch& batch) {
   return run(batch, {}, [&](const Work& work) {
-    return work.runner != nullptr ? work.runner->evaluate(input_of(work.shard, batch.epoch))
-                                  : device::Totals{};
+    for (std::size_t i = 0; i < work.shards.size(); ++i)
+      totals_[work.first + i] = work.runner != nullptr
+                                    ? work.runner->evaluate(input_of(work.shards[i], batch.epoch))
+                                    : device::Totals{};
   });
 }
 
-/// Calls run_shard for each shard of the batch, spread over the workers; then they do what is aside.
-template <class RunShard>
+/// Calls run_shards, which sets their totals, for all shards of the batch, spread over the workers; then they
+/// do what is aside.
+template <class RunShards>
 std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, std::span<const SideWork> side,
-                                                 RunShard&& run_shard) {
+                                                 RunShards&& run_shards) {
   check(batch.shards.size() == totals_.size(), "a batch has all shards of its rank");
   for (const data::ShardBatch& shard : batch.shards) {
     if (shard.count == 0) continue;
@@ -137,15 +155,23 @@ std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, std::
     if (!std::exchange(sized.weights_loaded, true)) load_weights(*sized.plan);
   }
   const std::int64_t shards = std::ssize(batch.shards);
-  std::int64_t pieces = shards;
+  const std::int64_t shard_pieces = (shards + together_ - 1) / together_;
+  std::int64_t pieces = shard_pieces;
   for (const SideWork& work : side) pieces += work.pieces;
   workers_.run_pieces(pieces, [&](std::int64_t piece, int worker) {
-    if (piece >= shards) return do_side_work(side, piece - shards, worker);
-    const auto index = static_cast<std::size_t>(piece);
-    const data::ShardBatch& shard = batch.shards[index];
-    device::ShardRunner* runner =
-        shard.count == 0 ? nullptr : plan_for(shard.count).runners[static_cast<std::size_t>(worker)].get();
-    totals_[index] = run_shard(Work{worker, index, shard, runner});
+    if (piece >= shard_pieces) return do_side_work(side, piece - shard_pieces, worker);
+    const auto all = std::span(batch.shards);
+    auto first = static_cast<std::size_t>(piece * together_);
+    const std::size_t end = std::min(first + static_cast<std::size_t>(together_), all.size());
+    while (first < end) {
+      const std::int64_t count = all[first].count;
+      std::size_t last = first + 1;
+      while (last < end && all[last].count == count) ++last;
+      device::ShardRunner* const runner =
+          count == 0 ? nullptr : plan_for(count).runners[static_cast<std::size_t>(worker)].get();
+      run_shards(Work{worker, first, all.subspan(first, last - first), runner});
+      first = last;
+    }
   });
   return totals_;
 }
@@ -188,7 +214,7 @@ std::vector<PlanHash> ShardEngine::hash_plans(std::span<const float> weights, st
 std::int64_t ShardEngine::bytes() const {
   std::int64_t total = 0;
   for (const SizedPlan& sized : plans_)
-    total += sized.plan->shared_bytes() + sized.plan->runner_bytes() * workers_.size();
+    total += sized.plan->shared_bytes() + sized.plan->runner_bytes(together_) * workers_.size();
   for (const AlignedBuffer<float>& kept : kept_) total += static_cast<std::int64_t>(kept.span().size_bytes());
   return total;
 }

@@ -36,8 +36,12 @@ device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
 /// Hash of the bits that a shard gives: its gradient and its totals. Any thread; allocates nothing.
 std::uint64_t result_hash(std::span<const float> gradient, const device::Totals& totals);
 
+/// How many of its shards a rank's worker takes at a time: as many as such a plan gains from, unless then
+/// some worker would get more of them altogether than if each took one at a time.
+int shards_at_a_time(const device::Plan& plan, std::int64_t shards, std::int64_t workers);
+
 /// Runs a rank's shards of a step on its workers: one plan for each number of samples that occurs, one runner
-/// for each worker and plan. Which worker takes which shard is decided while it runs and changes no bit of a
+/// for each worker and plan. Which worker takes which shards is decided while it runs and changes no bit of a
 /// result.
 class ShardEngine {
  public:
@@ -70,6 +74,8 @@ class ShardEngine {
   /// work in. weights_changed() must come next.
   std::vector<PlanHash> hash_plans(std::span<const float> weights, std::span<float> gradient);
 
+  /// The most shards that are at work at once: each needs a slab, see LocalTree::slabs_needed().
+  [[nodiscard]] int most_at_work() const { return together_ * workers_.size(); }
   /// Bytes of plans and of all workers' runners.
   [[nodiscard]] std::int64_t bytes() const;
 
@@ -83,9 +89,9 @@ class ShardEngine {
   void load_weights(device::Plan& plan);
   SizedPlan& plan_for(std::int64_t samples);
   struct Work;
-  template <class RunShard>
+  template <class RunShards>
   std::span<const device::Totals> run(const data::Batch& batch, std::span<const SideWork> side,
-                                      RunShard&& run_shard);
+                                      RunShards&& run_shards);
   void do_side_work(std::span<const SideWork> side, std::int64_t piece, int worker) const;
   void add_joint_gradients(const data::Batch& batch, const comm::LocalTree& tree);
   [[nodiscard]] WorkerTimes* times_of(int worker) const;
@@ -95,6 +101,8 @@ class ShardEngine {
   WorkerPool& workers_;
   std::span<const float> weights_;
   std::vector<SizedPlan> plans_;
+  int together_ = 1;                                 // the most shards that a worker takes at a time
+  std::vector<std::vector<device::ShardJob>> jobs_;  // by worker: those that it has taken
   std::vector<device::Totals> totals_;
   const device::JointGradients* joint_ = nullptr;
   std::vector<AlignedBuffer<float>> kept_;      // by shard

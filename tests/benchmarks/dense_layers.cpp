@@ -60,20 +60,21 @@ class OwnDense {
     return static_cast<std::int64_t>(packed_.span().size_bytes());
   }
   void pack() { product_.pack_all(extents_, weights_.data(), packed_.data()); }
-  void forward() {
-    for (std::int64_t shard = 0; shard < shards; ++shard)
+  /// So many shards together.
+  void forward(std::int64_t together) {
+    const std::vector<fused::DenseShard> all = cut(x_, y_);
+    for (std::int64_t first = 0; first < shards; first += together)
       (packs_ ? product_.forward : dots_.compute)(extents_, shard_samples,
-                                                  {.x = x_.data() + shard * shard_samples * extents_.in,
+                                                  {.shards = part(all, first, together),
                                                    .weights = packs_ ? packed_.data() : weights_.data(),
                                                    .bias = bias_.data(),
                                                    .relu = true,
-                                                   .y = y_.data() + shard * shard_samples * extents_.out,
                                                    .workspace = workspace_.data()});
   }
-  void data_gradient() {
-    for (std::int64_t shard = 0; shard < shards; ++shard)
-      product_.data_gradient(extents_, shard_samples, dy_.data() + shard * shard_samples * extents_.out,
-                             weights_.data(), dx_.data() + shard * shard_samples * extents_.in);
+  void data_gradient(std::int64_t together) {
+    const std::vector<fused::DenseShard> all = cut(dy_, dx_);
+    for (std::int64_t first = 0; first < shards; first += together)
+      product_.data_gradient(extents_, shard_samples, part(all, first, together), weights_.data());
   }
   void weight_gradient() {
     for (std::int64_t shard = 0; shard < shards; ++shard)
@@ -85,6 +86,19 @@ class OwnDense {
   }
 
  private:
+  static std::vector<fused::DenseShard> cut(const AlignedBuffer<float>& from,
+                                            const AlignedBuffer<float>& to) {
+    std::vector<fused::DenseShard> all;
+    for (std::size_t shard = 0; shard < shards; ++shard)
+      all.push_back({.from = from.data() + shard * (from.size() / shards),
+                     .to = to.data() + shard * (to.size() / shards)});
+    return all;
+  }
+  static std::span<const fused::DenseShard> part(std::span<const fused::DenseShard> all, std::int64_t first,
+                                                 std::int64_t count) {
+    return all.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+  }
+
   DenseExtents extents_;
   bool packs_;
   fused::DenseProduct product_;
@@ -179,12 +193,14 @@ Contest register_layer(const DenseExtents& extents, const std::string& name, dou
     }
   };
   const std::string best = fused::kernels().instruction_set;
+  const std::int64_t together = fused::has_large_weights(extents.in, extents.out) ? shards : 1;
   for (const fused::Kernels& kernels : fused::all_kernels()) {
     if (kernels.lanes < 8) continue;  // the least target is there to be right
     const auto own = std::make_shared<OwnDense>(extents, share, kernels);
     const std::string label = fmt::format("own_{}", kernels.instruction_set);
     add("own", label, share, kernels.instruction_set == best,
-        {[own] { own->forward(); }, [own] { own->data_gradient(); }, [own] { own->weight_gradient(); }});
+        {[own, together] { own->forward(together); }, [own, together] { own->data_gradient(together); },
+         [own] { own->weight_gradient(); }});
     if (fused::packs_dense(extents.in, extents.out))
       add_packing(fmt::format("{}/pack/{}", name, label), own->packed_bytes(), [own] { own->pack(); });
   }
@@ -202,6 +218,8 @@ std::vector<Contest> register_dense_layers() {
   for (const DenseExtents& extents : {DenseExtents{.in = 768, .out = 512},
                                       {.in = 1024, .out = 256},
                                       {.in = 3136, .out = 128},
+                                      {.in = 2048, .out = 1024},
+                                      {.in = 4096, .out = 4096},
                                       {.in = 64, .out = 64},
                                       {.in = 784, .out = 10},
                                       {.in = 512, .out = 10},

@@ -154,6 +154,16 @@ TEST(JointDense, adds_up_as_many_shards_as_a_batch_may_have) {
     ASSERT_TRUE(same_bits(actual(kernels.dense_gradient, one), expected(one))) << kernels.instruction_set;
 }
 
+/// Shards that lie one behind the other in two matrices, the last one first.
+std::vector<fused::DenseShard> cut(std::int64_t shards, const std::vector<float>& from,
+                                   std::vector<float>& to) {
+  std::vector<fused::DenseShard> cut;
+  for (std::size_t shard = at(shards); shard-- > 0;)
+    cut.push_back({.from = from.data() + shard * (from.size() / at(shards)),
+                   .to = to.data() + shard * (to.size() / at(shards))});
+  return cut;
+}
+
 /// Sixteen chains of fused multiply-adds, added pairwise, neighbours first; then the bias.
 float expected_output(std::span<const float> x, std::span<const float> weights) {
   std::array<float, 16> sums{};
@@ -172,7 +182,8 @@ TEST(DenseForward, is_sixteen_chains_added_pairwise_on_any_instruction_set) {
       const fused::DenseExtents extents{.in = 1 + static_cast<std::int64_t>(random() % most_inputs),
                                         .out = 1 + static_cast<std::int64_t>(random() % 70)};
       const auto [in, out] = extents;
-      const std::int64_t samples = 1 + static_cast<std::int64_t>(random() % 9);
+      const std::int64_t shards = 1 + seed % 3;
+      const std::int64_t samples = shards * (1 + static_cast<std::int64_t>(random() % 9));
       const bool relu = random() % 2 == 0;
       std::vector<float> x = draw(random, samples * in);
       if (random() % 4 == 0) x[random() % x.size()] = NAN;
@@ -181,12 +192,11 @@ TEST(DenseForward, is_sixteen_chains_added_pairwise_on_any_instruction_set) {
       const std::vector<float> bias = has_bias ? draw(random, out) : std::vector<float>();
       std::vector<float> y(static_cast<std::size_t>(samples * out), -1.0F);
       std::vector<float> workspace(static_cast<std::size_t>(kernels.dense_forward.workspace(extents)), NAN);
-      kernels.dense_forward.compute(extents, samples,
-                                    {.x = x.data(),
+      kernels.dense_forward.compute(extents, samples / shards,
+                                    {.shards = cut(shards, x, y),
                                      .weights = weights.data(),
                                      .bias = has_bias ? bias.data() : nullptr,
                                      .relu = relu,
-                                     .y = y.data(),
                                      .workspace = workspace.data()});
       for (std::int64_t s = 0; s < samples; ++s)
         for (std::int64_t o = 0; o < out; ++o) {
@@ -210,7 +220,8 @@ TEST(DenseForward, is_sixteen_chains_added_pairwise_on_any_instruction_set) {
 /// What both products of a dense layer with its weights take.
 struct ProductCase {
   fused::DenseExtents extents;
-  std::int64_t samples = 0;
+  std::int64_t shards = 1;
+  std::int64_t samples = 0;  ///< of all shards, of each as many
   bool relu = false;
   std::vector<float> x{}, dy{}, weights{}, bias{};
 };
@@ -223,8 +234,10 @@ ProductCase draw_product(std::uint32_t seed) {
   // Now and then more inputs, outputs and samples than are taken at a time.
   ProductCase one{
       .extents = {.in = 1 + below(seed % 8 == 0 ? 700 : 150), .out = 1 + below(seed % 8 == 1 ? 700 : 150)},
+      .shards = 1 + below(4),
       .samples = 1 + below(seed % 8 == 2 ? 150 : 9),
       .relu = below(2) == 0};
+  one.samples *= one.shards;
   const auto [in, out] = one.extents;
   one.x = draw(random, one.samples * in);
   one.dy = draw(random, one.samples * out);
@@ -265,18 +278,18 @@ std::vector<float> outputs(const fused::DenseProduct& product, const ProductCase
   for (std::int64_t piece = product.packing_pieces(one.extents); piece-- > 0;)  // in any order
     product.pack(one.extents, piece, one.weights.data(), packed.data());
   std::vector<float> y(at(one.samples * one.extents.out), NAN);
-  product.forward(one.extents, one.samples,
-                  {.x = one.x.data(),
+  product.forward(one.extents, one.samples / one.shards,
+                  {.shards = cut(one.shards, one.x, y),
                    .weights = packed.data(),
                    .bias = one.bias.empty() ? nullptr : one.bias.data(),
-                   .relu = one.relu,
-                   .y = y.data()});
+                   .relu = one.relu});
   return y;
 }
 
 std::vector<float> data_gradient(const fused::DenseProduct& product, const ProductCase& one) {
   std::vector<float> dx(at(one.samples * one.extents.in), NAN);
-  product.data_gradient(one.extents, one.samples, one.dy.data(), one.weights.data(), dx.data());
+  product.data_gradient(one.extents, one.samples / one.shards, cut(one.shards, one.dy, dx),
+                        one.weights.data());
   return dx;
 }
 
@@ -296,8 +309,8 @@ void expect_mostly_finite(const std::vector<float>& values) {
 }
 
 std::string text(const fused::Kernels& kernels, const ProductCase& one, std::uint32_t seed) {
-  return fmt::format("{}, {} samples, {} x {}, seed {}", kernels.instruction_set, one.samples,
-                     one.extents.out, one.extents.in, seed);
+  return fmt::format("{}, {} samples in {} shards, {} x {}, seed {}", kernels.instruction_set, one.samples,
+                     one.shards, one.extents.out, one.extents.in, seed);
 }
 
 void check_product(const fused::Kernels& kernels, const ProductCase& one) {
@@ -319,9 +332,10 @@ TEST(DenseProduct, is_a_chain_for_each_output_on_any_instruction_set) {
 TEST(DenseProduct, is_the_same_where_blocks_are_fetched_ahead) {
   // Large weights, and samples of which the last group has few.
   constexpr fused::DenseExtents extents{.in = 610, .out = 530};
-  constexpr std::int64_t samples = 67;
+  constexpr std::int64_t shards = 5, samples = shards * 27;
   std::mt19937 random(1);
   const ProductCase one{.extents = extents,
+                        .shards = shards,
                         .samples = samples,
                         .x = draw(random, samples * extents.in),
                         .dy = draw(random, samples * extents.out),

@@ -35,6 +35,25 @@ schedule: {{cosine: {{final_factor: 0.05}}, warmup_steps: 31}}
 training: {{epochs: 2, batch: 97, shards: 16}}
 )";
 
+constexpr const char* large_layers = R"(
+name: large_layers
+seed: 1
+data:
+  train: {{file: {0}, images: /train/images, labels: /train/labels}}
+  scale: 0.00392156862745098
+model:
+  - flatten
+  - dense: {{units: 700}}
+  - relu
+  - dropout: {{rate: 0.2}}
+  - dense: {{units: 801}}
+  - relu
+  - dense: {{units: 10}}
+loss: softmax_cross_entropy
+optimizer: {{sgd: {{learning_rate: 0.05, momentum: 0.9}}}}
+training: {{epochs: 1, batch: 83, shards: 16}}
+)";
+
 Job job_of(const Layout& layout) {
   const bool needs_mpirun = layout.threads > 1 || layout.carrier != Carrier::chosen;
   Job job{.ranks = layout.ranks, .always_mpirun = needs_mpirun, .hosts = layout.hosts};
@@ -81,6 +100,10 @@ ContractTest::Outcome ContractTest::train(Words experiment, const Layout& layout
 
 Words ContractTest::train_odd_network() const {
   return {"train", write("odd.yaml", fmt::format(odd_network, small_file()))};
+}
+
+Words ContractTest::train_large_layers() const {
+  return {"train", write("large_layers.yaml", fmt::format(large_layers, small_file()))};
 }
 
 void ContractTest::expect_same_everywhere(const Words& experiment, const std::vector<Layout>& layouts,

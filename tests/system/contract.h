@@ -36,6 +36,8 @@ class ContractTest : public SystemTest {
   /// Everything that the shipped experiments leave out, in sizes that divide by nothing, with 16 shards: more
   /// than the last step of an epoch has samples.
   Words train_odd_network() const;
+  /// Dense layers whose weights are read for several shards at a time, with 16 shards.
+  Words train_large_layers() const;
 
  private:
   /// What a training leaves that must not depend on its layout.

@@ -38,6 +38,11 @@ TEST_F(ContractTest, ConvolutionalNetworkOverTheEndOfAnEpoch) {
                          {{3, 1, Carrier::messages}, {5, 1, Carrier::tcp}, {8, 1}}, {"training.shards=8"});
 }
 
+/// Shards that a worker takes together, eight, four, two or one, for dense layers with large weights.
+TEST_F(ContractTest, LargeDenseLayers) {
+  expect_same_everywhere(until("32", train_large_layers()), every_layout({Carrier::chosen}), {});
+}
+
 /// A wrapper that runs rank 1 with `before` it and `after` it.
 Words on_rank_1(const std::string& before, const std::string& after) {
   return {

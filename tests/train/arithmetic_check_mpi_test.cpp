@@ -65,10 +65,10 @@ class FlawedPlan final : public device::Plan {
  public:
   FlawedPlan(std::int64_t samples, Flaw& flaw, int& runs) : samples_(samples), flaw_(flaw), runs_(runs) {}
   void load_weights(std::span<const float> weights) override { weights_ = weights; }
-  std::unique_ptr<device::ShardRunner> make_runner() override {
+  std::unique_ptr<device::ShardRunner> make_runner(int /*together*/) override {
     return std::make_unique<FlawedRunner>(samples_, flaw_, runs_, weights_);
   }
-  [[nodiscard]] std::int64_t runner_bytes() const override { return 10; }
+  [[nodiscard]] std::int64_t runner_bytes(int /*together*/) const override { return 10; }
   [[nodiscard]] std::int64_t shared_bytes() const override { return 1; }
   [[nodiscard]] std::vector<std::string> implementations() const override { return {}; }
 

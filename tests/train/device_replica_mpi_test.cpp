@@ -60,11 +60,9 @@ class DeviceReplicaTest : public ::testing::Test {
     const auto backend = device::make_cpu_backend();
     WorkerPool workers(1, device::prepare_cpu_thread);
     HostAccelerator accelerator({.index = world_.rank(), .unique_id = fmt::format("HOST-{}", world_.rank())});
-    Trainer trainer(world_, blueprint,
-                    {.backend = *backend,
-                     .workers = workers,
-                     .max_threads = workers.size(),
-                     .accelerator = on_device ? &accelerator : nullptr});
+    Trainer trainer(
+        world_, blueprint,
+        {.backend = *backend, .workers = workers, .accelerator = on_device ? &accelerator : nullptr});
     fault::arm(faults, world_.rank(), blueprint.experiment.seed);
     Outcome outcome;
     Sinks sinks;

@@ -86,7 +86,6 @@ class GpuRanksTest : public ::testing::Test {
       Trainer trainer(world_, blueprint,
                       {.backend = *device.backend,
                        .workers = workers,
-                       .max_threads = workers.size(),
                        .accelerator = flipping ? &*flipping : device.accelerator.get(),
                        .choices = device.choices});
       Sinks sinks;

@@ -37,7 +37,6 @@ class GpuReplicaTest : public ::testing::Test {
       Trainer trainer(world_, blueprint,
                       {.backend = *device.backend,
                        .workers = workers,
-                       .max_threads = workers.size(),
                        .accelerator = device.accelerator.get(),
                        .choices = device.choices});
       metrics::RunSummary summary;

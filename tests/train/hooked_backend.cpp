@@ -28,10 +28,12 @@ class HookedPlan final : public device::Plan {
   HookedPlan(std::unique_ptr<device::Plan> inner, const Hooks& hooks)
       : inner_(std::move(inner)), hooks_(hooks) {}
   void load_weights(std::span<const float> weights) override { inner_->load_weights(weights); }
-  std::unique_ptr<device::ShardRunner> make_runner() override {
-    return std::make_unique<HookedRunner>(inner_->make_runner(), hooks_);
+  std::unique_ptr<device::ShardRunner> make_runner(int together) override {
+    return std::make_unique<HookedRunner>(inner_->make_runner(together), hooks_);
   }
-  [[nodiscard]] std::int64_t runner_bytes() const override { return inner_->runner_bytes(); }
+  [[nodiscard]] std::int64_t runner_bytes(int together) const override {
+    return inner_->runner_bytes(together);
+  }
   [[nodiscard]] std::int64_t shared_bytes() const override { return inner_->shared_bytes(); }
   [[nodiscard]] std::vector<std::string> implementations() const override {
     return inner_->implementations();

@@ -48,7 +48,7 @@ class NoAllocationOnRanks : public ::testing::Test {
     const auto backend = device::make_cpu_backend();
     constexpr int threads = 2;
     WorkerPool workers(threads, device::prepare_cpu_thread);
-    Trainer trainer(world_, blueprint, {.backend = *backend, .workers = workers, .max_threads = threads});
+    Trainer trainer(world_, blueprint, {.backend = *backend, .workers = workers});
 
     std::vector<Allocations> epochs;
     Sinks sinks;

@@ -43,10 +43,12 @@ class WrongPlan final : public device::Plan {
  public:
   explicit WrongPlan(std::unique_ptr<device::Plan> right) : right_(std::move(right)) {}
   void load_weights(std::span<const float> weights) override { right_->load_weights(weights); }
-  std::unique_ptr<device::ShardRunner> make_runner() override {
-    return std::make_unique<WrongRunner>(right_->make_runner());
+  std::unique_ptr<device::ShardRunner> make_runner(int together) override {
+    return std::make_unique<WrongRunner>(right_->make_runner(together));
   }
-  [[nodiscard]] std::int64_t runner_bytes() const override { return right_->runner_bytes(); }
+  [[nodiscard]] std::int64_t runner_bytes(int together) const override {
+    return right_->runner_bytes(together);
+  }
   [[nodiscard]] std::int64_t shared_bytes() const override { return right_->shared_bytes(); }
   [[nodiscard]] std::vector<std::string> implementations() const override {
     return right_->implementations();
@@ -100,7 +102,7 @@ class PlanCheckOnRanks : public ::testing::Test {
     const Blueprint blueprint =
         make_blueprint(sample_experiment(write_samples(folder.file("data.h5"), 32 * 3 + 13), overrides));
     WorkerPool workers(2, device::prepare_cpu_thread);
-    const Trainer trainer(world_, blueprint, {.backend = backend, .workers = workers, .max_threads = 2});
+    const Trainer trainer(world_, blueprint, {.backend = backend, .workers = workers});
     return check(trainer.plan_hashes());
   }
   [[nodiscard]] std::string place(int rank) const {

@@ -18,6 +18,10 @@ using lockstep::testing::write_samples;
 
 constexpr std::int64_t samples = 1003;
 
+std::vector<std::int64_t> on_each(int ranks, std::int64_t threads) {
+  return std::vector<std::int64_t>(static_cast<std::size_t>(ranks), threads);
+}
+
 class RankMemoryTest : public ::testing::Test {
  protected:
   [[nodiscard]] Blueprint blueprint(const std::vector<std::string>& overrides = {}) const {
@@ -64,14 +68,14 @@ TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
       for (int rank = 0; rank < ranks; ++rank) {
         SCOPED_TRACE(fmt::format("{}, rank {} of {}", shuffle, rank, ranks));
         constexpr int threads = 2;
-        const RankMemory planned = rank_memory(training_only, *backend_, ranks, rank, threads, threads);
+        const RankMemory planned = rank_memory(training_only, *backend_, on_each(ranks, threads), rank);
         const RankMemory taken = real(full, ranks, rank, threads);
         EXPECT_EQ(planned.data, taken.data);
         EXPECT_EQ(planned.activations, taken.activations);
         const auto batches = static_cast<double>(taken.batches);
         EXPECT_NEAR(static_cast<double>(planned.batches), batches, batches * 0.05) << "lines are rounded up";
 
-        const RankMemory both = rank_memory(full, *backend_, ranks, rank, threads, threads);
+        const RankMemory both = rank_memory(full, *backend_, on_each(ranks, threads), rank);
         const auto evaluation = static_cast<double>(evaluator_bytes_);
         EXPECT_NEAR(static_cast<double>(both.total() - planned.total()), evaluation, evaluation * 0.05);
       }
@@ -80,9 +84,9 @@ TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
 
 TEST_F(RankMemoryTest, StripesAreSharedOut) {
   const Blueprint striped = blueprint();
-  const std::int64_t alone = rank_memory(striped, *backend_, 1, 0, 1, 1).data;
+  const std::int64_t alone = rank_memory(striped, *backend_, on_each(1, 1), 0).data;
   std::int64_t sum = 0;
-  for (int rank = 0; rank < 3; ++rank) sum += rank_memory(striped, *backend_, 3, rank, 1, 1).data;
+  for (int rank = 0; rank < 3; ++rank) sum += rank_memory(striped, *backend_, on_each(3, 1), rank).data;
   EXPECT_EQ(sum, alone);
 }
 
@@ -91,17 +95,17 @@ TEST_F(RankMemoryTest, SlabsAreThoseOfTheTreeAndTheOptimizer) {
     return plan.network.parameters.slab_size() * std::int64_t{4};
   };
   const Blueprint adam = blueprint();
-  const RankMemory alone = rank_memory(adam, *backend_, 1, 0, 1, 1);
+  const RankMemory alone = rank_memory(adam, *backend_, on_each(1, 1), 0);
   EXPECT_EQ(alone.weights, slab(adam));
   EXPECT_EQ(alone.optimizer, 2 * slab(adam));
   EXPECT_EQ(alone.gradients % slab(adam), 0);
   EXPECT_GE(alone.gradients, 4 * slab(adam)) << "a tree over eight shards";
 
   std::int64_t state = 0;
-  for (int rank = 0; rank < 3; ++rank) state += rank_memory(adam, *backend_, 3, rank, 1, 1).optimizer;
+  for (int rank = 0; rank < 3; ++rank) state += rank_memory(adam, *backend_, on_each(3, 1), rank).optimizer;
   EXPECT_EQ(state, 2 * slab(adam)) << "the optimizer's state is cut into slices";
   const Blueprint any_order = blueprint({"training.reproducibility=run"});
-  EXPECT_EQ(rank_memory(any_order, *backend_, 3, 1, 1, 1).optimizer, 2 * slab(any_order));
+  EXPECT_EQ(rank_memory(any_order, *backend_, on_each(3, 1), 1).optimizer, 2 * slab(any_order));
 }
 
 }  // namespace

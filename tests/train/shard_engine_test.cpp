@@ -23,15 +23,26 @@ class Calls {
     const std::scoped_lock lock(mutex_);
     sizes_by_first_row_[first_row].push_back(planned);
   }
+  void ran_together(std::size_t count) {
+    const std::scoped_lock lock(mutex_);
+    together_.push_back(count);
+  }
   /// By the first row of the shard: the size of each plan that it was given to.
   [[nodiscard]] const std::map<std::int64_t, std::vector<std::int64_t>>& all() const {
     return sizes_by_first_row_;
+  }
+  /// How many shards each call to train had, ascending.
+  [[nodiscard]] std::vector<std::size_t> together() const {
+    std::vector<std::size_t> counts = together_;
+    std::ranges::sort(counts);
+    return counts;
   }
   std::atomic<int> loads = 0;
 
  private:
   std::mutex mutex_;
   std::map<std::int64_t, std::vector<std::int64_t>> sizes_by_first_row_;
+  std::vector<std::size_t> together_;
 };
 
 /// Counts its samples, and takes the first row of a shard for its gradient. Fails on row `bad_row`.
@@ -42,6 +53,10 @@ class CountingRunner final : public device::ShardRunner {
   device::Totals train(const device::ShardInput& input, std::span<float> gradient) override {
     std::fill(gradient.begin(), gradient.end(), static_cast<float>(input.rows[0] + 1));
     return evaluate(input);
+  }
+  void train_together(std::span<device::ShardJob> jobs) override {
+    calls_.ran_together(jobs.size());
+    ShardRunner::train_together(jobs);
   }
   device::Totals evaluate(const device::ShardInput& input) override {
     if (input.rows[0] == bad_row_) throw std::runtime_error("a shard that fails");
@@ -57,13 +72,14 @@ class CountingRunner final : public device::ShardRunner {
 
 class CountingPlan final : public device::Plan {
  public:
-  CountingPlan(std::int64_t samples, Calls& calls, std::int64_t bad_row)
-      : samples_(samples), calls_(calls), bad_row_(bad_row) {}
+  CountingPlan(std::int64_t samples, Calls& calls, std::int64_t bad_row, int together)
+      : samples_(samples), calls_(calls), bad_row_(bad_row), together_(together) {}
   void load_weights(std::span<const float> /*weights*/) override { ++calls_.loads; }
-  std::unique_ptr<device::ShardRunner> make_runner() override {
+  [[nodiscard]] int most_together() const override { return together_; }
+  std::unique_ptr<device::ShardRunner> make_runner(int /*together*/) override {
     return std::make_unique<CountingRunner>(samples_, calls_, bad_row_);
   }
-  [[nodiscard]] std::int64_t runner_bytes() const override { return 10; }
+  [[nodiscard]] std::int64_t runner_bytes(int together) const override { return 10 * together; }
   [[nodiscard]] std::int64_t shared_bytes() const override { return 1; }
   [[nodiscard]] std::vector<std::string> implementations() const override { return {}; }
 
@@ -71,6 +87,7 @@ class CountingPlan final : public device::Plan {
   std::int64_t samples_;
   Calls& calls_;
   std::int64_t bad_row_;
+  int together_;
 };
 
 class CountingBackend final : public device::Backend {
@@ -78,7 +95,7 @@ class CountingBackend final : public device::Backend {
   [[nodiscard]] std::string describe() const override { return "counting"; }
   std::unique_ptr<device::Plan> plan(const device::Network& /*network*/, std::int64_t samples,
                                      device::Mode /*mode*/) override {
-    return std::make_unique<CountingPlan>(samples, calls, bad_row);
+    return std::make_unique<CountingPlan>(samples, calls, bad_row, together);
   }
   bool sgd_update(const device::SgdArguments& /*arguments*/, std::span<float> /*weights*/,
                   std::span<const float> /*gradient*/, std::span<float> /*velocity*/) override {
@@ -91,6 +108,7 @@ class CountingBackend final : public device::Backend {
   }
   Calls calls;
   std::int64_t bad_row = -1;
+  int together = 1;
 };
 
 void prepare_nothing() {}
@@ -110,10 +128,10 @@ class ShardEngineTest : public ::testing::Test {
     }
   }
 
-  /// As many as a tree of all shards needs.
-  std::vector<std::span<float>> make_slabs() {
+  /// As many as a tree of all shards needs, of which so many are at work at once.
+  std::vector<std::span<float>> make_slabs(int at_work = 2) {
     std::vector<std::span<float>> spans;
-    for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size()); ++i)
+    for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, at_work); ++i)
       spans.push_back(slabs_.emplace_back(slab_size).span());
     return spans;
   }
@@ -152,6 +170,44 @@ TEST_F(ShardEngineTest, AddsTheGradientsOfAllShardsAndZerosOfAnEmptyOne) {
     EXPECT_EQ(tree.partials()[0].data[slab_size - 1], 1 + 2 + 3 + 4 + 6 + 8 + 9);
     EXPECT_EQ(totals[7].loss, 8);
   }
+}
+
+/// Each worker takes four neighbours, of which those of one size go together: 1 1 1 | 2, 1 | 0 | 1 | 2.
+TEST_F(ShardEngineTest, GivesNeighboursOfOneSizeToARunnerTogether) {
+  backend_.together = 5;
+  ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
+  ASSERT_EQ(engine.most_at_work(), 8);
+  comm::LocalTree tree({0, shards}, shards, make_slabs(engine.most_at_work()));
+  for (int step = 0; step < 100; ++step) {
+    tree.reset();
+    engine.weights_changed({});
+    const auto totals = engine.train(batch_, tree);
+    ASSERT_EQ(tree.partials()[0].data[0], 1 + 2 + 3 + 4 + 6 + 8 + 9);
+    std::vector<double> rows;
+    for (const device::Totals& shard : totals) rows.push_back(shard.loss);
+    ASSERT_THAT(rows, ElementsAre(0, 1, 2, 3, 5, 0, 7, 8));
+    if (step == 0) {
+      EXPECT_THAT(backend_.calls.together(), ElementsAre(1, 1, 1, 1, 3));
+    }
+  }
+  EXPECT_EQ(engine.bytes(), 2 * (1 + 2 * 40)) << "two plans, two workers, four shards";
+}
+
+TEST(ShardsAtATime, AreAsManyAsThePlanGainsFromUnlessSomeWorkerGetsMore) {
+  Calls calls;
+  const auto at_a_time = [&](int together, std::int64_t shards, std::int64_t workers) {
+    return shards_at_a_time(CountingPlan(1, calls, -1, together), shards, workers);
+  };
+  EXPECT_EQ(at_a_time(8, 8, 1), 8);
+  EXPECT_EQ(at_a_time(3, 8, 1), 3);
+  EXPECT_EQ(at_a_time(8, 8, 2), 4);
+  EXPECT_EQ(at_a_time(8, 8, 3), 3) << "3, 3, 2";
+  EXPECT_EQ(at_a_time(2, 8, 3), 1) << "two at a time would give one worker four";
+  EXPECT_EQ(at_a_time(8, 8, 5), 2) << "as without, some have two";
+  EXPECT_EQ(at_a_time(8, 8, 8), 1);
+  EXPECT_EQ(at_a_time(8, 4, 1), 4);
+  EXPECT_EQ(at_a_time(8, 0, 1), 1);
+  EXPECT_EQ(at_a_time(1, 8, 1), 1);
 }
 
 /// Counts what is added up.

@@ -62,9 +62,8 @@ class TrainerChecks : public ::testing::Test {
     overrides.emplace_back("model.7.units=600");
     trainer_.reset();
     blueprint_ = make_blueprint(sample_experiment(data_, overrides));
-    trainer_ = std::make_unique<Trainer>(
-        world_, blueprint_,
-        Resources{.backend = *backend_, .workers = *workers_, .max_threads = workers_->size()});
+    trainer_ =
+        std::make_unique<Trainer>(world_, blueprint_, Resources{.backend = *backend_, .workers = *workers_});
   }
 
   Outcome train() {
@@ -218,7 +217,9 @@ TEST_F(TrainerChecks, TakeTheMemoryThatThePlanSays) {
   for (const std::int64_t every : {0, 5}) {
     blueprint_ = make_blueprint(sample_experiment(data_, {fmt::format("checks.arithmetic_every={}", every)}));
     const ArithmeticCheck check(world_, *backend_, blueprint_.network, blueprint_.train_stripes(), every);
-    const RankMemory memory = rank_memory(blueprint_, *backend_, world_.size(), world_.rank(), 1, 1);
+    const RankMemory memory =
+        rank_memory(blueprint_, *backend_,
+                    std::vector<std::int64_t>(static_cast<std::size_t>(world_.size()), 1), world_.rank());
     EXPECT_EQ(memory.checks, check.bytes());
   }
 }

@@ -139,8 +139,7 @@ class AveragedTraining : public ::testing::Test {
     const auto backend = device::make_cpu_backend();
     WorkerPool workers(1, device::prepare_cpu_thread);
     std::optional<Trainer> trainer;
-    trainer.emplace(world_, blueprint,
-                    Resources{.backend = *backend, .workers = workers, .max_threads = workers.size()});
+    trainer.emplace(world_, blueprint, Resources{.backend = *backend, .workers = workers});
     Outcome outcome;
     Sinks sinks;
     sinks.push_back(std::make_unique<WeightKeeper>(outcome.weights, trainer));

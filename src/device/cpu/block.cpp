@@ -20,6 +20,14 @@ dnnl::memory Bindings::buffer(int index) const {
   return index < 0 ? dnnl::memory() : buffers[static_cast<std::size_t>(index)];
 }
 
+void Block::forward(std::span<const BlockRun> runs) const {
+  for (const auto& [runner, pass] : runs) runner->forward(*pass);
+}
+
+void Block::backward(std::span<const BlockRun> runs) const {
+  for (const auto& [runner, pass] : runs) runner->backward(*pass);
+}
+
 std::string name_implementations(const std::string& forward, const std::string& weights,
                                  const std::string& data) {
   const bool same_weights = weights.empty() || weights == forward;

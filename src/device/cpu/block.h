@@ -41,6 +41,9 @@ struct Site {
 
 /// When a buffer holds something: in the forward pass, in the backward pass, or from one to the other.
 enum class Life : std::uint8_t { forward, backward, whole };
+inline bool is_scratch(Life life) {
+  return life != Life::whole;
+}
 
 /// What the network plan must know of a block.
 struct Contract {
@@ -55,6 +58,9 @@ struct Contract {
     Life life;
   };
   std::vector<Buffer> buffers;
+  /// Bytes of weights that do not stay in a worker's caches from one shard to the next, and which its runners
+  /// read once when they run together; 0: there are none.
+  std::int64_t large_weights = 0;
   std::vector<int> gradients;                ///< parameters whose gradients backward() writes
   std::vector<std::string> implementations;  ///< one for each node covered
 
@@ -75,6 +81,7 @@ struct Bindings {
 /// One run over one shard.
 struct Pass {
   bool training = false;
+  const float* images = nullptr;
   const std::int64_t* rows = nullptr;
   std::int64_t epoch = 0;
   float* gradient = nullptr;  ///< the slab, in training
@@ -92,6 +99,15 @@ class BlockRunner {
   virtual void backward(const Pass& pass) = 0;
 };
 
+/// One of a block's runners, and what it is to run.
+struct BlockRun {
+  BlockRunner* runner = nullptr;
+  const Pass* pass = nullptr;
+};
+
+/// The most runners of a block that run together.
+inline constexpr int most_runs = 8;
+
 class Block {
  public:
   Block() = default;
@@ -105,6 +121,10 @@ class Block {
   [[nodiscard]] virtual std::int64_t shared_bytes() const { return 0; }
   /// The runner must not outlive the block.
   [[nodiscard]] virtual std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const = 0;
+  /// Runs some of its runners, each for a shard of its own, at most most_runs of them. Here one after the
+  /// other; a block with large weights does better.
+  virtual void forward(std::span<const BlockRun> runs) const;
+  virtual void backward(std::span<const BlockRun> runs) const;
 
  protected:
   Contract contract_;

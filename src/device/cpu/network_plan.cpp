@@ -1,5 +1,7 @@
 #include "device/cpu/network_plan.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "device/cpu/activation.h"
 #include "device/cpu/convolution.h"
@@ -29,6 +31,7 @@ NetworkPlan::NetworkPlan(const dnnl::engine& engine, const Network& network, std
   place_gradients();
   place_buffers();
   arena_.lay_out();
+  scratch_.lay_out();
   find_gaps();
 }
 
@@ -150,7 +153,8 @@ void NetworkPlan::place_buffers() {
     for (const auto& buffer : stage.block->contract().buffers) {
       const int first = buffer.life == Life::backward ? backward_time(index) : forward_time(index);
       const int last = buffer.life == Life::forward ? forward_time(index) : backward_time(index);
-      stage.buffers.push_back(reserve(buffer.desc, first, last));
+      const auto size = static_cast<std::int64_t>(buffer.desc.get_size());
+      stage.buffers.push_back((is_scratch(buffer.life) ? scratch_ : arena_).reserve(size, first, last));
     }
   }
 }
@@ -185,9 +189,18 @@ void NetworkPlan::load_piece(std::span<const float> weights, std::int64_t piece)
   check(false, "a plan has so many pieces of weights");
 }
 
-std::unique_ptr<ShardRunner> NetworkPlan::make_runner() {
+/// The larger the weights that they would read once, the more memory of their own is worth it.
+int NetworkPlan::most_together() const {
+  if (mode_ == Mode::evaluation) return 1;
+  std::int64_t large_weights = 0;
+  for (const Stage& stage : stages_) large_weights += stage.block->contract().large_weights;
+  return static_cast<int>(std::clamp<std::int64_t>(
+      most_runs * large_weights / std::max(arena_.bytes(), std::int64_t{1}), 1, most_runs));
+}
+
+std::unique_ptr<ShardRunner> NetworkPlan::make_runner(int together) {
   prepare_cpu_thread();
-  return std::make_unique<NetworkRunner>(*this);
+  return std::make_unique<NetworkRunner>(*this, together);
 }
 
 std::int64_t NetworkPlan::shared_bytes() const {

@@ -10,7 +10,8 @@
 
 namespace lockstep::device::cpu {
 
-/// A chain of blocks from the images to the outputs, and the layout of one worker's memory.
+/// A chain of blocks from the images to the outputs, and the layout of one worker's memory: an arena for each
+/// of the shards that it runs together, and one for scratch memory, which one stage needs at a time.
 ///
 /// Between stage s - 1 and stage s lies edge s: an activation, and in training its gradient. Edge 0 is the
 /// images, which belong to the caller; the last edge is the outputs, plain, which the loss reads.
@@ -22,8 +23,13 @@ class NetworkPlan final : public Plan {
   void load_weights(std::span<const float> weights) override;
   [[nodiscard]] std::int64_t load_pieces() const override;
   void load_piece(std::span<const float> weights, std::int64_t piece) override;
-  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() override;
-  [[nodiscard]] std::int64_t runner_bytes() const override { return arena_.bytes(); }
+  using Plan::make_runner;
+  [[nodiscard]] int most_together() const override;
+  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner(int together) override;
+  using Plan::runner_bytes;
+  [[nodiscard]] std::int64_t runner_bytes(int together) const override {
+    return together * arena_.bytes() + scratch_.bytes();
+  }
   [[nodiscard]] std::int64_t shared_bytes() const override;
   [[nodiscard]] std::vector<std::string> implementations() const override;
 
@@ -31,7 +37,7 @@ class NetworkPlan final : public Plan {
     std::unique_ptr<Block> block;
     const Node* node = nullptr;     ///< the node it runs, or that a change of layout serves
     bool is_layout_change = false;  ///< put in between; runs no node
-    std::vector<int> buffers;       ///< places of Contract::buffers
+    std::vector<int> buffers;       ///< places of Contract::buffers, each in its arena
   };
   struct Tensor {
     Desc desc;
@@ -50,7 +56,10 @@ class NetworkPlan final : public Plan {
   [[nodiscard]] std::size_t backward_end() const { return backward_end_; }
   /// Ranges of a gradient slab that no block writes.
   [[nodiscard]] const std::vector<Range>& gaps() const { return gaps_; }
+  /// What each shard needs for itself.
   [[nodiscard]] const Arena& arena() const { return arena_; }
+  /// What one stage works in, of whichever shard.
+  [[nodiscard]] const Arena& scratch() const { return scratch_; }
 
  private:
   void add_nodes();
@@ -75,7 +84,7 @@ class NetworkPlan final : public Plan {
   std::vector<Tensor> activations_, gradients_;
   std::size_t backward_end_ = 0;
   std::vector<Range> gaps_;
-  Arena arena_;
+  Arena arena_, scratch_;
 };
 
 }  // namespace lockstep::device::cpu

@@ -1,104 +1,113 @@
 #include "device/cpu/network_runner.h"
 
-#include <cstring>
+#include <algorithm>
+#include <array>
+#include <ranges>
 
 #include "base/check.h"
 #include "device/cpu/layer_error.h"
-#include "device/cpu/loss.h"
 
 namespace lockstep::device::cpu {
 
-NetworkRunner::NetworkRunner(const NetworkPlan& plan)
-    : plan_(plan), arena_(static_cast<std::size_t>(plan.runner_bytes())) {
-  std::memset(arena_.data(), 0, arena_.size());
-  std::vector<dnnl::memory> activations;
-  for (const auto& tensor : plan.activations()) activations.push_back(bind(tensor));
-  std::vector<dnnl::memory> gradients;
-  for (const auto& tensor : plan.gradients()) gradients.push_back(bind(tensor));
-
-  for (std::size_t index = 0; index < plan.stages().size(); ++index) {
-    const NetworkPlan::Stage& stage = plan.stages()[index];
-    const Contract& contract = stage.block->contract();
-    Bindings bindings{.stream = dnnl::stream(plan.engine()),
-                      .src = activations[index],
-                      .dst = activations[index + 1],
-                      .diff_src = gradients[index],
-                      .diff_dst = gradients[index + 1],
-                      .buffers = {}};
-    for (std::size_t buffer = 0; buffer < stage.buffers.size(); ++buffer)
-      bindings.buffers.push_back(bind({contract.buffers[buffer].desc, stage.buffers[buffer]}));
-    stages_.push_back(
-        with_layer(*stage.node, plan.samples(), [&] { return stage.block->make_runner(bindings); }));
-  }
-  outputs_ = activations.back();
-  output_gradient_ = gradients.back();
+NetworkRunner::NetworkRunner(const NetworkPlan& plan, int together)
+    : plan_(plan), scratch_(static_cast<std::size_t>(plan.scratch().bytes())) {
+  check(1 <= together && together <= most_runs, "a plan says how many shards run together");
+  for (int shard = 0; shard < together; ++shard) networks_.emplace_back(plan, scratch_.span());
+  find_legs();
 }
 
-dnnl::memory NetworkRunner::bind(const NetworkPlan::Tensor& tensor) {
-  if (tensor.desc.is_zero()) return {};
-  if (tensor.place == NetworkPlan::images) {
-    images_.emplace_back(tensor.desc, plan_.engine(), nullptr);
-    return images_.back();
+void NetworkRunner::find_legs() {
+  const auto& stages = plan_.stages();
+  for (std::size_t stage = 0; stage < stages.size(); ++stage) {
+    const bool together = stages[stage].block->contract().large_weights > 0;
+    if (legs_.empty() || together || legs_.back().together)
+      legs_.push_back({.begin = stage, .end = stage + 1, .together = together});
+    else
+      ++legs_.back().end;
   }
-  return {tensor.desc, plan_.engine(), arena_.data() + plan_.arena().offset(tensor.place)};
 }
 
 Totals NetworkRunner::train(const ShardInput& input, std::span<float> gradient) {
+  ShardJob job{.input = input, .gradient = gradient, .totals = {}};
+  train_together({&job, 1});
+  return job.totals;
+}
+
+void NetworkRunner::train_together(std::span<ShardJob> jobs) {
   check(plan_.mode() == Mode::training, "only a plan for training can train");
-  check(std::ssize(gradient) == plan_.network().parameters.slab_size(), "the gradient is a whole slab");
-  const Pass pass{.training = true,
-                  .rows = input.rows,
-                  .epoch = input.epoch,
-                  .gradient = gradient.data(),
-                  .kept = input.kept};
-  Stopwatch watch(input.times != nullptr);
-  forward(input, pass, watch);
-  const std::size_t outputs =
-      output_gradient_ ? static_cast<std::size_t>(plan_.samples() * plan_.network().classes) : 0;
-  const Totals totals =
-      loss(input, outputs == 0 ? std::span<float>() : std::span(floats(output_gradient_), outputs));
-  if (input.times != nullptr) watch.lap(input.times->loss);
-  backward(pass, input.times, watch);
-  for (const Range& gap : plan_.gaps())
-    std::fill(gradient.begin() + gap.begin, gradient.begin() + gap.end, 0.0F);
-  return totals;
+  check(!jobs.empty() && jobs.size() <= networks_.size(), "a runner was made for so many shards together");
+  std::array<Pass, most_runs> memory;
+  const std::span passes = std::span(memory).first(jobs.size());
+  for (std::size_t shard = 0; shard < jobs.size(); ++shard) {
+    const auto& [input, gradient, totals] = jobs[shard];
+    check(std::ssize(gradient) == plan_.network().parameters.slab_size(), "the gradient is a whole slab");
+    passes[shard] = {.training = true,
+                     .images = input.images,
+                     .rows = input.rows,
+                     .epoch = input.epoch,
+                     .gradient = gradient.data(),
+                     .kept = input.kept};
+  }
+  PassTimes* const times = jobs.front().input.times;
+  Stopwatch watch(times != nullptr);
+  forward(passes, times, watch);
+  for (std::size_t shard = 0; shard < jobs.size(); ++shard)
+    jobs[shard].totals = networks_[shard].loss(jobs[shard].input.labels, /*has_backward=*/true);
+  if (times != nullptr) watch.lap(times->loss);
+  backward(passes, times, watch);
+  for (const ShardJob& job : jobs)
+    for (const Range& gap : plan_.gaps())
+      std::fill(job.gradient.begin() + gap.begin, job.gradient.begin() + gap.end, 0.0F);
 }
 
 Totals NetworkRunner::evaluate(const ShardInput& input) {
   Stopwatch watch(input.times != nullptr);
-  forward(input, Pass(), watch);
-  return loss(input, {});
+  const Pass pass{.images = input.images};
+  forward({&pass, 1}, input.times, watch);
+  return networks_.front().loss(input.labels, /*has_backward=*/false);
 }
 
-void NetworkRunner::forward(const ShardInput& input, const Pass& pass, Stopwatch& watch) {
-  check(input.images != nullptr && input.labels != nullptr, "a shard has images and labels");
+void NetworkRunner::forward(std::span<const Pass> passes, PassTimes* times, Stopwatch& watch) {
   prepare_cpu_thread();
-  for (dnnl::memory& view : images_) set_source(view, input.images);
-  for (std::size_t index = 0; index < stages_.size(); ++index) {
-    with_layer(*plan_.stages()[index].node, plan_.samples(), [&] { stages_[index]->forward(pass); });
-    if (PassTimes::Node* times = times_of(index, input.times)) watch.lap(times->forward);
+  for (std::size_t shard = 0; shard < passes.size(); ++shard)
+    networks_[shard].set_images(passes[shard].images);
+  for (const Leg& leg : legs_) {
+    const std::size_t group = leg.together ? passes.size() : 1;
+    for (std::size_t first = 0; first < passes.size(); first += group)
+      for (std::size_t stage = leg.begin; stage < leg.end; ++stage) {
+        run_stage(stage, first, passes.subspan(first, group),
+                  [](const Block& block, std::span<const BlockRun> runs) { block.forward(runs); });
+        if (PassTimes::Node* node = times_of(stage, times)) watch.lap(node->forward);
+      }
   }
 }
 
-void NetworkRunner::backward(const Pass& pass, PassTimes* times, Stopwatch& watch) {
-  for (std::size_t index = stages_.size(); index-- > plan_.backward_end();) {
-    with_layer(*plan_.stages()[index].node, plan_.samples(), [&] { stages_[index]->backward(pass); });
-    if (PassTimes::Node* node = times_of(index, times)) watch.lap(node->backward);
+void NetworkRunner::backward(std::span<const Pass> passes, PassTimes* times, Stopwatch& watch) {
+  for (const Leg& leg : std::views::reverse(legs_)) {
+    const std::size_t group = leg.together ? passes.size() : 1;
+    for (std::size_t first = 0; first < passes.size(); first += group)
+      for (std::size_t stage = leg.end; stage-- > std::max(leg.begin, plan_.backward_end());) {
+        run_stage(stage, first, passes.subspan(first, group),
+                  [](const Block& block, std::span<const BlockRun> runs) { block.backward(runs); });
+        if (PassTimes::Node* node = times_of(stage, times)) watch.lap(node->backward);
+      }
   }
+}
+
+template <class F>
+void NetworkRunner::run_stage(std::size_t stage, std::size_t first, std::span<const Pass> passes, F call) {
+  std::array<BlockRun, most_runs> runs;
+  for (std::size_t shard = 0; shard < passes.size(); ++shard)
+    runs[shard] = {&networks_[first + shard].stage(stage), &passes[shard]};
+  const NetworkPlan::Stage& planned = plan_.stages()[stage];
+  with_layer(*planned.node, plan_.samples(),
+             [&] { call(*planned.block, std::span<const BlockRun>(runs).first(passes.size())); });
 }
 
 PassTimes::Node* NetworkRunner::times_of(std::size_t stage, PassTimes* times) const {
   if (times == nullptr) return nullptr;
   const auto node = plan_.stages()[stage].node - plan_.network().nodes.data();
   return &times->nodes[static_cast<std::size_t>(node)];
-}
-
-Totals NetworkRunner::loss(const ShardInput& input, std::span<float> output_gradient) const {
-  const Network& network = plan_.network();
-  const std::span<const float> outputs(floats(outputs_),
-                                       static_cast<std::size_t>(plan_.samples() * network.classes));
-  return loss_of(network.loss, outputs, {input.labels, static_cast<std::size_t>(plan_.samples())},
-                 output_gradient);
 }
 
 }  // namespace lockstep::device::cpu

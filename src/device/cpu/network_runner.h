@@ -1,34 +1,44 @@
 #pragma once
 
-#include <memory>
+#include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/stopwatch.h"
+#include "device/cpu/bound_network.h"
 #include "device/cpu/network_plan.h"
 
 namespace lockstep::device::cpu {
 
-/// One worker's memory and the calls bound to it. Must not outlive its plan.
+/// Runs one or more shards: each passes through stage after stage, but through a stage with large weights all
+/// of them before any goes on. Must not outlive its plan.
 class NetworkRunner final : public ShardRunner {
  public:
-  explicit NetworkRunner(const NetworkPlan& plan);
+  /// For so many shards together, at most most_runs.
+  NetworkRunner(const NetworkPlan& plan, int together);
   Totals train(const ShardInput& input, std::span<float> gradient) override;
+  void train_together(std::span<ShardJob> jobs) override;
   Totals evaluate(const ShardInput& input) override;
 
  private:
-  dnnl::memory bind(const NetworkPlan::Tensor& tensor);
-  void forward(const ShardInput& input, const Pass& pass, Stopwatch& watch);
-  void backward(const Pass& pass, PassTimes* times, Stopwatch& watch);
+  /// Stages that each shard passes through before the next one does, or one that all pass together.
+  struct Leg {
+    std::size_t begin, end;
+    bool together;
+  };
+  void find_legs();
+  void forward(std::span<const Pass> passes, PassTimes* times, Stopwatch& watch);
+  void backward(std::span<const Pass> passes, PassTimes* times, Stopwatch& watch);
+  /// Calls call(block, runs) for a stage of some of the shards, the first of which is number `first`.
+  template <class F>
+  void run_stage(std::size_t stage, std::size_t first, std::span<const Pass> passes, F call);
   /// Where a stage's time counts, if anybody wants to know.
   [[nodiscard]] PassTimes::Node* times_of(std::size_t stage, PassTimes* times) const;
-  Totals loss(const ShardInput& input, std::span<float> output_gradient) const;
 
   const NetworkPlan& plan_;
-  AlignedBuffer<std::byte> arena_;
-  std::vector<dnnl::memory> images_;  ///< views of the caller's images, pointed anew in each run
-  dnnl::memory outputs_, output_gradient_;
-  std::vector<std::unique_ptr<BlockRunner>> stages_;
+  std::vector<Leg> legs_;
+  AlignedBuffer<std::byte> scratch_;
+  std::vector<BoundNetwork> networks_;  ///< by shard
 };
 
 }  // namespace lockstep::device::cpu

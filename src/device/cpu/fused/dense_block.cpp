@@ -1,5 +1,8 @@
 #include "device/cpu/fused/dense_block.h"
 
+#include <algorithm>
+#include <array>
+#include <functional>
 #include <optional>
 
 #include "base/aligned_buffer.h"
@@ -12,6 +15,8 @@
 
 namespace lockstep::device::cpu::fused {
 namespace {
+
+class Runner;
 
 class DenseBlock final : public Block {
  public:
@@ -28,6 +33,8 @@ class DenseBlock final : public Block {
     else
       forward_scratch_ =
           contract_.add_buffer(plain(Dims{kernels().dense_forward.workspace(extents_)}), Life::forward);
+    if (has_large_weights(extents_.in, extents_.out))
+      contract_.large_weights = extents_.in * extents_.out * std::int64_t{sizeof(float)};
     contract_.src = plain(Dims{samples_, extents_.in});
     contract_.dst = contract_.diff_dst = plain(Dims{samples_, extents_.out});
     if (site.backward) {
@@ -54,18 +61,10 @@ class DenseBlock final : public Block {
   }
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override;
 
-  void forward(const float* x, float* y, float* scratch) const {
-    const DensePass pass{.x = x,
-                         .weights = is_packed_ ? packed_.data() : loaded_ + weight_.offset,
-                         .bias = bias_ ? loaded_ + bias_->offset : nullptr,
-                         .relu = relu_,
-                         .y = y,
-                         .workspace = scratch};
-    if (is_packed_)
-      kernels().dense_product.forward(extents_, samples_, pass);
-    else
-      kernels().dense_forward.compute(extents_, samples_, pass);
-  }
+  void forward(std::span<const BlockRun> runs) const override;
+  void backward(std::span<const BlockRun> runs) const override;
+
+ private:
   /// A joint weight gradient is left to be computed for many shards at once where `pass` says so; else
   /// `scratch` is written.
   void weight_gradients(const Pass& pass, const float* x, const float* dy, float* scratch) const {
@@ -75,11 +74,6 @@ class DenseBlock final : public Block {
     else
       gradient_->compute(samples_, x, dy, scratch, pass.gradient);
   }
-  void data_gradient(const float* dy, float* dx) const {
-    kernels().dense_product.data_gradient(extents_, samples_, dy, loaded_ + weight_.offset, dx);
-  }
-
- private:
   [[nodiscard]] std::string weights_way() const {
     if (!gradient_) return "";
     return gradient_->is_joint() ? "lockstep:shards_together" : "lockstep:dense";
@@ -101,31 +95,68 @@ class Runner final : public BlockRunner {
  public:
   Runner(const DenseBlock& block, const Bindings& bindings, const ReluMask& mask, float* forward_scratch,
          float* gradient_scratch)
-      : block_(block),
+      : forward_scratch(forward_scratch),
+        gradient_scratch(gradient_scratch),
+        mask(mask),
+        block_(block),
         src_(bindings.src),
         dst_(bindings.dst),
         diff_src_(bindings.diff_src),
-        diff_dst_(bindings.diff_dst),
-        forward_scratch_(forward_scratch),
-        gradient_scratch_(gradient_scratch),
-        mask_(mask) {}
+        diff_dst_(bindings.diff_dst) {}
 
-  void forward(const Pass& /*pass*/) override {
-    block_.forward(floats(src_), floats(dst_), forward_scratch_);
-  }
-  void backward(const Pass& pass) override {
-    mask_.apply();
-    // The caller's images lie elsewhere in each run.
-    block_.weight_gradients(pass, floats(src_), floats(diff_dst_), gradient_scratch_);
-    if (diff_src_) block_.data_gradient(floats(diff_dst_), floats(diff_src_));
-  }
+  void forward(const Pass& pass) override { block_.forward(std::array{BlockRun{this, &pass}}); }
+  void backward(const Pass& pass) override { block_.backward(std::array{BlockRun{this, &pass}}); }
+
+  // The caller's images lie elsewhere in each run.
+  [[nodiscard]] const float* x() const { return floats(src_); }
+  [[nodiscard]] const float* dy() const { return floats(diff_dst_); }
+  [[nodiscard]] DenseShard outputs() const { return {.from = x(), .to = floats(dst_)}; }
+  [[nodiscard]] bool has_data_gradient() const { return static_cast<bool>(diff_src_); }
+  [[nodiscard]] DenseShard data_gradient() const { return {.from = dy(), .to = floats(diff_src_)}; }
+
+  float* const forward_scratch;
+  float* const gradient_scratch;
+  const ReluMask mask;
 
  private:
   const DenseBlock& block_;
   dnnl::memory src_, dst_, diff_src_, diff_dst_;
-  float *forward_scratch_, *gradient_scratch_;
-  ReluMask mask_;
 };
+
+/// What `shard_of` says of each run's runner.
+template <class F>
+std::span<const DenseShard> list_shards(std::span<const BlockRun> runs, std::span<DenseShard> shards,
+                                        F shard_of) {
+  std::ranges::transform(runs, shards.begin(), [&](const BlockRun& run) {
+    return std::invoke(shard_of, static_cast<const Runner&>(*run.runner));
+  });
+  return shards.first(runs.size());
+}
+
+void DenseBlock::forward(std::span<const BlockRun> runs) const {
+  std::array<DenseShard, most_runs> shards;
+  const DensePass pass{.shards = list_shards(runs, shards, &Runner::outputs),
+                       .weights = is_packed_ ? packed_.data() : loaded_ + weight_.offset,
+                       .bias = bias_ ? loaded_ + bias_->offset : nullptr,
+                       .relu = relu_,
+                       .workspace = static_cast<const Runner&>(*runs.front().runner).forward_scratch};
+  if (is_packed_)
+    kernels().dense_product.forward(extents_, samples_, pass);
+  else
+    kernels().dense_forward.compute(extents_, samples_, pass);
+}
+
+void DenseBlock::backward(std::span<const BlockRun> runs) const {
+  for (const BlockRun& run : runs) {
+    const auto& runner = static_cast<const Runner&>(*run.runner);
+    runner.mask.apply();
+    weight_gradients(*run.pass, runner.x(), runner.dy(), runner.gradient_scratch);
+  }
+  if (!static_cast<const Runner&>(*runs.front().runner).has_data_gradient()) return;
+  std::array<DenseShard, most_runs> shards;
+  kernels().dense_product.data_gradient(extents_, samples_, list_shards(runs, shards, &Runner::data_gradient),
+                                        loaded_ + weight_.offset);
+}
 
 std::unique_ptr<BlockRunner> DenseBlock::make_runner(const Bindings& bindings) const {
   const auto buffer = [&](int index) { return index < 0 ? nullptr : floats(bindings.buffer(index)); };
@@ -152,6 +183,10 @@ bool follows_relu(const Site& site) {
 bool packs_dense(std::int64_t in, std::int64_t out) {
   constexpr std::int64_t fewest_outputs = 64;
   return out >= fewest_outputs && in * out <= most_copied;
+}
+
+bool has_large_weights(std::int64_t in, std::int64_t out) {
+  return in * out > std::int64_t{512} * 1024;
 }
 
 bool has_own_dense(ConvolutionMethod convolutions) {

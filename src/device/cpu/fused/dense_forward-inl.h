@@ -49,19 +49,21 @@ class DenseForwards {
     const std::int64_t group = group_outputs(extents);
     for (std::int64_t first = 0; first < extents.out; first += group) {
       const Range outputs{first, std::min(first + group, extents.out)};
-      std::int64_t sample = 0;
-      for (; sample + block_samples <= samples; sample += block_samples)
-        compute_samples<block_samples>(extents, sample, outputs, pass);
-      for (; sample < samples; ++sample) compute_samples<1>(extents, sample, outputs, pass);
+      for (const DenseShard& shard : pass.shards) {
+        std::int64_t sample = 0;
+        for (; sample + block_samples <= samples; sample += block_samples)
+          compute_samples<block_samples>(extents, sample, outputs, pass, shard);
+        for (; sample < samples; ++sample) compute_samples<1>(extents, sample, outputs, pass, shard);
+      }
     }
   }
 
   /// The sums of sample s and output o of these come to workspace[(s * padded outputs + o) * sums].
   template <int kSamples>
   static void compute_samples(const DenseExtents& extents, std::int64_t sample, Range outputs,
-                              const DensePass& pass) {
+                              const DensePass& pass, const DenseShard& shard) {
     const std::int64_t stride = round_up(outputs.size(), lanes) * sums;
-    const float* const x = pass.x + sample * extents.in;
+    const float* const x = shard.from + sample * extents.in;
     const float* const weights = pass.weights + outputs.begin * extents.in;
     add_inputs<kSamples, true>(extents.in, {0, std::min(chunk, extents.in)}, outputs.size(), x, weights,
                                pass.workspace, stride);
@@ -71,7 +73,7 @@ class DenseForwards {
     for (int s = 0; s < kSamples; ++s)
       finish(outputs.size(), pass.workspace + s * stride,
              pass.bias == nullptr ? nullptr : pass.bias + outputs.begin, pass.relu,
-             pass.y + (sample + s) * extents.out + outputs.begin);
+             shard.to + (sample + s) * extents.out + outputs.begin);
   }
 
   /// Of some inputs what they add to the sums of all outputs.

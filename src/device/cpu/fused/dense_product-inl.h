@@ -2,12 +2,12 @@
 // W.
 //
 // Both leave out zeros of x and dy (sparse-inl.h). A block of the right factor, some rows of a panel of
-// columns, stays in the first-level cache while the shard's samples pass by. Wᵀ is packed in such blocks once
-// for all shards. Blocks of W are copied as they are needed: in the slab their rows may displace one another.
-// Each shard reads all of the factor, of which the shard before has left little in the second-level cache if
-// it is large: then the next block is fetched while one is in use. An output is one chain, of y from the bias
-// on. At the end -0 becomes +0, as otherwise the blocks, in which zeros are left out or not, might show in
-// the sign.
+// columns, stays in the first-level cache while samples pass by, those of several shards if there are. Wᵀ is
+// packed in such blocks once a step. Blocks of W are copied as they are needed: in the slab their rows may
+// displace one another. Each call reads all of the factor, of which the one before has left little in the
+// second-level cache if it is large: then the next block is fetched while one is in use. An output is one
+// chain, of y from the bias on. At the end -0 becomes +0, as otherwise the blocks, in which zeros are left
+// out or not, might show in the sign.
 #if defined(LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_
 #undef LOCKSTEP_FUSED_DENSE_PRODUCT_INL_H_
@@ -124,13 +124,12 @@ class DenseProducts {
   }
 
   static void forward(const DenseExtents& extents, std::int64_t samples, const DensePass& pass) {
-    const Product product{.samples = samples,
+    const Product product{.shards = pass.shards,
+                          .samples = samples,
                           .steps = extents.in,
                           .columns = extents.out,
-                          .a = pass.x,
                           .bias = pass.bias,
-                          .relu = pass.relu,
-                          .c = pass.y};
+                          .relu = pass.relu};
     const auto place_of = [&](Range columns, Range rows) {
       return Place{.data = pass.weights + columns.begin * extents.in + rows.begin * columns.size(),
                    .stride = columns.size()};
@@ -141,16 +140,15 @@ class DenseProducts {
     });
   }
 
-  static void data_gradient(const DenseExtents& extents, std::int64_t samples, const float* dy,
-                            const float* weights, float* dx) {
+  static void data_gradient(const DenseExtents& extents, std::int64_t samples,
+                            std::span<const DenseShard> shards, const float* weights) {
     HWY_ALIGN float block[depth * most_vectors * lanes];
-    const Product product{.samples = samples,
+    const Product product{.shards = shards,
+                          .samples = samples,
                           .steps = extents.out,
                           .columns = extents.in,
-                          .a = dy,
                           .bias = nullptr,
-                          .relu = false,
-                          .c = dx};
+                          .relu = false};
     const Panels panels(extents.in);
     const auto place_of = [&](Range columns, Range rows) {
       return Place{.data = weights + rows.begin * extents.in + columns.begin, .stride = extents.in};
@@ -162,13 +160,24 @@ class DenseProducts {
     });
   }
 
-  /// C = A B.
+  /// C = A B, of which each shard has some rows.
   struct Product {
-    std::int64_t samples, steps, columns;
-    const float* a;     ///< samples × steps
+    std::span<const DenseShard> shards;
+    std::int64_t samples;  ///< rows of each
+    std::int64_t steps, columns;
     const float* bias;  ///< null for none
     bool relu;
-    float* c;  ///< samples × columns
+
+    [[nodiscard]] std::int64_t rows() const { return std::ssize(shards) * samples; }
+    /// Of A and of C, counted through all shards.
+    [[nodiscard]] DenseShard row(std::int64_t index) const {
+      const DenseShard& shard = shards[static_cast<std::size_t>(index / samples)];
+      return {.from = shard.from + index % samples * steps, .to = shard.to + index % samples * columns};
+    }
+  };
+  struct Sample {
+    DenseShard row;         ///< of A, and of C
+    std::uint64_t nonzero;  ///< which of its numbers for the steps in hand are
   };
   /// Where some rows of a panel of B lie in memory.
   struct Place {
@@ -206,21 +215,21 @@ class DenseProducts {
   static bool is_worth_fetching(const Product& product) {
     constexpr std::int64_t enough_samples = 16;
     constexpr std::int64_t least = enough_samples * 256 * 1024;
-    return std::min(product.samples, enough_samples) * product.steps * product.columns > least;
+    return std::min(product.rows(), enough_samples) * product.steps * product.columns > least;
   }
 
   /// place_of(columns, rows) is where a block of B lies; find_block is called with the vectors of a panel,
   /// its number, rows and their place, and gives the block.
   template <class P, class F>
   static void multiply(const Product& product, P place_of, F find_block) {
-    constexpr std::int64_t group = 64;  // samples at a time
-    std::uint64_t nonzero[group];
+    constexpr std::int64_t most = 128;  // samples at a time
+    Sample samples[most];
     const Panels panels(product.columns);
     const auto steps_from = [&](std::int64_t first) {
       return Range{first, std::min(first + depth, product.steps)};
     };
     const bool fetches = is_worth_fetching(product);
-    const auto ahead = [&](std::int64_t panel, Range steps, std::int64_t samples) {
+    const auto ahead = [&](std::int64_t panel, Range steps, std::int64_t count) {
       if (!fetches) return Ahead{};
       if (panel == panels.count()) {
         if (steps.end == product.steps) return Ahead{};
@@ -229,37 +238,39 @@ class DenseProducts {
       }
       return Ahead{.place = place_of(panels.columns(panel), steps),
                    .rows = steps.size(),
-                   .rows_each = (steps.size() + samples - 1) / samples};
+                   .rows_each = (steps.size() + count - 1) / count};
     };
-    for (std::int64_t first = 0; first < product.samples; first += group) {
-      const Range samples{first, std::min(first + group, product.samples)};
+    for (std::int64_t first = 0; first < product.rows(); first += most) {
+      const std::int64_t count = std::min(most, product.rows() - first);
+      for (std::int64_t s = 0; s < count; ++s) samples[s].row = product.row(first + s);
       for (std::int64_t step = 0; step < product.steps; step += depth) {
         const Range steps = steps_from(step);
-        for (std::int64_t s = samples.begin; s < samples.end; ++s)
-          nonzero[s - first] = nonzero_mask(product.a + s * product.steps + step, steps.size());
+        for (std::int64_t s = 0; s < count; ++s)
+          samples[s].nonzero = nonzero_mask(samples[s].row.from + step, steps.size());
         for (std::int64_t panel = 0; panel < panels.count(); ++panel) {
           const Range columns = panels.columns(panel);
           with_vectors(columns.size() / lanes, [&](auto vectors) {
             const Block block = find_block(vectors, panel, steps, place_of(columns, steps));
-            add_block<vectors>(product, samples, steps, columns.begin, panels.last_lanes(panel), block,
-                               nonzero, ahead(panel + 1, steps, samples.size()));
+            add_block<vectors>(product, std::span(samples, static_cast<std::size_t>(count)), steps,
+                               columns.begin, panels.last_lanes(panel), block,
+                               ahead(panel + 1, steps, count));
           });
         }
       }
     }
   }
 
-  /// `nonzero`: for each sample which of its numbers for the steps are.
   template <int kVectors>
-  static HWY_NOINLINE void add_block(const Product& product, Range samples, Range steps, std::int64_t column,
-                                     std::int64_t last, const Block& block,
-                                     const std::uint64_t* HWY_RESTRICT nonzero, const Ahead& ahead) {
+  static HWY_NOINLINE void add_block(const Product& product, std::span<const Sample> samples, Range steps,
+                                     std::int64_t column, std::int64_t last, const Block& block,
+                                     const Ahead& ahead) {
     const std::uint64_t all = ~std::uint64_t{0} >> static_cast<unsigned>(64 - steps.size());
     const bool begins = steps.begin == 0;
     const bool ends = steps.end == product.steps;
-    for (std::int64_t s = samples.begin; s < samples.end; ++s) {
-      ahead.template fetch<kVectors * lanes>(s - samples.begin);
-      float* const c = product.c + s * product.columns + column;
+    std::int64_t index = 0;
+    for (const Sample& sample : samples) {
+      ahead.template fetch<kVectors * lanes>(index++);
+      float* const c = sample.row.to + column;
       RowBlock<kVectors> sum;
       if (!begins)
         sum.load_from(c, last);
@@ -267,8 +278,7 @@ class DenseProducts {
         sum.load_from(product.bias + column, last);
       else
         sum.clear();
-      sum.add_rows(block.finite ? nonzero[s - samples.begin] : all,
-                   product.a + s * product.steps + steps.begin, 1, block.data);
+      sum.add_rows(block.finite ? sample.nonzero : all, sample.row.from + steps.begin, 1, block.data);
       if (ends) sum.add_zero();
       if (ends && product.relu) sum.relu();
       sum.store_to(c, last);

@@ -51,19 +51,25 @@ struct DenseExtents {
   std::int64_t in = 0, out = 0;
 };
 
+/// A shard's samples: a row for each in both matrices.
+struct DenseShard {
+  const float* from = nullptr;  ///< x, samples × in; of the data gradient dy, samples × out
+  float* to = nullptr;          ///< y; dx
+};
+
 struct DensePass {
-  const float* x = nullptr;        ///< samples × in
-  const float* weights = nullptr;  ///< as in the slab, or from DenseProduct::pack
-  const float* bias = nullptr;     ///< null for none
-  bool relu = false;               ///< behind it
-  float* y = nullptr;              ///< samples × out
-  float* workspace = nullptr;      ///< for DenseForward
+  std::span<const DenseShard> shards;  ///< any number of them: each part of the weights serves all in turn
+  const float* weights = nullptr;      ///< as in the slab, or from DenseProduct::pack
+  const float* bias = nullptr;         ///< null for none
+  bool relu = false;                   ///< behind it
+  float* workspace = nullptr;          ///< for DenseForward
 };
 
 /// Its forward pass from the weights as they lie in the slab: sixteen sums of each output.
 struct DenseForward {
-  /// Floats that it works in, for any number of samples.
+  /// Floats that it works in, for any number of shards and samples.
   std::int64_t (*workspace)(const DenseExtents& extents);
+  /// Of shards of so many samples each.
   void (*compute)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
 };
 
@@ -73,10 +79,11 @@ struct DenseProduct {
   /// The weights are packed in so many pieces; different ones on different threads if you like.
   std::int64_t (*packing_pieces)(const DenseExtents& extents);
   void (*pack)(const DenseExtents& extents, std::int64_t piece, const float* weights, float* packed);
+  /// Of shards of so many samples each.
   void (*forward)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
-  /// dx = dy W, samples × in, from the weights as they lie in the slab.
-  void (*data_gradient)(const DenseExtents& extents, std::int64_t samples, const float* dy,
-                        const float* weights, float* dx);
+  /// dx = dy W, from the weights as they lie in the slab.
+  void (*data_gradient)(const DenseExtents& extents, std::int64_t samples, std::span<const DenseShard> shards,
+                        const float* weights);
 
   void pack_all(const DenseExtents& extents, const float* weights, float* packed) const {
     for (std::int64_t piece = 0; piece < packing_pieces(extents); ++piece)
