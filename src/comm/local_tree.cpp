@@ -10,12 +10,20 @@
 namespace lockstep::comm {
 namespace {
 
-/// The most slabs in use within a subtree of 2^height shards while at most w workers are delayed on shards in
-/// it, for w = 0, 1, … All but one of the workers may be: the shard started last has a worker of its own.
+/// The most slabs in use within some shards while at most w workers are delayed in them, for w = 0, 1, …
+/// All but one of the workers may be: what was started last has a worker of its own.
 struct MostSlabs {
-  std::vector<int> started;  ///< where every shard has been started, the last of all shards elsewhere
-  std::vector<int> partly;   ///< where a prefix has been, whose last shard is at work, the last of all
+  std::vector<int> started;  ///< where all have been started, the last of all elsewhere
+  std::vector<int> partly;   ///< where a prefix has been, whose end is at work, the last of all
 };
+
+/// Shards that a worker takes together, and that become so many sums.
+MostSlabs most_slabs_of_group(int shards, int sums, std::size_t delayed) {
+  MostSlabs most{.started = std::vector<int>(delayed + 1, shards),
+                 .partly = std::vector<int>(delayed + 1, shards)};
+  most.started[0] = sums;
+  return most;
+}
 
 /// The best split of w delayed workers between two neighbours.
 int best_split(const std::vector<int>& left, const std::vector<int>& right, std::size_t w) {
@@ -24,12 +32,13 @@ int best_split(const std::vector<int>& left, const std::vector<int>& right, std:
   return most;
 }
 
-/// By height. A complete subtree is one slab; one in which a worker is delayed keeps those of both halves.
-/// The last shard started is in the left half, or in the right one with all of the left started. A worker
-/// that adds counts as one still at work on its shard, which never takes fewer slabs.
-std::vector<MostSlabs> most_slabs(int heights, std::size_t delayed) {
+/// Of complete subtrees, by their height above that of a group. A complete subtree is one slab; one in which
+/// a worker is delayed keeps those of both halves. What was started last is in the left half, or in the right
+/// one with all of the left started. A worker that adds counts as one still at work, which never takes fewer
+/// slabs.
+std::vector<MostSlabs> most_slabs(int heights, int together, std::size_t delayed) {
   std::vector<MostSlabs> most(static_cast<std::size_t>(heights));
-  most[0] = {std::vector<int>(delayed + 1, 1), std::vector<int>(delayed + 1, 1)};
+  most[0] = most_slabs_of_group(together, 1, delayed);
   for (std::size_t h = 1; h < most.size(); ++h) {
     const MostSlabs& half = most[h - 1];
     for (std::size_t w = 0; w <= delayed; ++w) {
@@ -40,23 +49,45 @@ std::vector<MostSlabs> most_slabs(int heights, std::size_t delayed) {
   return most;
 }
 
+/// Of a rank's shards in order: complete subtrees of one group or more, and what it has of a group at either
+/// end.
+std::vector<MostSlabs> most_slabs_of_parts(Range shards, std::int64_t total_shards, int together,
+                                           std::size_t delayed) {
+  const std::int64_t groups = std::max<std::int64_t>(total_shards / together, 1);
+  const std::vector<MostSlabs> whole =
+      most_slabs(std::bit_width(static_cast<std::uint64_t>(groups)), together, delayed);
+  std::vector<MostSlabs> parts;
+  const std::vector<Subtree> trees = subtrees(shards, total_shards);
+  for (std::size_t i = 0; i < trees.size();) {
+    if (trees[i].count >= together) {
+      parts.push_back(whole[static_cast<std::size_t>(
+          std::countr_zero(static_cast<std::uint64_t>(trees[i].count / together)))]);
+      ++i;
+      continue;
+    }
+    const std::int64_t group = trees[i].first / together;
+    int count = 0, sums = 0;
+    for (; i < trees.size() && trees[i].first / together == group; ++i, ++sums)
+      count += static_cast<int>(trees[i].count);
+    parts.push_back(most_slabs_of_group(count, sums, delayed));
+  }
+  return parts;
+}
+
 }  // namespace
 
-int LocalTree::slabs_needed(Range shards, std::int64_t total_shards, int workers) {
+int LocalTree::slabs_needed(Range shards, std::int64_t total_shards, int workers, int together) {
   check(workers > 0, "shards are computed by one worker or more");
-  const std::vector<Subtree> trees = subtrees(shards, total_shards);
+  check(std::has_single_bit(static_cast<unsigned>(together)), "shards are taken together by powers of two");
   const auto delayed = static_cast<std::size_t>(std::min<std::int64_t>(workers - 1, shards.size()));
-  const std::vector<MostSlabs> most =
-      most_slabs(std::bit_width(static_cast<std::uint64_t>(total_shards)), delayed);
-  // From the last subtree to the first: the shard started last is in this one, or in a later one with all of
-  // this one started.
+  // From the last part to the first: what was started last is in this one, or in a later one with all of this
+  // one started.
   std::vector<int> from_here(delayed + 1, 0);
-  for (const Subtree& tree : std::views::reverse(trees)) {
-    const int height = std::countr_zero(static_cast<std::uint64_t>(tree.count));
-    const MostSlabs& own = most[static_cast<std::size_t>(height)];
+  for (const MostSlabs& part :
+       std::views::reverse(most_slabs_of_parts(shards, total_shards, together, delayed))) {
     std::vector<int> with_this(delayed + 1);
     for (std::size_t w = 0; w <= delayed; ++w)
-      with_this[w] = std::max(own.partly[w], best_split(own.started, from_here, w));
+      with_this[w] = std::max(part.partly[w], best_split(part.started, from_here, w));
     from_here = std::move(with_this);
   }
   return from_here[delayed];

@@ -23,10 +23,10 @@ class LocalTree {
   LocalTree(Range shards, std::int64_t total_shards, std::vector<std::span<float>> slabs,
             std::span<const Range> apart = {});
   /// The most slabs that can be in use at once by `workers` that take shards in ascending order from one
-  /// common counter, however long each shard takes: a worker calls take_slab() after it got its shard. One
-  /// that takes several at a time counts as so many. It is reached by the worst schedule, so no fewer are
-  /// safe.
-  static int slabs_needed(Range shards, std::int64_t total_shards, int workers);
+  /// common counter, however long each shard takes: a worker calls take_slab() after it got its shard. With
+  /// `together`, a power of two, a worker takes those shards of the rank at a time whose numbers divided by
+  /// it are the same, and all their slabs. It is reached by the worst schedule, so no fewer are safe.
+  static int slabs_needed(Range shards, std::int64_t total_shards, int workers, int together = 1);
 
   /// Takes all slabs back. No worker may hold one.
   void reset();

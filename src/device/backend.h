@@ -112,10 +112,10 @@ class Plan {
   /// The same in pieces, each piece once, in any order, on several threads at a time if you like.
   [[nodiscard]] virtual std::int64_t load_pieces() const { return 1; }
   virtual void load_piece(std::span<const float> weights, std::int64_t /*piece*/) { load_weights(weights); }
-  /// The most shards that a worker gains from training together; 1 where it gains nothing.
+  /// The most shards that a worker gains from training together, a power of two; 1: it gains nothing.
   [[nodiscard]] virtual int most_together() const { return 1; }
-  /// A runner for one worker, of so many shards together: at most most_together() of any of the network's
-  /// plans for this mode. Create it on the thread that will use it, or before that thread starts to use it.
+  /// A runner for one worker, of so many shards together: at most what some plan of the backend says. Create
+  /// it on the thread that will use it, or before that thread starts to use it.
   [[nodiscard]] virtual std::unique_ptr<ShardRunner> make_runner(int together) = 0;
   [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() { return make_runner(1); }
   /// Bytes of such a runner's activations and scratch, and of the plan's packed weights.

@@ -33,8 +33,8 @@ std::unique_ptr<ShardEngine> make_engine(comm::World& world, const Blueprint& bl
 
 /// The slabs of the tree, as many on every rank as the one that needs the most.
 std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& collective, Range shards,
-                                         std::int64_t total_shards, int most_at_work) {
-  std::int64_t needed = comm::LocalTree::slabs_needed(shards, total_shards, most_at_work);
+                                         std::int64_t total_shards, int workers, int at_a_time) {
+  std::int64_t needed = comm::LocalTree::slabs_needed(shards, total_shards, workers, at_a_time);
   world.max({&needed, 1});
   std::vector<std::span<float>> slabs;
   for (std::int64_t i = 0; i < needed; ++i) slabs.push_back(collective.make_slab());
@@ -63,7 +63,7 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
       engine_(make_engine(world, blueprint, resources)),
       tree_(shards_of(world, blueprint), blueprint.experiment.training.shards,
             tree_slabs(world, *collective_, shards_of(world, blueprint), blueprint.experiment.training.shards,
-                       engine_->most_at_work()),
+                       resources.workers.size(), engine_->at_a_time()),
             joint_ ? joint_->ranges() : std::span<const Range>()),
       optimizer_(make_optimizer(world, blueprint, resources.backend, reducer_->owned())),
       memory_(blueprint.network.parameters, ownership_of(blueprint.experiment), reducer_->owned(),

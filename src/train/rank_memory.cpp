@@ -1,6 +1,8 @@
 #include "train/rank_memory.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <variant>
 
 #include "comm/collective.h"
@@ -49,23 +51,30 @@ std::int64_t engine_bytes(const device::Network& network, device::Backend& backe
 
 /// How the workers of each rank take its shards in training, on CPUs.
 struct Workers {
-  std::vector<int> together;  ///< by rank: shards that a worker takes at a time
-  int slabs = 0;              ///< on every rank as many as the one that needs the most
+  std::vector<int> at_a_time;  ///< by rank: shards that a worker takes
+  int slabs = 0;               ///< on every rank as many as the one that needs the most
 };
 
 Workers plan_workers(const Blueprint& blueprint, device::Backend& backend,
                      std::span<const std::int64_t> threads) {
   const data::Stripes stripes = blueprint.train_stripes();
-  const std::int64_t samples = shard_sizes(stripes, {0, stripes.shards()}).front();
-  const auto plan = backend.plan(blueprint.network, samples, device::Mode::training);
   const int ranks = static_cast<int>(threads.size());
+  std::map<std::int64_t, std::unique_ptr<device::Plan>> plans;  // by samples
   Workers workers;
   for (int rank = 0; rank < ranks; ++rank) {
     const Range shards = comm::shards_of_rank(stripes.shards(), ranks, rank);
+    const std::vector<std::int64_t> sizes = shard_sizes(stripes, shards);
     const std::int64_t count = threads[static_cast<std::size_t>(rank)];
-    workers.together.push_back(shards_at_a_time(*plan, shards.size(), count));
-    const auto at_work = static_cast<int>(count * workers.together.back());
-    workers.slabs = std::max(workers.slabs, comm::LocalTree::slabs_needed(shards, stripes.shards(), at_work));
+    int at_a_time = 1;
+    if (!sizes.empty()) {
+      std::unique_ptr<device::Plan>& plan = plans[sizes.front()];
+      if (!plan) plan = backend.plan(blueprint.network, sizes.front(), device::Mode::training);
+      at_a_time = shards_at_a_time(*plan, shards, count);
+    }
+    workers.at_a_time.push_back(at_a_time);
+    workers.slabs =
+        std::max(workers.slabs,
+                 comm::LocalTree::slabs_needed(shards, stripes.shards(), static_cast<int>(count), at_a_time));
   }
   return workers;
 }
@@ -119,7 +128,7 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
     gradient_slabs = is_lockstep ? shards.size() : 1;
   } else {
     const Workers workers = plan_workers(blueprint, backend, threads);
-    together = workers.together[static_cast<std::size_t>(rank)];
+    together = workers.at_a_time[static_cast<std::size_t>(rank)];
     gradient_slabs = workers.slabs;
   }
   memory.gradients = (gradient_slabs + (is_lockstep || on_gpu ? 0 : 1)) * slab * float_bytes;

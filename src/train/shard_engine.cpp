@@ -14,6 +14,23 @@
 
 namespace lockstep::train {
 
+namespace {
+
+/// Shards whose numbers divided by `together` are the same make a piece.
+std::int64_t pieces_of(Range shards, std::int64_t together) {
+  return shards.empty() ? 0 : (shards.end - 1) / together - shards.begin / together + 1;
+}
+
+/// Of the shards of the batch from `first` on, and before `end`, those that have as many samples as the
+/// first.
+std::size_t end_of_equals(const data::Batch& batch, std::size_t first, std::size_t end) {
+  std::size_t last = first + 1;
+  while (last < end && batch.shards[last].count == batch.shards[first].count) ++last;
+  return last;
+}
+
+}  // namespace
+
 device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch) {
   return {.images = shard.images, .labels = shard.labels, .rows = shard.rows, .epoch = epoch};
 }
@@ -34,13 +51,16 @@ std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards
   return {sizes.begin(), sizes.end()};
 }
 
-int shards_at_a_time(const device::Plan& plan, std::int64_t shards, std::int64_t workers) {
-  const auto most_of_a_worker = [&](int together) {
-    const std::int64_t pieces = (shards + together - 1) / together;
-    return std::min((pieces + workers - 1) / workers * together, shards);
+int shards_at_a_time(const device::Plan& plan, Range shards, std::int64_t workers) {
+  constexpr std::int64_t fewest_pieces = 2;  // of a worker: one that is slow leaves some to others
+  const auto suits = [&](std::int64_t together) {
+    if (workers == 1) return together < 2 * shards.size();
+    const std::int64_t pieces = pieces_of(shards, together);
+    const auto most = [&](std::int64_t items) { return (items + workers - 1) / workers; };
+    return pieces >= fewest_pieces * workers && most(pieces) * together <= most(shards.size());
   };
-  int together = static_cast<int>(std::clamp<std::int64_t>(shards, 1, plan.most_together()));
-  while (together > 1 && most_of_a_worker(together) > most_of_a_worker(1)) --together;
+  int together = plan.most_together();
+  while (together > 1 && !suits(together)) together /= 2;
   return together;
 }
 
@@ -49,12 +69,12 @@ ShardEngine::ShardEngine(device::Backend& backend, const device::Network& networ
     : network_(network), mode_(mode), workers_(workers), totals_(static_cast<std::size_t>(shards.size())) {
   for (const std::int64_t samples : shard_sizes(stripes, shards))
     plans_.push_back({samples, false, backend.plan(network, samples, mode), {}});
-  if (!plans_.empty()) together_ = shards_at_a_time(*plans_.front().plan, shards.size(), workers.size());
+  if (!plans_.empty()) at_a_time_ = shards_at_a_time(*plans_.front().plan, shards, workers.size());
   for (SizedPlan& sized : plans_)
     for (int worker = 0; worker < workers.size(); ++worker)
-      sized.runners.push_back(sized.plan->make_runner(together_));
+      sized.runners.push_back(sized.plan->make_runner(at_a_time_));
   jobs_.resize(static_cast<std::size_t>(workers.size()));
-  for (auto& jobs : jobs_) jobs.resize(static_cast<std::size_t>(together_));
+  for (auto& jobs : jobs_) jobs.resize(static_cast<std::size_t>(at_a_time_));
 }
 
 void ShardEngine::weights_changed(std::span<const float> weights) {
@@ -86,14 +106,14 @@ std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, com
                                                    ShardWatch* watch, std::span<const SideWork> side) {
   const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
   const bool is_watched = watch != nullptr && shards.contains(watch->shard);
-  const bool together = joint_ != nullptr && !is_watched && !fault::any();
-  if (together) tree.set_apart();
+  const bool is_joint = joint_ != nullptr && !is_watched && !fault::any();
+  if (is_joint) tree.set_apart();
   const auto totals = run(batch, side, [&](const Work& work) {
     WorkerTimes* const times = times_of(work.worker);
     const auto jobs = std::span(jobs_[static_cast<std::size_t>(work.worker)]).first(work.shards.size());
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       jobs[i] = {.input = input_of(work.shards[i], batch.epoch), .gradient = tree.take_slab(), .totals = {}};
-      if (together) jobs[i].input.kept = kept_[work.first + i].data();
+      if (is_joint) jobs[i].input.kept = kept_[work.first + i].data();
       if (times != nullptr) jobs[i].input.times = &times->passes;
       fault::stall(fault::Place::compute);
     }
@@ -112,7 +132,7 @@ std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, com
       totals_[work.first + i] = jobs[i].totals;
     }
   });
-  if (together) add_joint_gradients(batch, tree);
+  if (is_joint) add_joint_gradients(batch, tree);
   return totals;
 }
 
@@ -154,22 +174,21 @@ std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, std::
     SizedPlan& sized = plan_for(shard.count);
     if (!std::exchange(sized.weights_loaded, true)) load_weights(*sized.plan);
   }
-  const std::int64_t shards = std::ssize(batch.shards);
-  const std::int64_t shard_pieces = (shards + together_ - 1) / together_;
+  const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
+  const std::int64_t shard_pieces = pieces_of(shards, at_a_time_);
   std::int64_t pieces = shard_pieces;
   for (const SideWork& work : side) pieces += work.pieces;
   workers_.run_pieces(pieces, [&](std::int64_t piece, int worker) {
     if (piece >= shard_pieces) return do_side_work(side, piece - shard_pieces, worker);
-    const auto all = std::span(batch.shards);
-    auto first = static_cast<std::size_t>(piece * together_);
-    const std::size_t end = std::min(first + static_cast<std::size_t>(together_), all.size());
+    const std::int64_t begin = (shards.begin / at_a_time_ + piece) * at_a_time_;
+    auto first = static_cast<std::size_t>(std::max(begin, shards.begin) - shards.begin);
+    const auto end = static_cast<std::size_t>(std::min(begin + at_a_time_, shards.end) - shards.begin);
     while (first < end) {
-      const std::int64_t count = all[first].count;
-      std::size_t last = first + 1;
-      while (last < end && all[last].count == count) ++last;
+      const std::size_t last = end_of_equals(batch, first, end);
+      const std::int64_t samples = batch.shards[first].count;
       device::ShardRunner* const runner =
-          count == 0 ? nullptr : plan_for(count).runners[static_cast<std::size_t>(worker)].get();
-      run_shards(Work{worker, first, all.subspan(first, last - first), runner});
+          samples == 0 ? nullptr : plan_for(samples).runners[static_cast<std::size_t>(worker)].get();
+      run_shards(Work{worker, first, std::span(batch.shards).subspan(first, last - first), runner});
       first = last;
     }
   });
@@ -214,7 +233,7 @@ std::vector<PlanHash> ShardEngine::hash_plans(std::span<const float> weights, st
 std::int64_t ShardEngine::bytes() const {
   std::int64_t total = 0;
   for (const SizedPlan& sized : plans_)
-    total += sized.plan->shared_bytes() + sized.plan->runner_bytes(together_) * workers_.size();
+    total += sized.plan->shared_bytes() + sized.plan->runner_bytes(at_a_time_) * workers_.size();
   for (const AlignedBuffer<float>& kept : kept_) total += static_cast<std::int64_t>(kept.span().size_bytes());
   return total;
 }

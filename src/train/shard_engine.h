@@ -36,9 +36,9 @@ device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
 /// Hash of the bits that a shard gives: its gradient and its totals. Any thread; allocates nothing.
 std::uint64_t result_hash(std::span<const float> gradient, const device::Totals& totals);
 
-/// How many of its shards a rank's worker takes at a time: as many as such a plan gains from, unless then
-/// some worker would get more of them altogether than if each took one at a time.
-int shards_at_a_time(const device::Plan& plan, std::int64_t shards, std::int64_t workers);
+/// How many of its `shards` a rank's worker takes at a time, a power of two: as many as such a plan gains
+/// from, if the workers still find pieces enough to end together.
+int shards_at_a_time(const device::Plan& plan, Range shards, std::int64_t workers);
 
 /// Runs a rank's shards of a step on its workers: one plan for each number of samples that occurs, one runner
 /// for each worker and plan. Which worker takes which shards is decided while it runs and changes no bit of a
@@ -56,8 +56,8 @@ class ShardEngine {
 
   /// Forward and backward of all shards of the batch; their gradients go into `tree`, which must be fresh
   /// from reset(). Returns the totals of each shard, in order; valid until the next call. `watch` may be
-  /// null. `side` is done by workers without a shard, piece by piece in that
-  /// order; where something throws it may be left undone.
+  /// null. `side` is done by workers without a shard, piece by piece in that order; where something throws it
+  /// may be left undone.
   std::span<const device::Totals> train(const data::Batch& batch, comm::LocalTree& tree,
                                         ShardWatch* watch = nullptr, std::span<const SideWork> side = {});
   /// Forward only.
@@ -74,8 +74,8 @@ class ShardEngine {
   /// work in. weights_changed() must come next.
   std::vector<PlanHash> hash_plans(std::span<const float> weights, std::span<float> gradient);
 
-  /// The most shards that are at work at once: each needs a slab, see LocalTree::slabs_needed().
-  [[nodiscard]] int most_at_work() const { return together_ * workers_.size(); }
+  /// How many shards a worker takes at a time: see LocalTree::slabs_needed().
+  [[nodiscard]] int at_a_time() const { return at_a_time_; }
   /// Bytes of plans and of all workers' runners.
   [[nodiscard]] std::int64_t bytes() const;
 
@@ -101,7 +101,7 @@ class ShardEngine {
   WorkerPool& workers_;
   std::span<const float> weights_;
   std::vector<SizedPlan> plans_;
-  int together_ = 1;                                 // the most shards that a worker takes at a time
+  int at_a_time_ = 1;                                // shards that a worker takes, at most
   std::vector<std::vector<device::ShardJob>> jobs_;  // by worker: those that it has taken
   std::vector<device::Totals> totals_;
   const device::JointGradients* joint_ = nullptr;

@@ -54,6 +54,31 @@ int slabs_in_use(Subtree tree, std::uint64_t done, std::uint64_t busy) {
   return slabs_in_use({tree.first, half}, done, busy) + slabs_in_use({tree.first + half, half}, done, busy);
 }
 
+/// The shards of the rank that a worker takes with shard `first` of them, which is none's before.
+std::uint64_t group_from(std::int64_t first, Range shards, int together) {
+  const std::int64_t end = std::min((first / together + 1) * together, shards.end);
+  return ((std::uint64_t{1} << end) - 1) & ~((std::uint64_t{1} << first) - 1);
+}
+
+/// The same where workers take several shards at a time: a prefix of the groups is started.
+int most_in_any_state_of_groups(Range shards, std::int64_t total, int workers, int together) {
+  std::vector<std::uint64_t> groups;
+  for (std::int64_t first = shards.begin; first < shards.end; first = (first / together + 1) * together)
+    groups.push_back(group_from(first, shards, together));
+  int most = 0;
+  for (std::size_t count = 1; count <= groups.size(); ++count)
+    for (std::uint64_t busy_groups = 0; busy_groups < std::uint64_t{1} << count; ++busy_groups) {
+      if (busy_groups >> (count - 1) == 0 || std::popcount(busy_groups) > workers) continue;
+      std::uint64_t busy = 0, done = 0;
+      for (std::size_t group = 0; group < count; ++group)
+        ((busy_groups >> group & 1) != 0 ? busy : done) |= groups[group];
+      int used = 0;
+      for (const Subtree tree : subtrees(shards, total)) used += slabs_in_use(tree, done, busy);
+      most = std::max(most, used);
+    }
+  return most;
+}
+
 /// The most over every state that workers on ascending shards can be in: a prefix is started, its last shard
 /// is at work, and all workers but that shard's may still be busy with any of the others.
 int most_in_any_state(Range shards, std::int64_t total, int workers) {
@@ -83,6 +108,18 @@ TEST(LocalTree, NeedsExactlyTheSlabsOfTheWorstState) {
               << "shards [" << begin << ", " << end << ") of " << total << ", " << workers << " workers";
   for (int workers = 1; workers <= 4; ++workers)
     EXPECT_EQ(LocalTree::slabs_needed({1, 14}, 16, workers), most_in_any_state({1, 14}, 16, workers));
+}
+
+TEST(LocalTree, NeedsAsManySlabsAsTheWorstScheduleOfGroups) {
+  for (const std::int64_t total : {1, 2, 4, 8, 16})
+    for (std::int64_t begin = 0; begin < total; ++begin)
+      for (std::int64_t end = begin + 1; end <= total; ++end)
+        for (int workers = 1; workers <= 4; ++workers)
+          for (const int together : {1, 2, 4, 8})
+            ASSERT_EQ(LocalTree::slabs_needed({begin, end}, total, workers, together),
+                      most_in_any_state_of_groups({begin, end}, total, workers, together))
+                << "shards [" << begin << ", " << end << ") of " << total << ", " << workers << " workers, "
+                << together << " at a time";
 }
 
 TEST(LocalTree, LeavesOutWhatIsApartInTheStepsThatSaySo) {
@@ -120,6 +157,8 @@ TEST(LocalTree, NeedsFewSlabs) {
   EXPECT_EQ(LocalTree::slabs_needed({0, 64}, 64, 1), 7);
   EXPECT_EQ(LocalTree::slabs_needed({0, 64}, 64, 64), 64);
   EXPECT_LE(LocalTree::slabs_needed({0, 1024}, 1024, 4), 40);
+  EXPECT_EQ(LocalTree::slabs_needed({0, 8}, 8, 1, 4), 5);  // a sum and the four at work
+  EXPECT_EQ(LocalTree::slabs_needed({0, 64}, 64, 1, 4), 8);
 }
 
 /// Workers on one thread: up to `workers` shards are under way, and a random one of them finishes next.

@@ -17,13 +17,13 @@ namespace {
 
 using namespace device;
 
-constexpr std::int64_t samples = 3;
+constexpr std::int64_t samples = 16;  // four shards of so many share a pass over the weights
 constexpr auto most = static_cast<std::size_t>(cpu::most_runs);
 
 /// Large weights below and above small ones, packed and too large for that, with state of its own in each
 /// shard in between.
 std::vector<NamedNetwork> large_networks() {
-  return {{"packed", NetworkBuilder({784}).dense(700).relu().dense(800).relu().dense(10).build()},
+  return {{"packed", NetworkBuilder({784}).dense(1400).relu().dense(800).relu().dense(10).build()},
           {"not_packed", NetworkBuilder({1000}).dense(5000, false).relu().dense(10).build()},
           {"between_others", NetworkBuilder({1, 28, 28})
                                  .conv(8, 5)
@@ -31,7 +31,7 @@ std::vector<NamedNetwork> large_networks() {
                                  .max_pool(2)
                                  .flatten()
                                  .dropout(0.5)
-                                 .dense(500)
+                                 .dense(1000)
                                  .activation(ActivationOp::Kind::tanh)
                                  .dropout(0.2)
                                  .dense(10)
@@ -95,7 +95,7 @@ TEST_P(TogetherTest, gives_the_bits_of_single_shards) {
     for (std::size_t shard = 0; shard < most; ++shard)
       expected.push_back(std::move(train(*single, shard, 1, keeps).front()));
     ASSERT_FALSE(same_bits(expected[0].gradient, expected[1].gradient));
-    for (const std::size_t count : {std::size_t{1}, std::size_t{3}, most})
+    for (const std::size_t count : {std::size_t{1}, std::size_t{2}, std::size_t{3}, most})
       for (std::size_t first = 0; first + count <= most; first += count) {
         const std::vector<Outcome> outcomes = train(*runner, first, count, keeps);
         for (std::size_t i = 0; i < count; ++i) {
@@ -147,6 +147,14 @@ TEST(Together, gains_something_only_where_large_weights_are_much_of_the_network)
   EXPECT_EQ(together(large, Mode::evaluation), 1);
   EXPECT_EQ(together(large, Mode::training, ConvolutionMethod::onednn), 1);
   EXPECT_EQ(together(NetworkBuilder({768}).dense(512).relu().dense(10)), 1) << "small weights";
+  const auto with_samples = [&](std::int64_t count) {
+    const Network network = NetworkBuilder(large).build();
+    return make_cpu_backend()->plan(network, count, Mode::training)->most_together();
+  };
+  EXPECT_EQ(with_samples(1), cpu::most_runs);
+  EXPECT_EQ(with_samples(21), 2) << "three would do, but groups are subtrees";
+  EXPECT_EQ(with_samples(32), 2);
+  EXPECT_EQ(with_samples(33), 1) << "a pass over the weights serves 64 samples";
   const NetworkBuilder images = NetworkBuilder({3, 64, 64}).conv(64, 3).relu().conv(64, 3).relu().max_pool(4);
   EXPECT_EQ(together(NetworkBuilder(images).flatten().dense(40)), 1) << "little beside the activations";
 }

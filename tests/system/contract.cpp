@@ -43,7 +43,7 @@ data:
   scale: 0.00392156862745098
 model:
   - flatten
-  - dense: {{units: 700}}
+  - dense: {{units: 1400}}
   - relu
   - dropout: {{rate: 0.2}}
   - dense: {{units: 801}}

@@ -28,6 +28,7 @@ class HookedPlan final : public device::Plan {
   HookedPlan(std::unique_ptr<device::Plan> inner, const Hooks& hooks)
       : inner_(std::move(inner)), hooks_(hooks) {}
   void load_weights(std::span<const float> weights) override { inner_->load_weights(weights); }
+  [[nodiscard]] int most_together() const override { return inner_->most_together(); }
   std::unique_ptr<device::ShardRunner> make_runner(int together) override {
     return std::make_unique<HookedRunner>(inner_->make_runner(together), hooks_);
   }

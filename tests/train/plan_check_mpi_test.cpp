@@ -43,6 +43,7 @@ class WrongPlan final : public device::Plan {
  public:
   explicit WrongPlan(std::unique_ptr<device::Plan> right) : right_(std::move(right)) {}
   void load_weights(std::span<const float> weights) override { right_->load_weights(weights); }
+  [[nodiscard]] int most_together() const override { return right_->most_together(); }
   std::unique_ptr<device::ShardRunner> make_runner(int together) override {
     return std::make_unique<WrongRunner>(right_->make_runner(together));
   }

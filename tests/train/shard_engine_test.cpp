@@ -128,10 +128,10 @@ class ShardEngineTest : public ::testing::Test {
     }
   }
 
-  /// As many as a tree of all shards needs, of which so many are at work at once.
-  std::vector<std::span<float>> make_slabs(int at_work = 2) {
+  /// As many as a tree of all shards needs if the workers take so many at a time.
+  std::vector<std::span<float>> make_slabs(int at_a_time = 1) {
     std::vector<std::span<float>> spans;
-    for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, at_work); ++i)
+    for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size(), at_a_time); ++i)
       spans.push_back(slabs_.emplace_back(slab_size).span());
     return spans;
   }
@@ -172,12 +172,13 @@ TEST_F(ShardEngineTest, AddsTheGradientsOfAllShardsAndZerosOfAnEmptyOne) {
   }
 }
 
-/// Each worker takes four neighbours, of which those of one size go together: 1 1 1 | 2, 1 | 0 | 1 | 2.
+/// Two workers take two neighbours at a time, of which those of one size go together: 1 1 | 1, 2 | 1, 0 |
+/// 1, 2.
 TEST_F(ShardEngineTest, GivesNeighboursOfOneSizeToARunnerTogether) {
-  backend_.together = 5;
+  backend_.together = 4;
   ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
-  ASSERT_EQ(engine.most_at_work(), 8);
-  comm::LocalTree tree({0, shards}, shards, make_slabs(engine.most_at_work()));
+  ASSERT_EQ(engine.at_a_time(), 2);
+  comm::LocalTree tree({0, shards}, shards, make_slabs(engine.at_a_time()));
   for (int step = 0; step < 100; ++step) {
     tree.reset();
     engine.weights_changed({});
@@ -187,27 +188,59 @@ TEST_F(ShardEngineTest, GivesNeighboursOfOneSizeToARunnerTogether) {
     for (const device::Totals& shard : totals) rows.push_back(shard.loss);
     ASSERT_THAT(rows, ElementsAre(0, 1, 2, 3, 5, 0, 7, 8));
     if (step == 0) {
-      EXPECT_THAT(backend_.calls.together(), ElementsAre(1, 1, 1, 1, 3));
+      EXPECT_THAT(backend_.calls.together(), ElementsAre(1, 1, 1, 1, 1, 2));
     }
   }
-  EXPECT_EQ(engine.bytes(), 2 * (1 + 2 * 40)) << "two plans, two workers, four shards";
+  EXPECT_EQ(engine.bytes(), 2 * (1 + 2 * 20)) << "two plans, two workers, two shards";
 }
 
-TEST(ShardsAtATime, AreAsManyAsThePlanGainsFromUnlessSomeWorkerGetsMore) {
+TEST_F(ShardEngineTest, TakesShardsTogetherThatBelongToOneSubtree) {
+  backend_.together = 4;
+  WorkerPool one(1, prepare_nothing);
+  const data::Stripes equal(16, 16, shards);
+  ShardEngine engine(backend_, network_, device::Mode::training, equal, {3, shards}, one);
+  ASSERT_EQ(engine.at_a_time(), 4);
+  batch_.shards.erase(batch_.shards.begin(), batch_.shards.begin() + 3);
+  for (data::ShardBatch& shard : batch_.shards) shard.count = 2;
+  comm::LocalTree tree({3, shards}, shards, make_slabs(4));
+  tree.reset();
+  engine.weights_changed({});
+  engine.train(batch_, tree);
+  EXPECT_THAT(backend_.calls.together(), ElementsAre(1, 4)) << "3 | 4 5 6 7";
+}
+
+TEST_F(ShardEngineTest, RethrowsWhatOneOfSeveralShardsThrewAndStaysUsable) {
+  backend_.together = 2;
+  backend_.bad_row = 1;
+  ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
+  comm::LocalTree tree({0, shards}, shards, make_slabs(engine.at_a_time()));
+  engine.weights_changed({});
+  tree.reset();
+  EXPECT_THROW(engine.train(batch_, tree), std::runtime_error);
+  batch_.shards[1].count = 0;
+  for (int step = 0; step < 3; ++step) {
+    tree.reset();
+    EXPECT_EQ(engine.train(batch_, tree)[0].samples, 1);
+    EXPECT_EQ(tree.partials()[0].data[0], 1 + 3 + 4 + 6 + 8 + 9);
+  }
+}
+
+TEST(ShardsAtATime, AreAsManyAsThePlanGainsFromIfWorkersStillEndTogether) {
   Calls calls;
-  const auto at_a_time = [&](int together, std::int64_t shards, std::int64_t workers) {
+  const auto at_a_time = [&](int together, Range shards, std::int64_t workers) {
     return shards_at_a_time(CountingPlan(1, calls, -1, together), shards, workers);
   };
-  EXPECT_EQ(at_a_time(8, 8, 1), 8);
-  EXPECT_EQ(at_a_time(3, 8, 1), 3);
-  EXPECT_EQ(at_a_time(8, 8, 2), 4);
-  EXPECT_EQ(at_a_time(8, 8, 3), 3) << "3, 3, 2";
-  EXPECT_EQ(at_a_time(2, 8, 3), 1) << "two at a time would give one worker four";
-  EXPECT_EQ(at_a_time(8, 8, 5), 2) << "as without, some have two";
-  EXPECT_EQ(at_a_time(8, 8, 8), 1);
-  EXPECT_EQ(at_a_time(8, 4, 1), 4);
-  EXPECT_EQ(at_a_time(8, 0, 1), 1);
-  EXPECT_EQ(at_a_time(1, 8, 1), 1);
+  EXPECT_EQ(at_a_time(4, {0, 8}, 1), 4);
+  EXPECT_EQ(at_a_time(4, {0, 3}, 1), 4);
+  EXPECT_EQ(at_a_time(4, {0, 2}, 1), 2) << "there are no more";
+  EXPECT_EQ(at_a_time(4, {5, 6}, 1), 1);
+  EXPECT_EQ(at_a_time(4, {0, 8}, 2), 2) << "two pieces for each worker";
+  EXPECT_EQ(at_a_time(4, {0, 16}, 2), 4);
+  EXPECT_EQ(at_a_time(4, {0, 8}, 3), 1);
+  EXPECT_EQ(at_a_time(4, {0, 24}, 5), 1) << "of twelve pairs some worker would have three";
+  EXPECT_EQ(at_a_time(4, {1, 9}, 2), 1) << "1 | 2 3 | 4 5 | 6 7 | 8: five shards for one worker";
+  EXPECT_EQ(at_a_time(4, {0, 0}, 1), 1);
+  EXPECT_EQ(at_a_time(1, {0, 8}, 1), 1);
 }
 
 /// Counts what is added up.

@@ -61,7 +61,8 @@ struct Contract {
   /// Bytes of weights that do not stay in a worker's caches from one shard to the next, and which its runners
   /// read once when they run together; 0: there are none.
   std::int64_t large_weights = 0;
-  std::vector<int> gradients;                ///< parameters whose gradients backward() writes
+  int most_together = 1;       ///< runners that read them at once: a power of two, at most most_runs
+  std::vector<int> gradients;  ///< parameters whose gradients backward() writes
   std::vector<std::string> implementations;  ///< one for each node covered
 
   [[nodiscard]] bool runs_backward() const { return !gradients.empty() || !diff_src.is_zero(); }
@@ -106,7 +107,7 @@ struct BlockRun {
 };
 
 /// The most runners of a block that run together.
-inline constexpr int most_runs = 8;
+inline constexpr int most_runs = 4;
 
 class Block {
  public:
@@ -122,7 +123,7 @@ class Block {
   /// The runner must not outlive the block.
   [[nodiscard]] virtual std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const = 0;
   /// Runs some of its runners, each for a shard of its own, at most most_runs of them. Here one after the
-  /// other; a block with large weights does better.
+  /// other; a block with large weights overrides it.
   virtual void forward(std::span<const BlockRun> runs) const;
   virtual void backward(std::span<const BlockRun> runs) const;
 

@@ -189,13 +189,17 @@ void NetworkPlan::load_piece(std::span<const float> weights, std::int64_t piece)
   check(false, "a plan has so many pieces of weights");
 }
 
-/// The larger the weights that they would read once, the more memory of their own is worth it.
+/// More of them take at most as much memory for their activations as the weights that they read once.
 int NetworkPlan::most_together() const {
   if (mode_ == Mode::evaluation) return 1;
   std::int64_t large_weights = 0;
-  for (const Stage& stage : stages_) large_weights += stage.block->contract().large_weights;
-  return static_cast<int>(std::clamp<std::int64_t>(
-      most_runs * large_weights / std::max(arena_.bytes(), std::int64_t{1}), 1, most_runs));
+  int together = 1;
+  for (const Stage& stage : stages_) {
+    large_weights += stage.block->contract().large_weights;
+    together = std::max(together, stage.block->contract().most_together);
+  }
+  while (together > 1 && (together - 1) * arena_.bytes() > large_weights) together /= 2;
+  return together;
 }
 
 std::unique_ptr<ShardRunner> NetworkPlan::make_runner(int together) {

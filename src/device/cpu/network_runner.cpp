@@ -12,6 +12,7 @@ namespace lockstep::device::cpu {
 NetworkRunner::NetworkRunner(const NetworkPlan& plan, int together)
     : plan_(plan), scratch_(static_cast<std::size_t>(plan.scratch().bytes())) {
   check(1 <= together && together <= most_runs, "a plan says how many shards run together");
+  networks_.reserve(static_cast<std::size_t>(together));
   for (int shard = 0; shard < together; ++shard) networks_.emplace_back(plan, scratch_.span());
   find_legs();
 }
@@ -40,6 +41,7 @@ void NetworkRunner::train_together(std::span<ShardJob> jobs) {
   const std::span passes = std::span(memory).first(jobs.size());
   for (std::size_t shard = 0; shard < jobs.size(); ++shard) {
     const auto& [input, gradient, totals] = jobs[shard];
+    check(input.images != nullptr && input.labels != nullptr, "a shard has images and labels");
     check(std::ssize(gradient) == plan_.network().parameters.slab_size(), "the gradient is a whole slab");
     passes[shard] = {.training = true,
                      .images = input.images,
@@ -61,6 +63,7 @@ void NetworkRunner::train_together(std::span<ShardJob> jobs) {
 }
 
 Totals NetworkRunner::evaluate(const ShardInput& input) {
+  check(input.images != nullptr && input.labels != nullptr, "a shard has images and labels");
   Stopwatch watch(input.times != nullptr);
   const Pass pass{.images = input.images};
   forward({&pass, 1}, input.times, watch);
@@ -75,8 +78,7 @@ void NetworkRunner::forward(std::span<const Pass> passes, PassTimes* times, Stop
     const std::size_t group = leg.together ? passes.size() : 1;
     for (std::size_t first = 0; first < passes.size(); first += group)
       for (std::size_t stage = leg.begin; stage < leg.end; ++stage) {
-        run_stage(stage, first, passes.subspan(first, group),
-                  [](const Block& block, std::span<const BlockRun> runs) { block.forward(runs); });
+        run_stage(stage, &Block::forward, first, passes.subspan(first, group));
         if (PassTimes::Node* node = times_of(stage, times)) watch.lap(node->forward);
       }
   }
@@ -87,21 +89,20 @@ void NetworkRunner::backward(std::span<const Pass> passes, PassTimes* times, Sto
     const std::size_t group = leg.together ? passes.size() : 1;
     for (std::size_t first = 0; first < passes.size(); first += group)
       for (std::size_t stage = leg.end; stage-- > std::max(leg.begin, plan_.backward_end());) {
-        run_stage(stage, first, passes.subspan(first, group),
-                  [](const Block& block, std::span<const BlockRun> runs) { block.backward(runs); });
+        run_stage(stage, &Block::backward, first, passes.subspan(first, group));
         if (PassTimes::Node* node = times_of(stage, times)) watch.lap(node->backward);
       }
   }
 }
 
-template <class F>
-void NetworkRunner::run_stage(std::size_t stage, std::size_t first, std::span<const Pass> passes, F call) {
+void NetworkRunner::run_stage(std::size_t stage, Direction direction, std::size_t first,
+                              std::span<const Pass> passes) {
   std::array<BlockRun, most_runs> runs;
   for (std::size_t shard = 0; shard < passes.size(); ++shard)
     runs[shard] = {&networks_[first + shard].stage(stage), &passes[shard]};
   const NetworkPlan::Stage& planned = plan_.stages()[stage];
   with_layer(*planned.node, plan_.samples(),
-             [&] { call(*planned.block, std::span<const BlockRun>(runs).first(passes.size())); });
+             [&] { ((*planned.block).*direction)(std::span(runs).first(passes.size())); });
 }
 
 PassTimes::Node* NetworkRunner::times_of(std::size_t stage, PassTimes* times) const {

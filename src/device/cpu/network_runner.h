@@ -29,9 +29,9 @@ class NetworkRunner final : public ShardRunner {
   void find_legs();
   void forward(std::span<const Pass> passes, PassTimes* times, Stopwatch& watch);
   void backward(std::span<const Pass> passes, PassTimes* times, Stopwatch& watch);
-  /// Calls call(block, runs) for a stage of some of the shards, the first of which is number `first`.
-  template <class F>
-  void run_stage(std::size_t stage, std::size_t first, std::span<const Pass> passes, F call);
+  using Direction = void (Block::*)(std::span<const BlockRun> runs) const;
+  /// A stage of some of the shards, the first of which is number `first`.
+  void run_stage(std::size_t stage, Direction direction, std::size_t first, std::span<const Pass> passes);
   /// Where a stage's time counts, if anybody wants to know.
   [[nodiscard]] PassTimes::Node* times_of(std::size_t stage, PassTimes* times) const;
 

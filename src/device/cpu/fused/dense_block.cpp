@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
+#include <bit>
 #include <optional>
 
 #include "base/aligned_buffer.h"
@@ -33,8 +33,11 @@ class DenseBlock final : public Block {
     else
       forward_scratch_ =
           contract_.add_buffer(plain(Dims{kernels().dense_forward.workspace(extents_)}), Life::forward);
-    if (has_large_weights(extents_.in, extents_.out))
+    if (has_large_weights(extents_.in, extents_.out)) {
       contract_.large_weights = extents_.in * extents_.out * std::int64_t{sizeof(float)};
+      const auto fitting = static_cast<std::uint64_t>(std::max(dense_rows / samples_, std::int64_t{1}));
+      contract_.most_together = static_cast<int>(std::min<std::uint64_t>(std::bit_floor(fitting), most_runs));
+    }
     contract_.src = plain(Dims{samples_, extents_.in});
     contract_.dst = contract_.diff_dst = plain(Dims{samples_, extents_.out});
     if (site.backward) {
@@ -63,8 +66,6 @@ class DenseBlock final : public Block {
 
   void forward(std::span<const BlockRun> runs) const override;
   void backward(std::span<const BlockRun> runs) const override;
-
- private:
   /// A joint weight gradient is left to be computed for many shards at once where `pass` says so; else
   /// `scratch` is written.
   void weight_gradients(const Pass& pass, const float* x, const float* dy, float* scratch) const {
@@ -74,6 +75,8 @@ class DenseBlock final : public Block {
     else
       gradient_->compute(samples_, x, dy, scratch, pass.gradient);
   }
+
+ private:
   [[nodiscard]] std::string weights_way() const {
     if (!gradient_) return "";
     return gradient_->is_joint() ? "lockstep:shards_together" : "lockstep:dense";
@@ -95,51 +98,49 @@ class Runner final : public BlockRunner {
  public:
   Runner(const DenseBlock& block, const Bindings& bindings, const ReluMask& mask, float* forward_scratch,
          float* gradient_scratch)
-      : forward_scratch(forward_scratch),
-        gradient_scratch(gradient_scratch),
-        mask(mask),
-        block_(block),
+      : block_(block),
         src_(bindings.src),
         dst_(bindings.dst),
         diff_src_(bindings.diff_src),
-        diff_dst_(bindings.diff_dst) {}
+        diff_dst_(bindings.diff_dst),
+        forward_scratch_(forward_scratch),
+        gradient_scratch_(gradient_scratch),
+        mask_(mask) {}
 
   void forward(const Pass& pass) override { block_.forward(std::array{BlockRun{this, &pass}}); }
   void backward(const Pass& pass) override { block_.backward(std::array{BlockRun{this, &pass}}); }
 
   // The caller's images lie elsewhere in each run.
-  [[nodiscard]] const float* x() const { return floats(src_); }
-  [[nodiscard]] const float* dy() const { return floats(diff_dst_); }
-  [[nodiscard]] DenseShard outputs() const { return {.from = x(), .to = floats(dst_)}; }
+  [[nodiscard]] DenseShard outputs() const { return {.from = floats(src_), .to = floats(dst_)}; }
   [[nodiscard]] bool has_data_gradient() const { return static_cast<bool>(diff_src_); }
-  [[nodiscard]] DenseShard data_gradient() const { return {.from = dy(), .to = floats(diff_src_)}; }
-
-  float* const forward_scratch;
-  float* const gradient_scratch;
-  const ReluMask mask;
+  [[nodiscard]] DenseShard data_gradient() const {
+    return {.from = floats(diff_dst_), .to = floats(diff_src_)};
+  }
+  [[nodiscard]] float* forward_scratch() const { return forward_scratch_; }
+  void weight_gradients(const Pass& pass) const {
+    mask_.apply();
+    block_.weight_gradients(pass, floats(src_), floats(diff_dst_), gradient_scratch_);
+  }
 
  private:
   const DenseBlock& block_;
   dnnl::memory src_, dst_, diff_src_, diff_dst_;
+  float *forward_scratch_, *gradient_scratch_;
+  ReluMask mask_;
 };
 
-/// What `shard_of` says of each run's runner.
-template <class F>
-std::span<const DenseShard> list_shards(std::span<const BlockRun> runs, std::span<DenseShard> shards,
-                                        F shard_of) {
-  std::ranges::transform(runs, shards.begin(), [&](const BlockRun& run) {
-    return std::invoke(shard_of, static_cast<const Runner&>(*run.runner));
-  });
-  return shards.first(runs.size());
+const Runner& runner_of(const BlockRun& run) {
+  return static_cast<const Runner&>(*run.runner);
 }
 
 void DenseBlock::forward(std::span<const BlockRun> runs) const {
   std::array<DenseShard, most_runs> shards;
-  const DensePass pass{.shards = list_shards(runs, shards, &Runner::outputs),
+  for (std::size_t i = 0; i < runs.size(); ++i) shards[i] = runner_of(runs[i]).outputs();
+  const DensePass pass{.shards = std::span(shards).first(runs.size()),
                        .weights = is_packed_ ? packed_.data() : loaded_ + weight_.offset,
                        .bias = bias_ ? loaded_ + bias_->offset : nullptr,
                        .relu = relu_,
-                       .workspace = static_cast<const Runner&>(*runs.front().runner).forward_scratch};
+                       .workspace = runner_of(runs.front()).forward_scratch()};
   if (is_packed_)
     kernels().dense_product.forward(extents_, samples_, pass);
   else
@@ -147,14 +148,11 @@ void DenseBlock::forward(std::span<const BlockRun> runs) const {
 }
 
 void DenseBlock::backward(std::span<const BlockRun> runs) const {
-  for (const BlockRun& run : runs) {
-    const auto& runner = static_cast<const Runner&>(*run.runner);
-    runner.mask.apply();
-    weight_gradients(*run.pass, runner.x(), runner.dy(), runner.gradient_scratch);
-  }
-  if (!static_cast<const Runner&>(*runs.front().runner).has_data_gradient()) return;
+  for (const BlockRun& run : runs) runner_of(run).weight_gradients(*run.pass);
+  if (!runner_of(runs.front()).has_data_gradient()) return;
   std::array<DenseShard, most_runs> shards;
-  kernels().dense_product.data_gradient(extents_, samples_, list_shards(runs, shards, &Runner::data_gradient),
+  for (std::size_t i = 0; i < runs.size(); ++i) shards[i] = runner_of(runs[i]).data_gradient();
+  kernels().dense_product.data_gradient(extents_, samples_, std::span(shards).first(runs.size()),
                                         loaded_ + weight_.offset);
 }
 
@@ -186,7 +184,7 @@ bool packs_dense(std::int64_t in, std::int64_t out) {
 }
 
 bool has_large_weights(std::int64_t in, std::int64_t out) {
-  return in * out > std::int64_t{512} * 1024;
+  return in * out > std::int64_t{1} << 20;
 }
 
 bool has_own_dense(ConvolutionMethod convolutions) {

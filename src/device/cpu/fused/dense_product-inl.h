@@ -222,8 +222,8 @@ class DenseProducts {
   /// its number, rows and their place, and gives the block.
   template <class P, class F>
   static void multiply(const Product& product, P place_of, F find_block) {
-    constexpr std::int64_t most = 128;  // samples at a time
-    Sample samples[most];
+    // samples at a time
+    Sample samples[dense_rows];
     const Panels panels(product.columns);
     const auto steps_from = [&](std::int64_t first) {
       return Range{first, std::min(first + depth, product.steps)};
@@ -240,8 +240,8 @@ class DenseProducts {
                    .rows = steps.size(),
                    .rows_each = (steps.size() + count - 1) / count};
     };
-    for (std::int64_t first = 0; first < product.rows(); first += most) {
-      const std::int64_t count = std::min(most, product.rows() - first);
+    for (std::int64_t first = 0; first < product.rows(); first += dense_rows) {
+      const std::int64_t count = std::min(dense_rows, product.rows() - first);
       for (std::int64_t s = 0; s < count; ++s) samples[s].row = product.row(first + s);
       for (std::int64_t step = 0; step < product.steps; step += depth) {
         const Range steps = steps_from(step);

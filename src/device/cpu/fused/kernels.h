@@ -73,6 +73,10 @@ struct DenseForward {
   void (*compute)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
 };
 
+/// Samples that share a pass over the weights: those of more, of one shard or several, are read once for each
+/// so many. Their outputs stay in the second-level cache.
+inline constexpr std::int64_t dense_rows = 64;
+
 /// Its products with the weights: one sum of each output. Zeros of x and dy are left out.
 struct DenseProduct {
   std::int64_t (*packed_floats)(const DenseExtents& extents);
