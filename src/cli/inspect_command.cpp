@@ -100,7 +100,10 @@ void verify(const fs::path& path) {
   if (!wrong.empty())
     fail(ExitCode::bad_data, "'{}' is damaged; import or copy it again{}", path.string(), wrong);
   if (with_checksum == 0)
-    fail(ExitCode::bad_data, "'{}' has no checksums to verify; 'lockstep import' writes them", path.string());
+    fail(ExitCode::bad_data,
+         "'{}' has no checksums to verify; 'lockstep import' writes them, and datasets/README.md shows how "
+         "to add them",
+         path.string());
   fmt::print("\nAll {} checksums fit.\n", with_checksum);
 }
 

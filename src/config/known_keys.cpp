@@ -34,7 +34,7 @@ class Lister {
   }
   template <class T>
   void operator()(const Key& key, const std::optional<T>& /*section*/) {
-    add(key, "a mapping", "none");
+    add(key, "a mapping or `none`", "none");
     list(below(key.name), T{});
   }
   template <class... Ts>

@@ -18,6 +18,10 @@ struct CloseFile {
 };
 
 [[noreturn]] void cannot_read(const std::string& path, int error) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    fail(ExitCode::no_input,
+         "{0} is a folder, not an experiment file (if it is the folder of a run: lockstep resume {0})", path);
   fail(ExitCode::no_input, "{}: cannot read the experiment: {}", path,
        std::generic_category().message(error));
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <numeric>
 #include <utility>
@@ -32,6 +33,42 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+/// What other programs call the same things.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 25> synonyms{{
+    {"batch_size", "batch"},
+    {"num_epochs", "epochs"},
+    {"n_epochs", "epochs"},
+    {"lr", "learning_rate"},
+    {"warmup_epochs", "warmup_steps"},
+    {"adam", "adamw"},
+    {"conv", "conv2d"},
+    {"convolution", "conv2d"},
+    {"kernel_size", "kernel"},
+    {"out_channels", "filters"},
+    {"linear", "dense"},
+    {"fc", "dense"},
+    {"fully_connected", "dense"},
+    {"out_features", "units"},
+    {"maxpool", "max_pool"},
+    {"maxpool2d", "max_pool"},
+    {"max_pooling2d", "max_pool"},
+    {"avgpool2d", "avg_pool"},
+    {"average_pool", "avg_pool"},
+    {"average_pooling2d", "avg_pool"},
+    {"rotation", "rotate"},
+    {"translate", "shift"},
+    {"random_seed", "seed"},
+    {"val", "validation"},
+    {"num_threads", "threads"},
+}};
+
+/// Empty if it is not among `words`.
+std::string_view synonym_of(std::string_view typed, std::span<const std::string_view> words) {
+  const auto* const known = std::ranges::find(synonyms, typed, [](const auto& pair) { return pair.first; });
+  return known != synonyms.end() && std::ranges::find(words, known->second) != words.end() ? known->second
+                                                                                           : "";
+}
+
 }  // namespace
 
 std::string_view nearest(std::string_view typed, std::span<const std::string_view> words) {
@@ -41,6 +78,7 @@ std::string_view nearest(std::string_view typed, std::span<const std::string_vie
   std::string lower(typed);
   std::ranges::transform(lower, lower.begin(),
                          [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (const std::string_view synonym = synonym_of(lower, words); !synonym.empty()) return synonym;
   std::string_view best;
   std::size_t best_distance = longest;
   for (const std::string_view word : words) {

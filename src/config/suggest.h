@@ -6,8 +6,8 @@
 
 namespace lockstep::config {
 
-/// The lower-case word that `typed` is most likely a slip of: the nearest by insertions, deletions,
-/// replacements and swaps of neighbours, the first of equals. Empty when none is near.
+/// The lower-case word that `typed` is most likely to mean: what others call so, or the nearest by
+/// insertions, deletions, replacements and swaps of neighbours, the first of equals. Empty when none is near.
 std::string_view nearest(std::string_view typed, std::span<const std::string_view> words);
 
 /// "a", "a or b", "a, b or c".

@@ -22,7 +22,7 @@ struct DatasetInfo {
   std::int64_t smallest_label = 0;  ///< over all samples
   std::int64_t classes = 0;         ///< largest label + 1
   std::int64_t file_bytes = 0;
-  std::string manifest;  ///< checksums that the importer wrote, empty if the file has none
+  std::string manifest;  ///< checksums, see manifest()
 };
 
 /// A rank's share of a labelled image set, in memory in the file's own type. Immutable once made;

@@ -13,7 +13,7 @@ namespace lockstep::data {
 /// Name of the attribute; its value is Hasher::text().
 inline const std::string checksum_attribute = "checksum";
 
-/// One line for each of the two with a checksum; empty when neither has one.
+/// A line for each of the two: its checksum, or of one that has none that of a few of its rows.
 std::string manifest(const io::hdf5::Array& images, const io::hdf5::Array& labels);
 
 struct ChecksumResult {

@@ -167,6 +167,12 @@ bool is_over(const RunFolder& run) {
   return status == "finished" || status == "diverged";
 }
 
+bool has_finished(const RunFolder& run, std::int64_t epochs) {
+  return json_value_of_file(run.summary(), "status") == "finished" &&
+         json_value_of_file(run.summary(), "epochs_done") == fmt::format("{}", epochs) &&
+         is_there(run.final_weights());
+}
+
 std::optional<ClaimedRun> claim_run(const config::Experiment& experiment, const Beginning& beginning) {
   const std::optional<RunFolder> folder = find_run(experiment, beginning);
   if (!folder) return std::nullopt;

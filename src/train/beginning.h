@@ -37,6 +37,9 @@ struct ClaimedRun {
 /// Whether training a run more would repeat what was: it came to its end, or diverged, which it would again.
 bool is_over(const RunFolder& run);
 
+/// Whether the run has its final weights after so many epochs, whatever became of its checkpoints.
+bool has_finished(const RunFolder& run, std::int64_t epochs);
+
 /// Finds and locks the run that goes on; nothing if a new one starts. Error(bad_config) naming the keys when
 /// the experiment is no longer the run's; Error(no_input) when there is no such run; errors of RunLock.
 std::optional<ClaimedRun> claim_run(const config::Experiment& experiment, const Beginning& beginning);

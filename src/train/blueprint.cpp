@@ -28,9 +28,8 @@ void check_batch(const config::Experiment& experiment, const data::DatasetInfo& 
          train.samples);
 }
 
-/// The checksums that the importer wrote, in one line.
+/// In one line.
 std::string checksums_of(const data::DatasetInfo& info) {
-  if (info.manifest.empty()) return "none";
   std::string text;
   for (const char letter : info.manifest) text += letter == '\n' ? std::string(", ") : std::string(1, letter);
   return text.substr(0, text.size() - 2);

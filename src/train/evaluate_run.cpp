@@ -19,6 +19,7 @@
 #include "train/rank_device.h"
 #include "train/recorded_run.h"
 #include "train/run_folder.h"
+#include "train/run_json.h"
 
 namespace lockstep::train {
 namespace {
@@ -60,7 +61,8 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder,
   const RunFolder run{std::filesystem::path(folder)};
   world.agree([&] {
     for (const std::string& text : overrides)
-      if (!text.starts_with("device.") && !text.starts_with("data.validation."))
+      if (!text.starts_with("device.") && !text.starts_with("data.validation.") &&
+          !text.starts_with("data.validation="))
         fail(ExitCode::usage,
              "override '{}': only device and data.validation may be others than the run's when it is "
              "evaluated",
@@ -81,6 +83,8 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder,
   world.agree([&] {
     weights = AlignedBuffer<float>(static_cast<std::size_t>(blueprint.network.parameters.slab_size()));
     if (!world.is_root()) return;
+    if (json_value_of_file(run.summary(), "status") == "diverged")
+      fail(ExitCode::bad_data, "{} diverged, so there are no weights to evaluate", run.path());
     info = checkpoint::read_weights(run.final_weights(), blueprint.network.parameters, weights.span());
     check_finite(blueprint.network.parameters, weights.span(), run.final_weights());
   });

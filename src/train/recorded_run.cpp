@@ -29,7 +29,7 @@ config::Experiment share_recorded_experiment(comm::World& world, const RunFolder
                                              const std::vector<std::string>& overrides) {
   world.agree([&] {
     std::error_code ignored;
-    if (world.is_root() && !fs::is_directory(run.path(), ignored))
+    if (world.is_root() && !fs::exists(run.experiment(), ignored))
       fail(ExitCode::no_input, "{} is not the folder of a run: give one such as runs/NAME", run.path());
   });
   config::Experiment experiment = share_experiment(world, run.experiment(), overrides);

@@ -201,13 +201,17 @@ bool is_done_already(comm::World& world, const config::Experiment& experiment, c
                      const std::optional<ClaimedRun>& claimed,
                      const std::optional<checkpoint::Snapshot>& snapshot) {
   std::int64_t done = 0;
-  if (claimed && snapshot) {
+  if (claimed) {
     const std::string path = claimed->folder.path();
-    if (snapshot->epoch > experiment.training.epochs && is_over(claimed->folder)) {
+    const std::int64_t epochs = experiment.training.epochs;
+    if (has_finished(claimed->folder, epochs) ||
+        (snapshot && snapshot->epoch > epochs && is_over(claimed->folder))) {
       done = 1;
-      fmt::print("{} is finished after {}: nothing to do\n", path,
-                 metrics::counted(experiment.training.epochs, "epoch"));
-    } else if (beginning.until == snapshot->global_step) {
+      fmt::print(
+          "{0} is finished after {1}: nothing to do (to train longer: lockstep resume {0} "
+          "training.epochs={2})\n",
+          path, metrics::counted(epochs, "epoch"), epochs + 1);
+    } else if (snapshot && beginning.until == snapshot->global_step) {
       done = 1;
       fmt::print("{} is at step {} already: nothing to do\n", path, snapshot->global_step);
     }
@@ -246,6 +250,7 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
   world.agree([&] {
     if (!world.is_root()) return;
     claimed = claim_run(experiment, beginning);
+    if (claimed && has_finished(claimed->folder, experiment.training.epochs)) return;
     snapshot = load_beginning(experiment, beginning, claimed ? &*claimed : nullptr,
                               blueprint.network.parameters, fingerprint(blueprint));
   });

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "base/aligned_buffer.h"
 #include "base/fault.h"
+#include "base/log.h"
 #include "comm/collective.h"
 #include "data/hdf5_dataset.h"
 #include "nn/graph.h"
@@ -153,6 +156,9 @@ Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& 
     is_wanted = false;
   }
   const bool signalled = end.status.stop_requested;
+  if (signalled && world_.is_root())
+    log::warning("stopping after step {}, as a signal asks; another one before all is saved would lose it",
+                 global_step());
   end.status = agree_on_step(own_status());
   end.status.stop_requested |= signalled;
   end.stop |= end.status.stop_requested;
@@ -288,6 +294,12 @@ std::optional<metrics::EpochRecord> Trainer::finish_epoch(Clock::time_point star
     if (!validation) return std::nullopt;
     record.val_loss = mean_loss(*validation);
     record.val_accuracy = accuracy(*validation);
+    if (world_.is_root() && !std::isfinite(*record.val_loss))
+      log::warning(
+          "the validation loss of epoch {} is not finite, while weights and training loss are: look for "
+          "values in "
+          "{} that are not numbers (lockstep inspect {})",
+          position_.epoch, blueprint_.validation->file, blueprint_.validation->file);
   }
   record.seconds = seconds_since(started);
   return record;

@@ -19,6 +19,14 @@ TEST(nearest, finds_slips) {
   EXPECT_EQ(nearest("dirs", words), "dir");
 }
 
+TEST(nearest, knows_what_others_call_things) {
+  const std::array<std::string_view, 3> layers{"dense", "conv2d", "dropout"};
+  EXPECT_EQ(nearest("Linear", layers), "dense");
+  EXPECT_EQ(nearest("conv", layers), "conv2d");
+  EXPECT_EQ(nearest("batch_size", words), "batch");
+  EXPECT_EQ(nearest("linear", words), "") << "nothing of that kind here";
+}
+
 TEST(nearest, is_silent_about_other_words) {
   EXPECT_EQ(nearest("steps", words), "");
   EXPECT_EQ(nearest("do", words), "");

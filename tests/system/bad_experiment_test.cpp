@@ -33,7 +33,7 @@ TEST_P(BadExperimentTest, NoFile) {
 }
 
 TEST_P(BadExperimentTest, Folder) {
-  expect_failure(train(folder()), ExitCode::no_input, {folder(), "Is a directory"});
+  expect_failure(train(folder()), ExitCode::no_input, {folder(), "is a folder, not an experiment file"});
 }
 
 TEST_P(BadExperimentTest, AllProblemsAreReportedOnce) {

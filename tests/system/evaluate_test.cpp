@@ -98,7 +98,7 @@ TEST_P(EvaluateErrorsTest, NoSuchRun) {
 
 TEST_P(EvaluateErrorsTest, FolderOfNoRun) {
   fs::create_directories(run_folder("empty"));
-  expect_refused("empty", ExitCode::no_input, {run_folder("empty") + "/experiment.yaml"});
+  expect_refused("empty", ExitCode::no_input, {run_folder("empty"), "is not the folder of a run"});
 }
 
 TEST_P(EvaluateErrorsTest, NoWeights) {

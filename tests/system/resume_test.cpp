@@ -346,8 +346,29 @@ TEST_F(ResumeTest, NoneAreWrittenWhenNoneAreKept) {
   expect_success(run(
       train_shipped("mnist_softmax", small_file(), into("run", {"training.epochs=1", "checkpoint.keep=0"}))));
   EXPECT_FALSE(fs::exists(run_folder("run") + "/checkpoints"));
-  expect_failure(run({"resume", run_folder("run")}), ExitCode::bad_config,
+  const ProcessResult finished = run({"resume", run_folder("run")});
+  expect_success(finished);
+  EXPECT_THAT(finished.out, HasSubstr("is finished after 1 epoch: nothing to do"));
+  expect_failure(run({"resume", run_folder("run"), "training.epochs=2"}), ExitCode::bad_config,
                  {run_folder("run"), "no checkpoint"});
+}
+
+/// As after a disk that was full, the newest checkpoints are missing: what is finished stays so.
+TEST_F(ResumeTest, FinishedRunIsNotTrainedAgainFromAnOlderCheckpoint) {
+  expect_success(run(train_shipped("mnist_softmax", small_file(),
+                                   into("run", {"training.epochs=2", "checkpoint.every_steps=30"}))));
+  std::vector<fs::path> checkpoints;
+  for (const auto& entry : fs::directory_iterator(run_folder("run") + "/checkpoints"))
+    checkpoints.push_back(entry.path());
+  std::ranges::sort(checkpoints);
+  ASSERT_GE(checkpoints.size(), 2U);
+  fs::remove(checkpoints.back());
+  const std::string weights = contents(run_folder("run") + "/final_weights.h5");
+  const ProcessResult finished = run({"resume", run_folder("run")});
+  expect_success(finished);
+  EXPECT_THAT(finished.out, HasSubstr("is finished after 2 epochs: nothing to do"));
+  EXPECT_TRUE(contents(run_folder("run") + "/final_weights.h5") == weights);
+  EXPECT_EQ(json_of(run_folder("run") + "/summary.json")["status"], "finished");
 }
 
 /// The whole job is killed at random moments, in the middle of a checkpoint's writing too, and goes on with
