@@ -77,9 +77,8 @@ hdf5::File open_checked(const std::string& path, const Format& format) {
   hdf5::File file = hdf5::open_file(path);
   const auto name = hdf5::read_text(file.get(), "format");
   if (name == weights_format.name && format.name == checkpoint_format.name)
-    fail(ExitCode::bad_data,
-         "{}: not {}, but the final weights of a run; its checkpoints are in the folder beside them", path,
-         format.what);
+    fail(ExitCode::bad_data, "{}: not {}, but the final weights of a run, whose folder may have checkpoints",
+         path, format.what);
   if (name != format.name)
     fail(ExitCode::bad_data, "{}: not {}: its attribute 'format' is not '{}'", path, format.what,
          format.name);

@@ -36,9 +36,9 @@ void print_checkpoint(const std::string& path, bool verify) {
   };
   fmt::print("{}\n", path);
   line("checkpoint", facts_text(snapshot));
-  line("experiment", fmt::format("{}: {} epochs planned, batch {}, {} shards, seed {}", experiment.name,
-                                 experiment.training.epochs, experiment.training.batch,
-                                 experiment.training.shards, experiment.seed));
+  line("experiment", fmt::format("{}: {} planned, batch {}, {} shards, seed {}", experiment.name,
+                                 metrics::counted(experiment.training.epochs, "epoch"),
+                                 experiment.training.batch, experiment.training.shards, experiment.seed));
   line("trained for", metrics::duration(snapshot.seconds));
   line("epoch", fmt::format("{} samples of epoch {} so far", metrics::grouped(samples), snapshot.epoch));
   line("digests", fmt::format("weights {:016x}, optimizer {:016x}, samples {:016x}", snapshot.weights_digest,

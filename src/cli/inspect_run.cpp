@@ -17,6 +17,7 @@
 #include "config/parse.h"
 #include "io/hdf5_array.h"
 #include "io/hdf5_attributes.h"
+#include "metrics/format.h"
 #include "train/run_folder.h"
 
 namespace lockstep::cli {
@@ -56,8 +57,9 @@ void with_json(const std::string& path, F&& f) {
 void print_experiment(const std::string& path) {
   const config::Experiment experiment = config::parse(config::read_text(path), path, {});
   const config::Training& training = experiment.training;
-  print_fact("experiment", "{}: {} epochs planned, batch {}, {} shards, {} layers, seed {}", experiment.name,
-             training.epochs, training.batch, training.shards, experiment.model.size(), experiment.seed);
+  print_fact("experiment", "{}: {} planned, batch {}, {} shards, {} layers, seed {}", experiment.name,
+             metrics::counted(training.epochs, "epoch"), training.batch, training.shards,
+             experiment.model.size(), experiment.seed);
   print_fact("data", "{} {}", experiment.data.train.file, experiment.data.train.images);
 }
 

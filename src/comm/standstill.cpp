@@ -162,7 +162,8 @@ std::string standstill_message(std::span<const RankSign> ranks, std::int64_t sec
     others.push_back(rank.rank);
   }
   for (const std::string& what : order) text += fmt::format("\n  {}: {}", list_of(at[what]), what);
-  return text + "\nThe job ends here (training.watchdog_seconds).";
+  return text +
+         "\nThe job ends here (training.watchdog_seconds); lockstep resume goes on from its last checkpoint.";
 }
 
 std::int64_t turn_to_speak(int rank, std::span<const std::string> hosts) {

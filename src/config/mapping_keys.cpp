@@ -18,7 +18,7 @@ std::vector<std::string> homes_of(std::string_view key) {
   static const std::vector<KeyDoc> all = known_keys();
   std::vector<std::string> homes;
   for (const KeyDoc& known : all) {
-    // Faults are for tests, and have keys of many names.
+    // Faults are for tests: nobody else looks for their keys.
     if (known.path.starts_with("faults.")) continue;
     const std::size_t dot = known.path.rfind('.');
     if (dot != std::string::npos && std::string_view(known.path).substr(dot + 1) == key)

@@ -41,10 +41,12 @@ Node empty_mapping(const Place& place) {
 }
 
 /// Makes `node` a mapping so that an override can set a key of it. A bare word becomes the key that it
-/// abbreviates; other values cannot have keys, and the parser will say so at the override's place.
+/// abbreviates, but for `none`; other values cannot have keys, and the parser will say so at the override's
+/// place.
 void make_mapping(Node& node, const Place& place) {
   if (node.kind == Node::Kind::mapping) return;
-  node = node.kind == Node::Kind::scalar ? mapping_of_word(node) : empty_mapping(place);
+  const bool is_word = node.kind == Node::Kind::scalar && node.text != nothing;
+  node = is_word ? mapping_of_word(node) : empty_mapping(place);
   node.place = place;
 }
 

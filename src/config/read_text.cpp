@@ -19,9 +19,13 @@ struct CloseFile {
 
 [[noreturn]] void cannot_read(const std::string& path, int error) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored))
+  if (std::filesystem::exists(path + "/experiment.yaml", ignored))
     fail(ExitCode::no_input,
-         "{0} is a folder, not an experiment file (if it is the folder of a run: lockstep resume {0})", path);
+         "{0} is the folder of a run: its experiment is {0}/experiment.yaml, and lockstep resume {0} goes on "
+         "with it",
+         path);
+  if (std::filesystem::is_directory(path, ignored))
+    fail(ExitCode::no_input, "{} is a folder, not an experiment file", path);
   fail(ExitCode::no_input, "{}: cannot read the experiment: {}", path,
        std::generic_category().message(error));
 }

@@ -26,9 +26,6 @@ void read(Reading& reading, const Node& node, const std::string& path, std::vari
 void read(Reading& reading, const Node& node, const std::string& path, std::vector<Layer>& layers);
 void read(Reading& reading, const Node& node, const std::string& path, std::vector<fault::Fault>& faults);
 
-/// Written for a mapping that may be left out.
-inline constexpr std::string_view nothing = "none";
-
 /// Why a value may not be what it looks like.
 inline std::string_view hint_about(const Node& node) {
   if (has_leading_zero(node.text)) return " (leave out leading zeros)";

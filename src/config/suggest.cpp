@@ -34,32 +34,15 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }
 
 /// What other programs call the same things.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 25> synonyms{{
-    {"batch_size", "batch"},
-    {"num_epochs", "epochs"},
-    {"n_epochs", "epochs"},
-    {"lr", "learning_rate"},
-    {"warmup_epochs", "warmup_steps"},
-    {"adam", "adamw"},
-    {"conv", "conv2d"},
-    {"convolution", "conv2d"},
-    {"kernel_size", "kernel"},
-    {"out_channels", "filters"},
-    {"linear", "dense"},
-    {"fc", "dense"},
-    {"fully_connected", "dense"},
-    {"out_features", "units"},
-    {"maxpool", "max_pool"},
-    {"maxpool2d", "max_pool"},
-    {"max_pooling2d", "max_pool"},
-    {"avgpool2d", "avg_pool"},
-    {"average_pool", "avg_pool"},
-    {"average_pooling2d", "avg_pool"},
-    {"rotation", "rotate"},
-    {"translate", "shift"},
-    {"random_seed", "seed"},
-    {"val", "validation"},
-    {"num_threads", "threads"},
+constexpr std::array<std::pair<std::string_view, std::string_view>, 23> synonyms{{
+    {"batch_size", "batch"},   {"num_epochs", "epochs"},     {"n_epochs", "epochs"},
+    {"lr", "learning_rate"},   {"conv", "conv2d"},           {"convolution", "conv2d"},
+    {"kernel_size", "kernel"}, {"out_channels", "filters"},  {"linear", "dense"},
+    {"fc", "dense"},           {"fully_connected", "dense"}, {"out_features", "units"},
+    {"maxpool", "max_pool"},   {"maxpool2d", "max_pool"},    {"max_pooling2d", "max_pool"},
+    {"avgpool2d", "avg_pool"}, {"average_pool", "avg_pool"}, {"average_pooling2d", "avg_pool"},
+    {"rotation", "rotate"},    {"translate", "shift"},       {"random_seed", "seed"},
+    {"val", "validation"},     {"num_threads", "threads"},
 }};
 
 /// Empty if it is not among `words`.

@@ -12,6 +12,9 @@
 /// nodes lose: duplicate keys, the place of every key, whether a scalar was quoted.
 namespace lockstep::config {
 
+/// Written for a mapping that may be left out.
+inline constexpr std::string_view nothing = "none";
+
 struct Entry;
 
 struct Node {

@@ -33,17 +33,25 @@ std::string actual_checksum(const hdf5::Array& array) {
   return hasher.text();
 }
 
-/// Of a few rows all over the data set: other contents are likely to show there.
+/// Of a few rows all over the data set, whole chunks of them where it has chunks: other contents are likely
+/// to show there. Of all rows where these are little to read.
 std::string sampled_checksum(const hdf5::Array& array) {
-  constexpr std::int64_t most = 64;
-  const std::int64_t count = array.row_bytes() > 0 ? std::min(array.rows(), most) : 0;
+  constexpr std::int64_t little = std::int64_t{4} << 20, most_bytes = std::int64_t{16} << 20, most = 64;
+  if (array.rows() * array.row_bytes() <= little) return actual_checksum(array);
+  const std::int64_t unit = std::max<std::int64_t>(array.chunk_rows(), 1);
+  const std::int64_t units = (array.rows() + unit - 1) / unit;
+  const std::int64_t fitting = most_bytes / (unit * array.row_bytes());
+  const std::int64_t count = std::min(std::clamp<std::int64_t>(fitting, 1, most), units);
   std::vector<std::byte> block;
   io::Hasher hasher;
+  std::int64_t hashed = 0;
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t row = piece(array.rows(), count, i).end - 1;  // the last one is among them
-    add_rows(array, {row, row + 1}, block, hasher);
+    const std::int64_t first = piece(units, count, i).begin * unit;
+    const Range rows{first, std::min(first + unit, array.rows())};
+    add_rows(array, rows, block, hasher);
+    hashed += rows.size();
   }
-  return fmt::format("{} of {} rows", hasher.text(), count);
+  return fmt::format("{} of {} rows", hasher.text(), hashed);
 }
 
 }  // namespace

@@ -164,8 +164,7 @@ std::string summary_text(const RunSummary& summary, bool colour) {
     text += header_line(name, value, colour);
   };
   if (!summary.detail.empty()) add("why", summary.detail);
-  if (summary.status.starts_with("stopped"))
-    add("to go on", "lockstep resume " + summary.folder + " (under mpirun with any number of ranks)");
+  if (summary.status.starts_with("stopped")) add("to go on", "lockstep resume " + summary.folder);
   if (summary.best && summary.best->val_accuracy) {
     const EpochRecord& best = *summary.best;
     add("best", fmt::format("epoch {}: validation accuracy {}, loss {}", best.epoch,

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <variant>
 #include <vector>
@@ -147,13 +149,34 @@ std::optional<RunFolder> find_run(const config::Experiment& experiment, const Be
   return is_there(named.path()) ? std::optional(named) : std::nullopt;
 }
 
+/// As checkpoints were once written for data that have none: nothing can be said about their contents.
+bool is_without_checksums(const std::string& data) {
+  return data.find("checksums none") != std::string::npos;
+}
+
+/// What fingerprint() says of size, samples and types.
+std::string without_checksums(const std::string& data) {
+  constexpr std::string_view checksums = ", checksums ", next_set = "; to validate ";
+  std::string kept;
+  for (std::size_t begin = 0; begin < data.size();) {
+    const std::size_t end = std::min(data.find(next_set, begin + 1), data.size());
+    const std::string part = data.substr(begin, end - begin);
+    kept += part.substr(0, part.find(checksums));
+    begin = end;
+  }
+  return kept;
+}
+
 void check_fits(const Snapshot& snapshot, const config::Experiment& experiment, const std::string& where,
                 const std::string& data) {
   check_same_experiment(config::parse(snapshot.experiment, where, {}), experiment, where);
   if (snapshot.epoch > experiment.training.epochs + 1)
     fail(ExitCode::bad_config, "{} is past training.epochs={}: it has done {} epochs", where,
          experiment.training.epochs, snapshot.epoch - 1);
-  if (snapshot.data != data)
+  if (is_without_checksums(snapshot.data) && without_checksums(snapshot.data) == without_checksums(data))
+    log::warning("{} does not say what was in {}: see to it that it is the same still", where,
+                 experiment.data.train.file);
+  else if (snapshot.data != data)
     fail(ExitCode::bad_data,
          "{} was trained on other data than {} now holds: there {}; now {}. Bring the same data back, or "
          "start a new run.",
@@ -168,9 +191,15 @@ bool is_over(const RunFolder& run) {
 }
 
 bool has_finished(const RunFolder& run, std::int64_t epochs) {
-  return json_value_of_file(run.summary(), "status") == "finished" &&
-         json_value_of_file(run.summary(), "epochs_done") == fmt::format("{}", epochs) &&
-         is_there(run.final_weights());
+  if (json_value_of_file(run.summary(), "status") != "finished" || !is_there(run.final_weights()))
+    return false;
+  const std::string text = json_value_of_file(run.summary(), "epochs_done").value_or("");
+  std::int64_t done = 0;
+  std::from_chars(text.data(), text.data() + text.size(), done);
+  if (done > epochs)
+    fail(ExitCode::bad_config, "{} is past training.epochs={}: it has done {} epochs", run.path(), epochs,
+         done);
+  return done == epochs;
 }
 
 std::optional<ClaimedRun> claim_run(const config::Experiment& experiment, const Beginning& beginning) {

@@ -38,6 +38,7 @@ struct ClaimedRun {
 bool is_over(const RunFolder& run);
 
 /// Whether the run has its final weights after so many epochs, whatever became of its checkpoints.
+/// Error(bad_config) when they are of more.
 bool has_finished(const RunFolder& run, std::int64_t epochs);
 
 /// Finds and locks the run that goes on; nothing if a new one starts. Error(bad_config) naming the keys when

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/check.h"
 #include "metrics/format.h"
 #include "nn/graph.h"
 
@@ -28,8 +29,9 @@ void check_batch(const config::Experiment& experiment, const data::DatasetInfo& 
          train.samples);
 }
 
-/// In one line.
+/// The lines of the manifest in one.
 std::string checksums_of(const data::DatasetInfo& info) {
+  check(!info.manifest.empty(), "a manifest has a line for images and one for labels");
   std::string text;
   for (const char letter : info.manifest) text += letter == '\n' ? std::string(", ") : std::string(1, letter);
   return text.substr(0, text.size() - 2);

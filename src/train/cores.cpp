@@ -51,7 +51,7 @@ std::int64_t threads_for(const config::Experiment& experiment, std::int64_t shar
 }
 
 std::string advice_for(const config::Experiment& experiment, int ranks, bool binding_costs_threads) {
-  if (experiment.device.threads > 0) return "device.threads=auto";
+  if (experiment.device.threads > 0) return "device.threads=auto would use all";
   if (binding_costs_threads) return "mpirun binds the ranks to fewer than there are: give it --bind-to none";
   if (ranks < experiment.training.shards) return "more ranks (mpirun -n), or check mpirun's --bind-to";
   return "a larger training.shards, which changes the order of additions and so the run's bits";

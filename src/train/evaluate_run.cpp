@@ -83,7 +83,9 @@ ExitCode evaluate_run(comm::World& world, const std::string& folder,
   world.agree([&] {
     weights = AlignedBuffer<float>(static_cast<std::size_t>(blueprint.network.parameters.slab_size()));
     if (!world.is_root()) return;
-    if (json_value_of_file(run.summary(), "status") == "diverged")
+    std::error_code ignored;
+    if (json_value_of_file(run.summary(), "status") == "diverged" &&
+        !std::filesystem::exists(run.final_weights(), ignored))
       fail(ExitCode::bad_data, "{} diverged, so there are no weights to evaluate", run.path());
     info = checkpoint::read_weights(run.final_weights(), blueprint.network.parameters, weights.span());
     check_finite(blueprint.network.parameters, weights.span(), run.final_weights());

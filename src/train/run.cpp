@@ -17,6 +17,7 @@
 #include "train/build_info.h"
 #include "train/checkpoints.h"
 #include "train/cores.h"
+#include "train/doubts.h"
 #include "train/environment.h"
 #include "train/plan_check.h"
 #include "train/process.h"
@@ -175,10 +176,6 @@ void check_until(comm::World& world, std::optional<std::int64_t> until, std::int
   });
 }
 
-void warn_of_shared_samples(const Blueprint& blueprint) {
-  if (const std::string text = shared_samples(blueprint); !text.empty()) log::warning("{}", text);
-}
-
 void warn_of_other_arithmetic(const checkpoint::Snapshot& snapshot, const std::string& now) {
   if (snapshot.arithmetic == now) return;
   log::warning(
@@ -198,19 +195,15 @@ std::string text_of(const Position& position, const checkpoint::Snapshot& snapsh
 
 /// Whether there is nothing to train, which rank 0 then says. Collective.
 bool is_done_already(comm::World& world, const config::Experiment& experiment, const Beginning& beginning,
-                     const std::optional<ClaimedRun>& claimed,
+                     const std::optional<ClaimedRun>& claimed, bool has_weights,
                      const std::optional<checkpoint::Snapshot>& snapshot) {
   std::int64_t done = 0;
   if (claimed) {
     const std::string path = claimed->folder.path();
     const std::int64_t epochs = experiment.training.epochs;
-    if (has_finished(claimed->folder, epochs) ||
-        (snapshot && snapshot->epoch > epochs && is_over(claimed->folder))) {
+    if (has_weights || (snapshot && snapshot->epoch > epochs && is_over(claimed->folder))) {
       done = 1;
-      fmt::print(
-          "{0} is finished after {1}: nothing to do (to train longer: lockstep resume {0} "
-          "training.epochs={2})\n",
-          path, metrics::counted(epochs, "epoch"), epochs + 1);
+      fmt::print("{} is finished after {}: nothing to do\n", path, metrics::counted(epochs, "epoch"));
     } else if (snapshot && beginning.until == snapshot->global_step) {
       done = 1;
       fmt::print("{} is at step {} already: nothing to do\n", path, snapshot->global_step);
@@ -244,18 +237,21 @@ ExitCode run_training(comm::World& world, const config::Experiment& experiment, 
     blueprint = make_blueprint(experiment);
   });
   check_same_data(world, blueprint);
-  if (world.is_root()) warn_of_shared_samples(blueprint);
+  if (world.is_root())
+    for (const std::string& text : doubts(blueprint)) log::warning("{}", text);
   std::optional<ClaimedRun> claimed;  // rank 0's
   std::optional<checkpoint::Snapshot> snapshot;
+  bool has_weights = false;  // that were asked for
   world.agree([&] {
     if (!world.is_root()) return;
     claimed = claim_run(experiment, beginning);
-    if (claimed && has_finished(claimed->folder, experiment.training.epochs)) return;
+    has_weights = claimed && has_finished(claimed->folder, experiment.training.epochs);
+    if (has_weights) return;
     snapshot = load_beginning(experiment, beginning, claimed ? &*claimed : nullptr,
                               blueprint.network.parameters, fingerprint(blueprint));
   });
 
-  if (is_done_already(world, experiment, beginning, claimed, snapshot)) return ExitCode::success;
+  if (is_done_already(world, experiment, beginning, claimed, has_weights, snapshot)) return ExitCode::success;
   const bool goes_on = claimed && claimed->has_begun;
 
   const CoreUse cores = divide_cores(world, experiment);

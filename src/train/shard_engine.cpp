@@ -21,6 +21,15 @@ std::int64_t pieces_of(Range shards, std::int64_t together) {
   return shards.empty() ? 0 : (shards.end - 1) / together - shards.begin / together + 1;
 }
 
+std::int64_t largest_piece(Range shards, std::int64_t together) {
+  std::int64_t largest = 0;
+  for (std::int64_t first = shards.begin, end = 0; first < shards.end; first = end) {
+    end = std::min((first / together + 1) * together, shards.end);
+    largest = std::max(largest, end - first);
+  }
+  return largest;
+}
+
 /// Of the shards of the batch from `first` on, and before `end`, those that have as many samples as the
 /// first.
 std::size_t end_of_equals(const data::Batch& batch, std::size_t first, std::size_t end) {
@@ -54,12 +63,14 @@ std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards
 int shards_at_a_time(const device::Plan& plan, Range shards, std::int64_t workers) {
   constexpr std::int64_t fewest_pieces = 2;  // of a worker: one that is slow leaves some to others
   const auto suits = [&](std::int64_t together) {
-    if (workers == 1) return together < 2 * shards.size();
+    if (largest_piece(shards, together) <= together / 2) return false;
+    if (workers == 1) return true;
     const std::int64_t pieces = pieces_of(shards, together);
     const auto most = [&](std::int64_t items) { return (items + workers - 1) / workers; };
     return pieces >= fewest_pieces * workers && most(pieces) * together <= most(shards.size());
   };
   int together = plan.most_together();
+  check(std::has_single_bit(static_cast<unsigned>(together)), "shards go together by powers of two");
   while (together > 1 && !suits(together)) together /= 2;
   return together;
 }

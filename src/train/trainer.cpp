@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
 
 #include "base/aligned_buffer.h"
 #include "base/fault.h"
@@ -86,6 +87,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
     const auto started = Clock::now();
     const std::int64_t epoch = position_.epoch;
     const EpochEnd end = train_epoch(sinks, summary);
+    if (end.status.stop_requested) acknowledge_stop();
     summary.seconds = seconds();
     summary.weights_digest = fmt::format("{:016x}", end.status.weights_digest);
     metrics::DigestRecord digest{
@@ -93,6 +95,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
     std::optional<metrics::EpochRecord> record;
     if (end.whole) record = finish_epoch(started);
     if (!record) {
+      if (end.whole) acknowledge_stop();
       world_.agree([&] { write_digest(digest, sinks); });
       take_checkpoint(sinks, end.status);
       summary.status = end.whole || end.status.stop_requested ? stopped_by_signal : stopped_as_asked;
@@ -114,6 +117,7 @@ void Trainer::run(const Sinks& sinks, metrics::RunSummary& summary, const Option
     const StepStatus status = agree_on_step(own_status(position_));
     const bool is_last = epoch == epochs;
     const bool stop = !is_last && (end.stop || status.stop_requested);
+    if (!is_last && status.stop_requested) acknowledge_stop();
     if (status.checkpoint_due || stop || is_last) take_checkpoint(sinks, status, record->val_accuracy);
     if (!stop) continue;
     summary.status =
@@ -156,9 +160,6 @@ Trainer::EpochEnd Trainer::train_epoch(const Sinks& sinks, metrics::RunSummary& 
     is_wanted = false;
   }
   const bool signalled = end.status.stop_requested;
-  if (signalled && world_.is_root())
-    log::warning("stopping after step {}, as a signal asks; another one before all is saved would lose it",
-                 global_step());
   end.status = agree_on_step(own_status());
   end.status.stop_requested |= signalled;
   end.stop |= end.status.stop_requested;
@@ -294,15 +295,30 @@ std::optional<metrics::EpochRecord> Trainer::finish_epoch(Clock::time_point star
     if (!validation) return std::nullopt;
     record.val_loss = mean_loss(*validation);
     record.val_accuracy = accuracy(*validation);
-    if (world_.is_root() && !std::isfinite(*record.val_loss))
-      log::warning(
-          "the validation loss of epoch {} is not finite, while weights and training loss are: look for "
-          "values in "
-          "{} that are not numbers (lockstep inspect {})",
-          position_.epoch, blueprint_.validation->file, blueprint_.validation->file);
+    warn_of_validation(*record.val_loss);
   }
   record.seconds = seconds_since(started);
   return record;
+}
+
+void Trainer::warn_of_validation(double loss) {
+  if (std::isfinite(loss) || !world_.is_root() || std::exchange(warned_of_validation_, true)) return;
+  const data::DatasetInfo& info = *blueprint_.validation;
+  const bool may_hold_nan = info.image_type == DType::f32 || info.image_type == DType::f64;
+  log::warning(
+      "the validation loss of epoch {} is not finite: lower the learning rate{}", position_.epoch,
+      may_hold_nan
+          ? fmt::format(", or look for values in {0} that are not numbers (lockstep inspect {0})", info.file)
+          : "");
+}
+
+/// Once, so that nobody sends another signal because nothing seems to happen.
+void Trainer::acknowledge_stop() {
+  if (!world_.is_root() || std::exchange(has_acknowledged_, true)) return;
+  log::warning(
+      "a signal asks to stop: the training ends after step {}; a second Ctrl-C would end it before all "
+      "is saved",
+      global_step());
 }
 
 bool Trainer::validates() const {

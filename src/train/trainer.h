@@ -94,6 +94,8 @@ class Trainer {
   [[nodiscard]] bool validates() const;
   void add_to_average();
   void report_step(const Sinks& sinks);
+  void warn_of_validation(double loss);
+  void acknowledge_stop();
   [[nodiscard]] std::uint64_t optimizer_digest();
   [[nodiscard]] std::int64_t global_step() const { return position_.global_step(stripes_.steps()); }
   [[nodiscard]] double learning_rate(std::int64_t global_step) const;
@@ -124,6 +126,7 @@ class Trainer {
   double seconds_before_ = 0;        // of training, before this process
   device::Totals shown_;             // of all ranks in this epoch so far, for display
   std::int64_t samples_before_ = 0;  // of them, trained on before this process
+  bool warned_of_validation_ = false, has_acknowledged_ = false;
 };
 
 }  // namespace lockstep::train

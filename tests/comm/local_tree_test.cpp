@@ -23,8 +23,8 @@ struct Rig {
   std::vector<std::vector<float>> memory;
   LocalTree tree;
 
-  Rig(Range shards, std::int64_t total, int workers)
-      : memory(static_cast<std::size_t>(LocalTree::slabs_needed(shards, total, workers)),
+  Rig(Range shards, std::int64_t total, int workers, int together = 1)
+      : memory(static_cast<std::size_t>(LocalTree::slabs_needed(shards, total, workers, together)),
                std::vector<float>(slab_size)),
         tree(shards, total, {memory.begin(), memory.end()}) {}
 };
@@ -191,6 +191,40 @@ TEST(LocalTree, GivesTheSameBitsInAnyOrder) {
       expect_right(step, rig.tree.partials(), {begin, end});
       if (HasFatalFailure()) FAIL() << "shards [" << begin << ", " << end << ") of " << total;
     }
+  }
+}
+
+/// Each worker takes all slabs of its group at once, and gives them back one by one.
+TEST(LocalTree, HasSlabsEnoughForGroupsInAnyOrder) {
+  std::mt19937_64 random(8);
+  const auto below = [&](std::int64_t n) {
+    return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+  };
+  for (int round = 0; round < 1500; ++round) {
+    const std::int64_t total = std::int64_t{1} << below(7), begin = below(total);
+    const std::int64_t end = begin + 1 + below(total - begin);
+    const int workers = 1 + static_cast<int>(below(4));
+    const int together = 1 << below(4);
+    Rig rig({begin, end}, total, workers, together);
+    const testing::Step step{static_cast<std::uint64_t>(round), 1 + below(100), total};
+    rig.tree.reset();
+    std::vector<std::vector<std::pair<std::int64_t, std::span<float>>>> busy;
+    for (std::int64_t next = begin; next < end || !busy.empty();) {
+      if (next < end && std::ssize(busy) < workers) {
+        busy.emplace_back();
+        for (const std::int64_t stop = std::min((next / together + 1) * together, end); next < stop; ++next) {
+          busy.back().emplace_back(next, rig.tree.take_slab());
+          testing::fill_gradient(step, next, busy.back().back().second);
+        }
+        continue;
+      }
+      const auto choice = static_cast<std::size_t>(below(std::ssize(busy)));
+      rig.tree.add(busy[choice].front().first, busy[choice].front().second);
+      busy[choice].erase(busy[choice].begin());
+      if (busy[choice].empty()) busy.erase(busy.begin() + static_cast<std::ptrdiff_t>(choice));
+    }
+    expect_right(step, rig.tree.partials(), {begin, end});
+    if (HasFatalFailure()) FAIL() << "shards [" << begin << ", " << end << ") of " << total;
   }
 }
 

@@ -33,13 +33,14 @@ TEST(Standstill, IsTheFaultOfWhoeverIsSilent) {
                                     waiting(1, Phase::sharing_status, 7, Sign::silent),
                                     working(2, Phase::computing, 7)};
   EXPECT_THAT(culprits(ranks), ElementsAre(1));
-  EXPECT_EQ(standstill_message(ranks, 300),
-            "sharing the status, step 7: rank 1 on host0 has given no sign of life for 300 s; suspect the "
-            "host, or the "
-            "network to it.\n"
-            "  rank 0: waiting for others while sharing the status, step 7\n"
-            "  rank 2: computing shards, step 7\n"
-            "The job ends here (training.watchdog_seconds).");
+  EXPECT_EQ(
+      standstill_message(ranks, 300),
+      "sharing the status, step 7: rank 1 on host0 has given no sign of life for 300 s; suspect the "
+      "host, or the "
+      "network to it.\n"
+      "  rank 0: waiting for others while sharing the status, step 7\n"
+      "  rank 2: computing shards, step 7\n"
+      "The job ends here (training.watchdog_seconds); lockstep resume goes on from its last checkpoint.");
 }
 
 TEST(Standstill, IsElseTheFaultOfWhoeverLeft) {
@@ -61,7 +62,7 @@ TEST(Standstill, IsElseTheFaultOfWhoeverDoesNotWait) {
       "  ranks 0, 2 and 3: waiting for others while exchanging gradients, step 7\n"
       "  rank 1: preparing the update, step 7\n"
       "  rank 4: loading samples, step 7\n"
-      "The job ends here (training.watchdog_seconds).");
+      "The job ends here (training.watchdog_seconds); lockstep resume goes on from its last checkpoint.");
 }
 
 TEST(Standstill, IsElseTheFaultOfWhoeverIsBehind) {

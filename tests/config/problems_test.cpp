@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "config/print.h"
 #include "examples.h"
 
 namespace lockstep::config {
@@ -258,6 +259,22 @@ TEST(problems, pool_windows_reach_into_the_image) {
     EXPECT_THAT(problems_of(minimal_with(
                     "model", std::string("model:\n  - avg_pool: {size: [2, 3], padding: ") + bad + "}")),
                 ElementsAre("x.yaml:4:39: model.0.padding must be smaller than the window, which is 2 × 3"));
+}
+
+TEST(problems, none_stands_for_a_mapping_that_may_be_left_out) {
+  const std::string text =
+      minimal_with("training", "training: {epochs: 9, batch: 4, average: {from_epoch: 2}}");
+  EXPECT_TRUE(parse_text(text).training.average);
+  EXPECT_FALSE(parse_text(text, {"training.average=none"}).training.average);
+  EXPECT_FALSE(parse_text(text, {"data.validation=none", "data.augment=none"}).data.validation);
+  const Experiment again = parse_text(text, {"training.average=none", "training.average.from_epoch=3"});
+  ASSERT_TRUE(again.training.average);
+  EXPECT_EQ(again.training.average->from_epoch, 3);
+  EXPECT_EQ(parse_text(print(parse_text(text, {"training.average=none"}))).training.average.has_value(),
+            false);
+  EXPECT_THAT(
+      problems_of(text, {"training=none"}),
+      ElementsAre("override 'training=none': training must be a mapping of keys to values, found 'none'"));
 }
 
 TEST(problems, model_is_a_list_of_layers) {

@@ -46,8 +46,8 @@ TEST(read_text, folder_is_no_input) {
   const testing::TemporaryFolder folder;
   const auto [code, message] = failure_of(folder.path().string());
   EXPECT_EQ(code, ExitCode::no_input);
-  EXPECT_THAT(message,
-              AllOf(StartsWith(folder.path().string() + " is a folder"), HasSubstr("lockstep resume")));
+  EXPECT_THAT(message, AllOf(StartsWith(folder.path().string() + " is a folder"),
+                             HasSubstr("not an experiment file")));
 }
 
 TEST(read_text, path_through_a_file_is_no_input) {

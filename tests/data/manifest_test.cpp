@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "data/idx_samples.h"
 #include "data/import/import_idx.h"
@@ -47,6 +49,43 @@ TEST(VerifyChecksums, NoticesOneBit) {
   EXPECT_TRUE(results[0].fits());
   EXPECT_EQ(results[1].dataset, "/train/labels");
   EXPECT_FALSE(results[1].fits());
+}
+
+/// Of /x and of a small /y that have no checksums, `changed` an element of x that is another.
+std::string manifest_of(std::int64_t changed, const std::vector<hsize_t>& chunk) {
+  const lockstep::testing::TemporaryFolder folder;
+  const std::string path = folder.file("plain.h5");
+  const auto value = [changed](std::int64_t i) {
+    return static_cast<double>((i % 251) ^ (i == changed ? 1 : 0));
+  };
+  const auto set_deflate = [](hid_t creation) { H5Pset_deflate(creation, 1); };
+  lockstep::testing::write_hdf5(path,
+                                {{.name = "/x",
+                                  .type = H5T_STD_U8LE,
+                                  .shape = {5000, 1000},
+                                  .value = value,
+                                  .chunk = chunk,
+                                  .creation = chunk.empty() ? std::function<void(hid_t)>() : set_deflate},
+                                 {.name = "/y", .type = H5T_STD_U8LE, .shape = {5000}, .value = value}});
+  const io::hdf5::File file = io::hdf5::open_file(path);
+  return manifest(io::hdf5::Array(file, path, "/x"), io::hdf5::Array(file, path, "/y"));
+}
+
+TEST(Manifest, SamplesWhatHasNoChecksum) {
+  const std::string plain = manifest_of(-1, {});
+  EXPECT_NE(plain.find(" of 64 rows\n/y xxh3-64:"), std::string::npos) << plain;
+  EXPECT_TRUE(plain.ends_with("\n") && !plain.ends_with("rows\n")) << "all of the small one";
+  EXPECT_EQ(manifest_of(-1, {}), plain);
+  EXPECT_NE(manifest_of(7, {}), plain) << "the first row is among them";
+}
+
+TEST(Manifest, ReadsWholeChunksOnce) {
+  const std::string chunked = manifest_of(-1, {2000, 1000});
+  EXPECT_NE(chunked.find(" of 5000 rows\n"), std::string::npos)
+      << chunked << "three chunks are little to read";
+  EXPECT_NE(manifest_of(4'999'999, {2000, 1000}), chunked);
+  const std::string small_chunks = manifest_of(-1, {10, 1000});
+  EXPECT_NE(small_chunks.find(" of 640 rows\n"), std::string::npos) << small_chunks;
 }
 
 TEST(VerifyChecksums, TakesFilesWithoutAny) {

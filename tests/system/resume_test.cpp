@@ -369,6 +369,9 @@ TEST_F(ResumeTest, FinishedRunIsNotTrainedAgainFromAnOlderCheckpoint) {
   EXPECT_THAT(finished.out, HasSubstr("is finished after 2 epochs: nothing to do"));
   EXPECT_TRUE(contents(run_folder("run") + "/final_weights.h5") == weights);
   EXPECT_EQ(json_of(run_folder("run") + "/summary.json")["status"], "finished");
+  expect_failure(run({"resume", run_folder("run"), "training.epochs=1"}, {.ranks = 2}), ExitCode::bad_config,
+                 {"is past training.epochs=1: it has done 2 epochs"});
+  EXPECT_TRUE(contents(run_folder("run") + "/final_weights.h5") == weights);
 }
 
 /// The whole job is killed at random moments, in the middle of a checkpoint's writing too, and goes on with

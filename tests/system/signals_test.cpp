@@ -44,16 +44,18 @@ class SignalsTest : public SystemTest {
     EXPECT_LE(std::max(rows.size() - 1, objects.size()) - std::min(rows.size() - 1, objects.size()), 1U);
   }
 
-  /// Than that the training stops, once, unless the signal came in the validation.
+  /// Than that the training stops, once.
   static void expect_no_other_message(const ProcessResult& result) {
     const Words said = messages(result);
     EXPECT_LE(said.size(), 1U) << result.err;
-    for (const std::string& line : said) EXPECT_THAT(line, HasSubstr("stopping after step"));
+    for (const std::string& line : said)
+      EXPECT_THAT(line, HasSubstr("a signal asks to stop: the training ends after step"));
   }
 
   void expect_orderly_end(const ProcessResult& result) const {
     EXPECT_FALSE(result.timed_out);
     EXPECT_EQ(result.status, 75) << result.err;
+    EXPECT_EQ(messages(result).size(), 1U);
     expect_no_other_message(result);
     EXPECT_THAT(result.out, HasSubstr("stopped by a signal after"));
     expect_whole_tables();

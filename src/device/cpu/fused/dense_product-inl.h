@@ -222,7 +222,6 @@ class DenseProducts {
   /// its number, rows and their place, and gives the block.
   template <class P, class F>
   static void multiply(const Product& product, P place_of, F find_block) {
-    // samples at a time
     Sample samples[dense_rows];
     const Panels panels(product.columns);
     const auto steps_from = [&](std::int64_t first) {
