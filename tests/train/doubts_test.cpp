@@ -32,9 +32,8 @@ TEST_F(DoubtsTest, NoneOfAnOrdinaryExperiment) {
 }
 
 TEST_F(DoubtsTest, SamplesThatBothSetsHave) {
-  EXPECT_THAT(
-      about({"data.validation.images=/train/x", "data.validation.labels=/train/y"}),
-      ElementsAre(HasSubstr("64 samples in common")));
+  EXPECT_THAT(about({"data.validation.images=/train/x", "data.validation.labels=/train/y"}),
+              ElementsAre(HasSubstr("64 samples in common")));
 }
 
 TEST_F(DoubtsTest, ShardsThatAreAlwaysEmpty) {

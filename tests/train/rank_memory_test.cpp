@@ -82,6 +82,25 @@ TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
   }
 }
 
+TEST_F(RankMemoryTest, KnowsThatShardsGoTogetherWhereWeightsAreLarge) {
+  Blueprint large = blueprint({"model=[flatten, {dense: {units: 8000}}, relu, {dense: {units: 4}}]"});
+  large.validation.reset();
+  const std::int64_t slab = large.network.parameters.slab_size() * std::int64_t{4};
+  for (const int threads : {1, 2}) {
+    const RankMemory planned = rank_memory(large, *backend_, on_each(1, threads), 0);
+    EXPECT_EQ(
+        planned.activations,
+        real(blueprint({"model=[flatten, {dense: {units: 8000}}, relu, {dense: {units: 4}}]"}), 1, 0, threads)
+            .activations);
+    const auto plan = backend_->plan(large.network, 4, device::Mode::training);
+    const int at_a_time = shards_at_a_time(*plan, {0, 8}, threads);
+    EXPECT_EQ(planned.gradients, slab * comm::LocalTree::slabs_needed({0, 8}, 8, threads, at_a_time));
+    if (plan->most_together() > 1) {
+      EXPECT_EQ(at_a_time, threads == 1 ? 4 : 2);
+    }
+  }
+}
+
 TEST_F(RankMemoryTest, StripesAreSharedOut) {
   const Blueprint striped = blueprint();
   const std::int64_t alone = rank_memory(striped, *backend_, on_each(1, 1), 0).data;
