@@ -12,8 +12,7 @@ std::string different_types(const Blueprint& blueprint) {
   if (!blueprint.validation || blueprint.validation->image_type == blueprint.train.image_type) return "";
   return fmt::format(
       "{}: images to train on are {}, those to validate on {}, and data.scale is one for both: see to it "
-      "that "
-      "their numbers have the same range (lockstep inspect shows it)",
+      "that their numbers have the same range (lockstep inspect shows it)",
       blueprint.experiment.source, name_of(blueprint.train.image_type),
       name_of(blueprint.validation->image_type));
 }
@@ -26,8 +25,7 @@ std::string channels_last(const Blueprint& blueprint) {
     return "";
   return fmt::format(
       "{}: images of {} in {} are {}, which is read as {} channels of {}×{}: if channels come last in the "
-      "file, "
-      "store them first (numpy: images.transpose(0, 3, 1, 2))",
+      "file, store them first (numpy: images.transpose(0, 3, 1, 2))",
       blueprint.experiment.source, blueprint.experiment.data.train.images, blueprint.train.file, image.text(),
       image[0], image[1], image[2]);
 }
@@ -37,8 +35,7 @@ std::string empty_shards(const Blueprint& blueprint) {
   if (training.batch >= training.shards) return "";
   return fmt::format(
       "{}: training.batch is {}, less than training.shards, {}: some shards, and the ranks that have no "
-      "others, are "
-      "always without samples",
+      "others, are always without samples",
       blueprint.experiment.source, training.batch, training.shards);
 }
 
