@@ -126,7 +126,7 @@ TEST_P(AuditErrorsTest, NoSuchRun) {
                  {"no run and no experiment file '" + run_folder("none") + "'"});
   fs::create_directories(run_folder("empty"));
   expect_refused({"audit", run_folder("empty")}, ExitCode::no_input,
-                 {run_folder("empty") + "/experiment.yaml"});
+                 {run_folder("empty"), "is not the folder of a run"});
 }
 
 TEST_P(AuditErrorsTest, OutOfRange) {

@@ -46,6 +46,8 @@ TEST(Doubts, TypesAndChannelsOfTheImages) {
   Blueprint blueprint{.experiment = {}, .train = {}, .validation = data::DatasetInfo{}, .network = {}};
   blueprint.train.samples = blueprint.validation->samples = 1000;
   blueprint.experiment.training.batch = 100;
+  blueprint.experiment.data.train.images = "/train/images";
+  blueprint.experiment.data.validation.emplace().images = "/test/images";
   blueprint.train.file = "mine.h5";
   blueprint.train.image = blueprint.validation->image = Shape{3, 32, 32};
   EXPECT_THAT(doubts(blueprint), IsEmpty());
