@@ -83,7 +83,8 @@ TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
 }
 
 TEST_F(RankMemoryTest, KnowsThatShardsGoTogetherWhereWeightsAreLarge) {
-  Blueprint large = blueprint({"model=[flatten, {dense: {units: 8000}}, relu, {dense: {units: 4}}]"});
+  const Blueprint full = blueprint({"model=[flatten, {dense: {units: 8000}}, relu, {dense: {units: 4}}]"});
+  Blueprint large = full;
   large.validation.reset();
   const std::int64_t slab = large.network.parameters.slab_size() * std::int64_t{4};
   for (const int threads : {1, 2}) {
