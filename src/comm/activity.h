@@ -19,6 +19,7 @@ enum class Phase : std::uint8_t {
   exchanging,
   updating,
   gathering,
+  packing,
   reporting,
   validating,
   recording,
@@ -49,6 +50,8 @@ class Activity {
 
   void begin_step(std::int64_t step) { change({Phase::loading, now_.waiting, step}); }
   void enter(Phase phase) { change({phase, now_.waiting, now_.step}); }
+  /// Main thread.
+  [[nodiscard]] Phase phase() const { return now_.phase; }
   /// From now on, until another or null takes its place. Returns the one before. Main thread.
   Observer* observe(Observer* observer) { return std::exchange(observer_, observer); }
   /// Something that takes long has come a piece further.

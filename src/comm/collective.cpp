@@ -152,10 +152,14 @@ void Collective::take_local(std::span<const Partial> local) {
   }
 }
 
-std::span<float> Collective::make_private_slab() {
-  const AlignedBuffer<float>& slab = private_slabs_.emplace_back(make_buffer(world_, slab_size_, "a slab"));
-  std::fill_n(slab.data(), slab.size(), 0.0F);
-  return slab.span();
+std::span<float> Collective::make_common(std::int64_t floats, std::string_view purpose) {
+  return make_private(floats, purpose);
+}
+
+std::span<float> Collective::make_private(std::int64_t floats, std::string_view purpose) {
+  const AlignedBuffer<float>& memory = private_memory_.emplace_back(make_buffer(world_, floats, purpose));
+  std::fill_n(memory.data(), memory.size(), 0.0F);
+  return memory.span();
 }
 
 void Collective::all_reduce(std::span<float> values) {

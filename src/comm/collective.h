@@ -77,6 +77,21 @@ class Collective {
   /// Sum over ranks in whatever order the library likes, in place: for `reproducibility: run`.
   virtual void all_reduce(std::span<float> values);
 
+  /// Memory that this rank has in common with the others of its team: those of its host where ranks share
+  /// memory, else itself alone. Zeroed, on a cache line, owned by the collective. Call during set-up, on all
+  /// ranks with the same `floats`, more than 0. Throws AgreedError, which names the purpose ("packed
+  /// weights"), as make_slab does.
+  virtual std::span<float> make_common(std::int64_t floats, std::string_view purpose);
+  struct Team {
+    int size = 1;
+    int place = 0;  ///< of this rank in it
+  };
+  [[nodiscard]] virtual Team team() const { return {}; }
+  /// Returns when all ranks of the team have called it as often as this one: they see what any of them wrote
+  /// into common memory before, and are done with what they read there before. Not between exchange() and
+  /// all_gather().
+  virtual void meet_team() {}
+
   /// What this rank is at.
   [[nodiscard]] Activity& activity() { return world_.activity(); }
 
@@ -92,7 +107,7 @@ class Collective {
   /// Fills in this rank's own partial sums, where they lie, and checks that they are the right ones.
   void take_local(std::span<const Partial> local);
   /// A slab that only this rank sees. Collective, as make_slab.
-  std::span<float> make_private_slab();
+  std::span<float> make_private_slab() { return make_private(slab_size_, "a slab"); }
 
   World& world_;
   Hosts hosts_;
@@ -103,7 +118,9 @@ class Collective {
   std::vector<SlicePartial> results_;
 
  private:
-  std::vector<AlignedBuffer<float>> private_slabs_;
+  std::span<float> make_private(std::int64_t floats, std::string_view purpose);
+
+  std::vector<AlignedBuffer<float>> private_memory_;
 };
 
 /// Memory that only this rank sees, uninitialised; lengths may differ among ranks. Collective: throws
@@ -115,7 +132,8 @@ class Collective {
 ///
 /// Where ranks of one host name turn out not to be able to share even one page (memfd or /proc are not
 /// permitted, or they are in containers of their own), rank 0 warns with the reason and all ranks use
-/// messages. Nothing else changes the kind: that memory runs out is an AgreedError of make_slab.
+/// messages. Nothing else changes the kind: that memory runs out is an AgreedError of make_slab or
+/// make_common.
 /// LOCKSTEP_COLLECTIVE in the environment of every rank asks for another kind: `mpi` for messages everywhere;
 /// `hosts:N`, for tests, takes each N consecutive ranks for the ranks of one host.
 std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size, std::int64_t shards);

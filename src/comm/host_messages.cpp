@@ -121,7 +121,6 @@ void HostMessages::all_gather(std::span<float> weights) {
 }
 
 void HostMessages::progress() const {
-  if (incoming_.empty() && outgoing_.empty()) return;
   int is_there = 0;
   require_mpi(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, world_.native().handle, &is_there, MPI_STATUS_IGNORE),
               "MPI_Iprobe", "a meeting of the ranks of this host");

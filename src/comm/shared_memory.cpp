@@ -27,6 +27,7 @@ using File = UniqueHandle<FileTraits>;
 
 /// How other processes find a segment, and know that they found the right one.
 struct Address {
+  std::int64_t bytes = 0;  ///< 0: there is none
   std::int64_t process = 0;
   std::int64_t file = 0;
   std::uint64_t token = 0;
@@ -82,8 +83,8 @@ File open_file(const Address& address) {
 
 }  // namespace
 
-Mapping::Mapping(int file, std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes)) {
-  void* address = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+Mapping::Mapping(int file, std::int64_t bytes) : size_(static_cast<std::size_t>(bytes)) {
+  void* address = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   if (address == MAP_FAILED)
     fail_with(errno, fmt::format("cannot map {} bytes of shared memory", bytes),
               " (a limit on address space, ulimit -v, must leave room for the slabs of all ranks)");
@@ -91,24 +92,25 @@ Mapping::Mapping(int file, std::int64_t bytes) : bytes_(static_cast<std::size_t>
 }
 
 Mapping::Mapping(Mapping&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
+  std::swap(size_, other.size_);
   return *this;
 }
 
 Mapping::~Mapping() {
-  if (data_ != nullptr) munmap(data_, bytes_);
+  if (data_ != nullptr) munmap(data_, size_);
 }
 
 SharedMemory::SharedMemory(World& world, std::span<const int> ranks, std::int64_t bytes)
     : segments_(static_cast<std::size_t>(world.size())) {
   const auto own = static_cast<std::size_t>(world.rank());
   File file;
-  Address address;
+  Address address{.bytes = bytes};
   world.agree([&] {
+    if (bytes == 0) return;
     address.token = random_token();
     file = make_file(address.name(), bytes);
     address.process = getpid();
@@ -122,7 +124,8 @@ SharedMemory::SharedMemory(World& world, std::span<const int> ranks, std::int64_
   world.agree([&] {
     for (const int other : ranks) {
       const auto rank = static_cast<std::size_t>(other);
-      if (rank != own) segments_[rank] = Mapping(open_file(addresses[rank]).get(), bytes);
+      const Address& theirs = addresses[rank];
+      if (rank != own && theirs.bytes > 0) segments_[rank] = Mapping(open_file(theirs).get(), theirs.bytes);
     }
   });
 }

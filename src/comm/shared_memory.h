@@ -21,14 +21,14 @@ class Mapping {
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
   ~Mapping();
-  [[nodiscard]] std::byte* data() const { return data_; }
+  [[nodiscard]] std::span<std::byte> bytes() const { return {data_, size_}; }
 
  private:
   std::byte* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  std::size_t size_ = 0;
 };
 
-/// One segment of memory per rank, mapped by every rank of the same host. Zeroed, on a page.
+/// Segments of memory, one for each rank that wants one, mapped by every rank of its host. Zeroed, on a page.
 ///
 /// Each rank makes an anonymous file (memfd) and the others open it through /proc. Unlike
 /// MPI_Win_allocate_shared this needs no room in /dev/shm (64 MiB in many containers), a failure on one rank
@@ -38,16 +38,17 @@ class Mapping {
 /// host's is used, or all of a container's), it does so during set-up.
 class SharedMemory {
  public:
-  /// `ranks`: those of this rank's host. Collective over all hosts. Throws AgreedError, naming the rank and
-  /// the reason, if any rank cannot make, reserve, find or map a segment; nothing is kept then.
+  /// `ranks`: those of this rank's host. `bytes`: of this rank's segment; it may have none. Collective over
+  /// all hosts. Throws AgreedError, naming the rank and the reason, if any rank cannot make, reserve, find or
+  /// map a segment; nothing is kept then.
   SharedMemory(World& world, std::span<const int> ranks, std::int64_t bytes);
-  /// The segment of a rank of this host, as mapped here.
-  [[nodiscard]] std::byte* segment(int rank) const {
-    return segments_[static_cast<std::size_t>(rank)].data();
+  /// The segment of a rank of this host, as mapped here; empty if it has none.
+  [[nodiscard]] std::span<std::byte> segment(int rank) const {
+    return segments_[static_cast<std::size_t>(rank)].bytes();
   }
 
  private:
-  std::vector<Mapping> segments_;  // by rank; empty for those of other hosts
+  std::vector<Mapping> segments_;  // by rank; those of other hosts are not mapped
 };
 
 }  // namespace lockstep::comm

@@ -36,31 +36,59 @@ SharedMemoryCollective::SharedMemoryCollective(World& world, Hosts hosts, std::i
       ranks_(hosts_.ranks_of(hosts_.host_of(world.rank()))),
       controls_(world, ranks_, sizeof(Control)),
       messages_(world, hosts_, slab_size, shards, results_) {
-  std::construct_at(reinterpret_cast<Control*>(controls_.segment(world.rank())));
+  std::construct_at(reinterpret_cast<Control*>(controls_.segment(world.rank()).data()));
   world.barrier();
 }
 
 SharedMemoryCollective::Control& SharedMemoryCollective::control(int rank) const {
-  return *std::launder(reinterpret_cast<Control*>(controls_.segment(rank)));
+  return *std::launder(reinterpret_cast<Control*>(controls_.segment(rank).data()));
 }
 
-std::span<float> SharedMemoryCollective::make_slab() {
+/// `bytes` may be 0 on some ranks; `need` and `advice` say what follows. Collective.
+SharedMemory SharedMemoryCollective::make_memory(std::int64_t bytes, std::string_view need,
+                                                 std::string_view advice) {
   try {
-    slabs_.emplace_back(world_, ranks_, slab_size_ * static_cast<std::int64_t>(sizeof(float)));
+    return {world_, ranks_, bytes};
   } catch (const AgreedError& error) {  // on all ranks, which all add the same
     throw AgreedError(
         error.code(),
-        fmt::format(
-            "{}. Each rank needs as much for each of its slabs, and has {} (ranks in the job: {}). Use fewer "
-            "ranks on this host, a smaller model or a higher limit; with LOCKSTEP_COLLECTIVE=mpi ranks share "
-            "no memory, so that a limit on file sizes does not count and each maps its own only",
-            error.what(), slabs_.size(), world_.size()));
+        fmt::format("{}. {} (ranks in the job: {}). Use {}; with LOCKSTEP_COLLECTIVE=mpi ranks "
+                    "share no memory, so that a limit on file sizes does not count and each maps "
+                    "its own only",
+                    error.what(), need, world_.size(), advice));
   }
+}
+
+std::span<float> SharedMemoryCollective::make_slab() {
+  slabs_.push_back(
+      make_memory(slab_size_ * static_cast<std::int64_t>(sizeof(float)),
+                  fmt::format("Each rank needs as much for each of its slabs, and has {}", slabs_.size()),
+                  "fewer ranks on this host, a smaller model or a higher limit"));
   return {slab(slabs_.size() - 1, world_.rank()), static_cast<std::size_t>(slab_size_)};
 }
 
+std::span<float> SharedMemoryCollective::make_common(std::int64_t floats, std::string_view purpose) {
+  const int keeper = ranks_.front();
+  const std::int64_t bytes = floats * static_cast<std::int64_t>(sizeof(float));
+  common_.push_back(make_memory(world_.rank() == keeper ? bytes : 0,
+                                fmt::format("Each host needs as much for the {} of its ranks", purpose),
+                                "a smaller model or a higher limit"));
+  const std::span<std::byte> segment = common_.back().segment(keeper);
+  check(std::ssize(segment) == bytes, "the ranks of a host want common memory of one size");
+  return {reinterpret_cast<float*>(segment.data()), static_cast<std::size_t>(floats)};
+}
+
+Collective::Team SharedMemoryCollective::team() const {
+  return {.size = static_cast<int>(ranks_.size()), .place = static_cast<int>(place())};
+}
+
+/// Of this rank among those of its host.
+std::size_t SharedMemoryCollective::place() const {
+  return static_cast<std::size_t>(std::ranges::find(ranks_, world_.rank()) - ranks_.begin());
+}
+
 float* SharedMemoryCollective::slab(std::size_t index, int rank) const {
-  return reinterpret_cast<float*>(slabs_[index].segment(rank));
+  return reinterpret_cast<float*>(slabs_[index].segment(rank).data());
 }
 
 std::size_t SharedMemoryCollective::index_of(const float* own_slab) const {
@@ -118,8 +146,7 @@ void SharedMemoryCollective::all_gather(std::span<float> weights) {
 /// Begins behind the own place, so that not all ranks write to the same one first.
 void SharedMemoryCollective::write_into_others(std::size_t index, std::span<const float> weights,
                                                Range slice) {
-  const auto own =
-      static_cast<std::size_t>(std::find(ranks_.begin(), ranks_.end(), world_.rank()) - ranks_.begin());
+  const std::size_t own = place();
   for (std::size_t step = 1; step < ranks_.size(); ++step) {
     const int rank = ranks_[(own + step) % ranks_.size()];
     std::copy_n(weights.data() + slice.begin, slice.size(), slab(index, rank) + slice.begin);

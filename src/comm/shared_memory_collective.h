@@ -12,7 +12,7 @@ namespace lockstep::comm {
 
 /// Ranks of one host share memory: owners read the others' partial sums where they are, and write their new
 /// weights into the others' slabs. What crosses hosts goes by messages (HostMessages); on one host, nothing
-/// does. A step has two meetings of the ranks of a host:
+/// does. An exchange has two meetings of the ranks of a host:
 ///
 ///     exchange    each rank says which slabs hold its partial sums, then MEETING A
 ///                 receives other hosts' partial sums of its slice; sends its share of what they need
@@ -28,6 +28,9 @@ namespace lockstep::comm {
 /// partial sums before anyone overwrites them. An all_gather that does not follow an exchange meets once more
 /// before it begins.
 ///
+/// Common memory takes meetings of its own (meet_team). Whoever reads it between two of them is done when all
+/// have come to the second; what is read for a step's gradients is, when they have come to meeting A.
+///
 /// No rank comes to a meeting with a message that it waits for, and each helps the messages of its host on
 /// while it waits there.
 class SharedMemoryCollective final : public Collective {
@@ -40,13 +43,18 @@ class SharedMemoryCollective final : public Collective {
   std::span<float> make_slab() override;
   std::span<const SlicePartial> exchange(std::span<const Partial> local) override;
   void all_gather(std::span<float> weights) override;
+  std::span<float> make_common(std::int64_t floats, std::string_view purpose) override;
+  [[nodiscard]] Team team() const override;
+  void meet_team() override { meet(); }
   [[nodiscard]] std::int64_t bytes_per_step() const override;
 
  private:
+  SharedMemory make_memory(std::int64_t bytes, std::string_view need, std::string_view advice);
   struct Control;
   Control& control(int rank) const;
   float* slab(std::size_t index, int rank) const;
   std::size_t index_of(const float* own_slab) const;
+  std::size_t place() const;
   void meet();
   void write_into_others(std::size_t index, std::span<const float> weights, Range slice);
 
@@ -54,6 +62,7 @@ class SharedMemoryCollective final : public Collective {
   SharedMemory controls_;
   HostMessages messages_;
   std::vector<SharedMemory> slabs_;
+  std::vector<SharedMemory> common_;  // each in the segment of the host's first rank
   std::uint64_t meetings_ = 0;
   bool in_step_ = false;  // after exchange, before all_gather
 };

@@ -124,6 +124,8 @@ std::string_view name_of(Phase phase) {
       return "updating weights";
     case Phase::gathering:
       return "gathering weights";
+    case Phase::packing:
+      return "packing weights";
     case Phase::reporting:
       return "reporting the step";
     case Phase::validating:

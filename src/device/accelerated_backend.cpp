@@ -104,7 +104,7 @@ class AcceleratedPlan final : public Plan {
         stream_(accelerator.make_stream()),
         weights_(accelerator, network.parameters.slab_size()) {}
 
-  void load_weights(std::span<const float> weights) override {
+  void load_piece(std::span<const float> weights, std::int64_t /*piece*/, const float* /*packed*/) override {
     check(std::ssize(weights) == network_.parameters.slab_size(), "weights come as a whole slab");
     weights_.put(*stream_, weights);
     stream_->synchronize();

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "device/network.h"
 
 namespace lockstep::device {
@@ -100,6 +101,13 @@ class ShardRunner {
 
 enum class Mode : std::uint8_t { training, evaluation };
 
+/// What it takes to pack weights for kernels.
+struct Packing {
+  std::int64_t floats = 0;  ///< packed; 0: there is nothing to pack
+  std::int64_t pieces = 0;  ///< that can be packed apart
+  friend bool operator==(const Packing&, const Packing&) = default;
+};
+
 /// A network planned for shards of one number of samples: algorithms and layouts chosen, descriptors made.
 /// Shared by all workers of a rank; the number of workers never changes the bits of a result.
 class Plan {
@@ -107,24 +115,36 @@ class Plan {
   virtual ~Plan() = default;
   /// Takes the weights (a slab, plain layouts) and refreshes packed copies. Call after every change of the
   /// weights and before the next run; not while a runner of this plan works. `weights` must stay valid until
-  /// the next call.
-  virtual void load_weights(std::span<const float> weights) = 0;
-  /// The same in pieces, each piece once, in any order, on several threads at a time if you like.
+  /// the next call. The first call takes memory for packed weights.
+  void load_weights(std::span<const float> weights);
+
+  /// The same in two parts, so that one copy of packed weights, in the caller's memory, serves many plans:
+  /// those of one network and mode pack the same bits, whatever their numbers of samples, on every rank with
+  /// this instruction set. First each piece once, in any order, on several threads or ranks at a time;
+  /// `packed` lies on a cache line.
+  [[nodiscard]] virtual Packing packing() const { return {}; }
+  virtual void pack(std::span<const float> /*weights*/, std::int64_t /*piece*/, float* /*packed*/) const {}
+  /// Then, or at the same time, this for each plan that is to run, in pieces likewise: takes both, which must
+  /// stay valid, and packs what is this plan's alone (shared_bytes()).
   [[nodiscard]] virtual std::int64_t load_pieces() const { return 1; }
-  virtual void load_piece(std::span<const float> weights, std::int64_t /*piece*/) { load_weights(weights); }
+  virtual void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) = 0;
+
   /// The most shards that a worker gains from training together, a power of two; 1: it gains nothing.
   [[nodiscard]] virtual int most_together() const { return 1; }
   /// A runner for one worker, of so many shards together: at most what some plan of the backend says. Create
   /// it on the thread that will use it, or before that thread starts to use it.
   [[nodiscard]] virtual std::unique_ptr<ShardRunner> make_runner(int together) = 0;
   [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() { return make_runner(1); }
-  /// Bytes of such a runner's activations and scratch, and of the plan's packed weights.
+  /// Bytes of such a runner's activations and scratch, and of weights that are packed for this plan alone.
   [[nodiscard]] virtual std::int64_t runner_bytes(int together) const = 0;
   [[nodiscard]] std::int64_t runner_bytes() const { return runner_bytes(1); }
   [[nodiscard]] virtual std::int64_t shared_bytes() const = 0;
   /// For each node the implementation chosen, e.g. "brgconv:avx512_core"; nodes fused into the one before say
   /// "fused".
   [[nodiscard]] virtual std::vector<std::string> implementations() const = 0;
+
+ private:
+  AlignedBuffer<float> own_packed_;  // of load_weights()
 };
 
 /// g' = g + weight_decay·w; v ← momentum·v + g'; w ← w − learning_rate·(nesterov ? g' + momentum·v : v), in

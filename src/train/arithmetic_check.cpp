@@ -90,8 +90,10 @@ ArithmeticCheck::ArithmeticCheck(comm::World& world, device::Backend& backend, c
   for (const std::int64_t samples : sizes) {
     SizedPlan sized{samples, backend.plan(network, samples, device::Mode::training), nullptr};
     sized.runner = sized.plan->make_runner();
+    check(plans_.empty() || sized.plan->packing() == plans_.front().plan->packing(), "plans pack alike");
     plans_.push_back(std::move(sized));
   }
+  packed_ = AlignedBuffer<float>(static_cast<std::size_t>(plans_.front().plan->packing().floats));
   const auto most = static_cast<std::size_t>(sizes.front());
   gradient_ = AlignedBuffer<float>(static_cast<std::size_t>(network.parameters.slab_size()));
   if (world.size() > 1 || source.dataset != nullptr) images_ = AlignedBuffer<float>(most * image_size_);
@@ -183,7 +185,11 @@ std::uint64_t ArithmeticCheck::compute(const data::Batch& batch, std::span<const
   const data::ShardBatch shard = samples(batch);
   const auto sized = std::ranges::find(plans_, shard.count, &SizedPlan::samples);
   check(sized != plans_.end(), "every size of shard was planned");
-  sized->plan->load_weights(weights);
+  device::Plan& plan = *sized->plan;
+  for (std::int64_t piece = 0; piece < plan.packing().pieces; ++piece)
+    plan.pack(weights, piece, packed_.data());
+  for (std::int64_t piece = 0; piece < plan.load_pieces(); ++piece)
+    plan.load_piece(weights, piece, packed_.data());
   const device::Totals totals = sized->runner->train(input_of(shard, batch.epoch), gradient_.span());
   return result_hash(gradient_.span(), totals);
 }
@@ -193,8 +199,9 @@ void ArithmeticCheck::share(const RankHashes& own) {
 }
 
 std::int64_t ArithmeticCheck::bytes() const {
-  std::int64_t total = static_cast<std::int64_t>(gradient_.span().size_bytes() + images_.span().size_bytes() +
-                                                 labels_.span().size_bytes() + rows_.span().size_bytes());
+  std::int64_t total = static_cast<std::int64_t>(packed_.span().size_bytes() + gradient_.span().size_bytes() +
+                                                 images_.span().size_bytes() + labels_.span().size_bytes() +
+                                                 rows_.span().size_bytes());
   if (distorter_) total += distorter_->bytes();
   for (const SizedPlan& sized : plans_) total += sized.plan->shared_bytes() + sized.plan->runner_bytes();
   return total;

@@ -98,6 +98,7 @@ class ArithmeticCheck {
   std::size_t image_size_;
   std::vector<SizedPlan> plans_;  // for every size of shard that any rank has
   std::optional<data::Distorter> distorter_;
+  AlignedBuffer<float> packed_;  // weights for all these plans, whatever ranks share in training
   AlignedBuffer<float> gradient_;
   AlignedBuffer<float> images_;  // what another rank has sent, or gathered
   AlignedBuffer<std::int32_t> labels_;

@@ -19,7 +19,8 @@ class HostEvaluation final : public EvaluationEngine {
     return engine_.evaluate(batch);
   }
   std::vector<PlanHash> hash_plans(std::span<const float> weights) override {
-    return engine_.hash_plans(weights, {});  // evaluation has no gradient
+    engine_.weights_changed(weights);
+    return engine_.hash_plans({});  // evaluation has no gradient
   }
   [[nodiscard]] std::int64_t bytes() const override { return engine_.bytes(); }
 

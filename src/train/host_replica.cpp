@@ -79,19 +79,32 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                     shards_of(world, blueprint), resources.workers.size(), data::Faults::as_armed,
                     augmentation(blueprint));
   });
+  engine_->share_packing(*collective_);
 }
 
-/// With the slabs that the training has anyway: their contents come later.
+/// With the slabs that the training has anyway: their contents come later. The rank packs for itself here, so
+/// that one that does it wrong is found.
 void HostReplica::hash_plans(const Parameters& parameters) {
   generate_weights(parameters, weights_);
+  engine_->weights_changed(weights_);
   tree_.reset();
-  plan_hashes_ = engine_->hash_plans(weights_, tree_.take_slab());
+  plan_hashes_ = engine_->hash_plans(tree_.take_slab());
+}
+
+/// Collective. No rank computes shards any more: they have all heard of each other's.
+void HostReplica::weights_changed() {
+  comm::Activity& activity = world_.activity();
+  const comm::Phase before = activity.phase();
+  activity.enter(comm::Phase::packing);
+  engine_->weights_changed(weights_);
+  activity.enter(before);
 }
 
 void HostReplica::set_weights(std::span<const float> weights) {
   check(weights.size() == weights_.size(), "weights come as a whole slab");
   if (weights.data() != weights_.data()) std::ranges::copy(weights, weights_.begin());
-  engine_->weights_changed(weights_);
+  world_.barrier();
+  weights_changed();
   state_changed();
 }
 
@@ -129,12 +142,13 @@ void HostReplica::update() {
   has_looked_ = false;
   optimizer_->begin_step(step_.number, step_.learning_rate);
   not_finite_ = updater_.apply(tree_.partials(), step_.batch->global_samples, weights_);
-  engine_->weights_changed(weights_);
+  weights_changed();
 }
 
 void HostReplica::repair(std::int64_t step) {
   memory_.repair(world_, weights_, step);
-  engine_->weights_changed(weights_);
+  world_.barrier();
+  weights_changed();
 }
 
 void HostReplica::flip_memory() {

@@ -41,6 +41,7 @@ class HostReplica final : public Replica {
 
  private:
   void hash_plans(const Parameters& parameters);
+  void weights_changed();
 
   comm::World& world_;
   std::unique_ptr<comm::Collective> collective_;

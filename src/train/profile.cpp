@@ -31,13 +31,14 @@ json rank_times(const comm::PhaseTimes& phases, const PerStep& per_step) {
     }
     return per_step(sum);
   };
-  json times{{"loading", all({Phase::loading})},
-             {"computing", all({Phase::computing})},
-             {"status", all({Phase::checking_memory, Phase::sharing_status})},
-             {"exchange", all({Phase::exchanging})},
-             {"update", all({Phase::updating})},
-             {"gather", all({Phase::gathering})},
-             {"rest", all({Phase::preparing_update, Phase::reporting})}};
+  json times{
+      {"loading", all({Phase::loading})},
+      {"computing", all({Phase::packing, Phase::computing}) - per_step(phases.of(Phase::packing).waiting)},
+      {"status", all({Phase::checking_memory, Phase::sharing_status})},
+      {"exchange", all({Phase::exchanging})},
+      {"update", all({Phase::updating})},
+      {"gather", all({Phase::gathering}) + per_step(phases.of(Phase::packing).waiting)},
+      {"rest", all({Phase::preparing_update, Phase::reporting})}};
   times["waiting"] = per_step(waiting);
   return times;
 }

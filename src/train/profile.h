@@ -29,6 +29,8 @@ class Profile {
   /// The references must outlive it.
   Profile(comm::World& world, const device::Network& network, int workers);
 
+  /// Whether there was a first step: what set-up takes does not count.
+  [[nodiscard]] bool has_begun() const { return phases_.steps() > 0; }
   /// For that worker alone to add to.
   [[nodiscard]] WorkerTimes& of_worker(int worker) { return workers_[static_cast<std::size_t>(worker)]; }
   /// Of all ranks, on each. Collective, between steps.

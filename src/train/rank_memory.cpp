@@ -38,14 +38,23 @@ std::int64_t optimizer_slabs(const config::Optimizer& optimizer) {
   return 2;  // adamw: both moments
 }
 
+/// Of weights packed for kernels, one copy.
+std::int64_t packed_bytes(const device::Network& network, device::Backend& backend, device::Mode mode) {
+  return backend.plan(network, 1, mode)->packing().floats * float_bytes;
+}
+
+/// Without packed weights, which many plans share.
 std::int64_t engine_bytes(const device::Network& network, device::Backend& backend, device::Mode mode,
                           const data::Stripes& stripes, Range shards, std::int64_t runners, int together = 1,
                           Pieces pieces = Pieces::shards) {
   std::int64_t total = 0;
-  for (const std::int64_t samples : piece_sizes(stripes, shards, pieces)) {
+  const std::vector<std::int64_t> sizes = piece_sizes(stripes, shards, pieces);
+  for (const std::int64_t samples : sizes) {
     const auto plan = backend.plan(network, samples, mode);
     total += plan->shared_bytes() + plan->runner_bytes(together) * runners;
   }
+  if (sizes.empty() && mode == device::Mode::training)
+    total += backend.plan(network, 1, mode)->shared_bytes();
   return total;
 }
 
@@ -95,6 +104,7 @@ std::int64_t check_bytes(const Blueprint& blueprint, device::Backend& backend, c
   const std::int64_t received =
       ranks == 1 ? 0 : shard_sizes(stripes, all).front() * sample_bytes(blueprint.train.image);
   return engine_bytes(blueprint.network, backend, device::Mode::training, stripes, all, 1) +
+         packed_bytes(blueprint.network, backend, device::Mode::training) +
          blueprint.network.parameters.slab_size() * float_bytes + received;
 }
 
@@ -143,6 +153,8 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
   memory.activations +=
       engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners, together);
   if (!on_gpu) memory.activations += kept_bytes(blueprint.network, backend, stripes, shards);
+  if (on_gpu || rank == 0)
+    memory.activations += packed_bytes(blueprint.network, backend, device::Mode::training);
   memory.checks = check_bytes(blueprint, backend, stripes, ranks);
   if (blueprint.validation) {
     const data::Stripes validation = blueprint.validation_stripes();
@@ -150,6 +162,8 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
     memory.batches += loader_bytes(validation, shards, blueprint.validation->image);
     memory.activations += engine_bytes(blueprint.network, backend, device::Mode::evaluation, validation,
                                        shards, threads[static_cast<std::size_t>(rank)]);
+    if (!shard_sizes(validation, shards).empty())
+      memory.activations += packed_bytes(blueprint.network, backend, device::Mode::evaluation);
   }
   return memory;
 }

@@ -81,6 +81,7 @@ class Replica {
 
   /// A copy in the host's memory, valid until the next change of the weights.
   [[nodiscard]] virtual std::span<const float> weights() = 0;
+  /// Collective.
   virtual void set_weights(std::span<const float> weights) = 0;
   /// The optimizer's state of the own floats, in the host's memory, for checkpoints. What is written there
   /// counts from state_changed() on.
@@ -109,6 +110,7 @@ class Replica {
 
   /// See MemoryCheck.
   [[nodiscard]] virtual MemoryHashes look() = 0;
+  /// Collective.
   virtual void repair(std::int64_t step) = 0;
   [[nodiscard]] virtual std::uint64_t recorded_state() const = 0;
   /// Flips the bits that are due in this step (base/fault.h).

@@ -80,7 +80,12 @@ ShardEngine::ShardEngine(device::Backend& backend, const device::Network& networ
     : network_(network), mode_(mode), workers_(workers), totals_(static_cast<std::size_t>(shards.size())) {
   for (const std::int64_t samples : shard_sizes(stripes, shards))
     plans_.push_back({samples, false, backend.plan(network, samples, mode), {}});
-  if (!plans_.empty()) at_a_time_ = shards_at_a_time(*plans_.front().plan, shards, workers.size());
+  for (const SizedPlan& sized : plans_)
+    check(sized.plan->packing() == plans_.front().plan->packing(), "plans pack alike");
+  if (!plans_.empty())
+    at_a_time_ = shards_at_a_time(*plans_.front().plan, shards, workers.size());
+  else if (mode == device::Mode::training)
+    packer_ = backend.plan(network, 1, mode);
   for (SizedPlan& sized : plans_)
     for (int worker = 0; worker < workers.size(); ++worker)
       sized.runners.push_back(sized.plan->make_runner(at_a_time_));
@@ -88,9 +93,44 @@ ShardEngine::ShardEngine(device::Backend& backend, const device::Network& networ
   for (auto& jobs : jobs_) jobs.resize(static_cast<std::size_t>(at_a_time_));
 }
 
+/// Null where there are no plans that read packed weights, and nobody to pack them for.
+const device::Plan* ShardEngine::packer() const {
+  return plans_.empty() ? packer_.get() : plans_.front().plan.get();
+}
+
+void ShardEngine::share_packing(comm::Collective& collective) {
+  check(mode_ == device::Mode::training, "ranks without samples could not help in evaluation");
+  const std::int64_t floats = packer()->packing().floats;
+  if (floats == 0) return;  // on all ranks
+  packed_ = collective.make_common(floats, "packed weights").data();
+  own_packed_ = {};
+  collective_ = &collective;
+}
+
 void ShardEngine::weights_changed(std::span<const float> weights) {
   weights_ = weights;
   for (SizedPlan& sized : plans_) sized.weights_loaded = false;
+  if (packer() != nullptr) pack_weights(*packer());
+}
+
+/// This rank's share of the pieces, spread over the workers.
+void ShardEngine::pack_weights(const device::Plan& packer) {
+  const device::Packing packing = packer.packing();
+  if (packed_ == nullptr && packing.floats > 0) {
+    own_packed_ = AlignedBuffer<float>(static_cast<std::size_t>(packing.floats));
+    packed_ = own_packed_.data();
+  }
+  const comm::Collective::Team team = collective_ == nullptr ? comm::Collective::Team() : collective_->team();
+  const std::int64_t pieces = (packing.pieces - team.place + team.size - 1) / team.size;
+  workers_.run_pieces(pieces, [&](std::int64_t index, int worker) {
+    WorkerTimes* const times = times_of(worker);
+    Stopwatch stopwatch(times != nullptr);
+    packer.pack(weights_, index * team.size + team.place, packed_);
+    if (times != nullptr) stopwatch.lap(times->packing);
+  });
+  if (collective_ == nullptr) return;
+  const comm::Activity::Waiting waiting(collective_->activity());
+  collective_->meet_team();
 }
 
 void ShardEngine::join(const device::JointGradients& joint) {
@@ -110,7 +150,7 @@ struct ShardEngine::Work {
 };
 
 WorkerTimes* ShardEngine::times_of(int worker) const {
-  return profile_ == nullptr ? nullptr : &profile_->of_worker(worker);
+  return profile_ == nullptr || !profile_->has_begun() ? nullptr : &profile_->of_worker(worker);
 }
 
 std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree,
@@ -215,12 +255,17 @@ void ShardEngine::do_side_work(std::span<const SideWork> side, std::int64_t piec
   if (times != nullptr) stopwatch.lap(times->*work->time);
 }
 
-/// Spreads the pieces over the workers.
+/// Spreads the pieces over the workers, if there is more to do than to take pointers.
 void ShardEngine::load_weights(device::Plan& plan) {
+  if (plan.shared_bytes() == 0) {
+    for (std::int64_t piece = 0; piece < plan.load_pieces(); ++piece)
+      plan.load_piece(weights_, piece, packed_);
+    return;
+  }
   workers_.run_pieces(plan.load_pieces(), [&](std::int64_t piece, int worker) {
     WorkerTimes* const times = times_of(worker);
     Stopwatch stopwatch(times != nullptr);
-    plan.load_piece(weights_, piece);
+    plan.load_piece(weights_, piece, packed_);
     if (times != nullptr) stopwatch.lap(times->packing);
   });
 }
@@ -232,17 +277,20 @@ ShardEngine::SizedPlan& ShardEngine::plan_for(std::int64_t samples) {
   return *found;
 }
 
-std::vector<PlanHash> ShardEngine::hash_plans(std::span<const float> weights, std::span<float> gradient) {
+std::vector<PlanHash> ShardEngine::hash_plans(std::span<float> gradient) {
   std::vector<PlanHash> hashes;
-  for (const SizedPlan& sized : plans_) {
-    sized.plan->load_weights(weights);
+  for (SizedPlan& sized : plans_) {
+    load_weights(*sized.plan);
     hashes.push_back(hash_plan(network_, mode_, sized.samples, *sized.runners.front(), gradient));
   }
   return hashes;
 }
 
 std::int64_t ShardEngine::bytes() const {
-  std::int64_t total = 0;
+  std::int64_t total = packer_ == nullptr ? 0 : packer_->shared_bytes();
+  const bool keeps_packed = collective_ == nullptr || collective_->team().place == 0;
+  if (keeps_packed && packer() != nullptr)
+    total += packer()->packing().floats * static_cast<std::int64_t>(sizeof(float));
   for (const SizedPlan& sized : plans_)
     total += sized.plan->shared_bytes() + sized.plan->runner_bytes(at_a_time_) * workers_.size();
   for (const AlignedBuffer<float>& kept : kept_) total += static_cast<std::int64_t>(kept.span().size_bytes());

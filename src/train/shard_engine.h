@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "comm/collective.h"
 #include "comm/local_tree.h"
 #include "data/loader.h"
 #include "data/stripes.h"
@@ -50,8 +51,13 @@ class ShardEngine {
   ShardEngine(device::Backend& backend, const device::Network& network, device::Mode mode,
               const data::Stripes& stripes, Range shards, WorkerPool& workers);
 
+  /// From now on the ranks of the collective's team pack weights together, into one copy for all of them:
+  /// each has an engine of the same network, mode and instruction set. During set-up; weights_changed() must
+  /// come next. Collective; `collective` must outlive the engine.
+  void share_packing(comm::Collective& collective);
   /// The weights to compute with, a slab: call after each change of them. They stay where they are until the
-  /// next call.
+  /// next call. Packs them. If ranks share that, all of them call it together, and have come, since any of
+  /// them used the engine, to where they wait for each other.
   void weights_changed(std::span<const float> weights);
 
   /// Forward and backward of all shards of the batch; their gradients go into `tree`, which must be fresh
@@ -70,13 +76,13 @@ class ShardEngine {
   /// From now on train() adds up how long its work takes, by worker. `profile` must outlive the engine.
   void measure(Profile& profile) { profile_ = &profile; }
 
-  /// Runs each plan once on generated data, with these weights of generate_weights(); `gradient` is a slab to
-  /// work in. weights_changed() must come next.
-  std::vector<PlanHash> hash_plans(std::span<const float> weights, std::span<float> gradient);
+  /// Runs each plan once on generated data; the last weights_changed() was with those of generate_weights().
+  /// `gradient` is a slab to work in.
+  std::vector<PlanHash> hash_plans(std::span<float> gradient);
 
   /// How many shards a worker takes at a time: see LocalTree::slabs_needed().
   [[nodiscard]] int at_a_time() const { return at_a_time_; }
-  /// Bytes of plans and of all workers' runners.
+  /// Bytes of plans, of all workers' runners, and of packed weights unless another rank keeps them.
   [[nodiscard]] std::int64_t bytes() const;
 
  private:
@@ -86,7 +92,9 @@ class ShardEngine {
     std::unique_ptr<device::Plan> plan;
     std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker
   };
+  void pack_weights(const device::Plan& packer);
   void load_weights(device::Plan& plan);
+  [[nodiscard]] const device::Plan* packer() const;
   SizedPlan& plan_for(std::int64_t samples);
   struct Work;
   template <class RunShards>
@@ -101,6 +109,10 @@ class ShardEngine {
   WorkerPool& workers_;
   std::span<const float> weights_;
   std::vector<SizedPlan> plans_;
+  std::unique_ptr<device::Plan> packer_;    // of a rank without samples, to help those that have some
+  comm::Collective* collective_ = nullptr;  // if packed weights are in its team's common memory
+  AlignedBuffer<float> own_packed_;         // if not
+  float* packed_ = nullptr;
   int at_a_time_ = 1;                                // shards that a worker takes, at most
   std::vector<std::vector<device::ShardJob>> jobs_;  // by worker: those that it has taken
   std::vector<device::Totals> totals_;

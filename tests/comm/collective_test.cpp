@@ -219,6 +219,44 @@ TEST_P(EveryCollective, GathersWithoutAnExchange) {
   }
 }
 
+/// Each rank of a team writes its part of the common memory, and after a meeting sees those of all, in steps
+/// in which ranks are late in turn.
+TEST_P(EveryCollective, HasMemoryInCommonWithinATeam) {
+  constexpr std::int64_t floats = 10'000;
+  Rank rank = make_rank(fewest_shards(), 3);
+  const std::span<float> common = rank.collective->make_common(floats, "numbers");
+  const auto [size, place] = rank.collective->team();
+  ASSERT_EQ(std::ssize(common), floats);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(common.data()) % 64, 0U);
+  for (const float value : common) ASSERT_EQ(value, 0);
+  world_.barrier();
+
+  // The teams are those of the hosts.
+  int expected_place = 0;
+  if (alternates())
+    expected_place = world_.rank() / 2;
+  else if (ranks_on_a_host() > 0)
+    expected_place = world_.rank() % ranks_on_a_host();
+  else if (rank.collective->name() == "shared memory")
+    expected_place = world_.rank();
+  EXPECT_EQ(place, expected_place);
+  std::int64_t sum = size;
+  world_.sum({&sum, 1});
+  std::int64_t teams = place == 0 ? size * size : 0;
+  world_.sum({&teams, 1});
+  EXPECT_EQ(sum, teams) << "as many ranks say a size as there are in a team of that size";
+
+  for (int step = 1; step <= 40; ++step) {
+    if (step % world_.size() == world_.rank()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (std::int64_t i = place; i < floats; i += size)
+      common[static_cast<std::size_t>(i)] = static_cast<float>(step * floats + i);
+    rank.collective->meet_team();
+    for (std::int64_t i = 0; i < floats; ++i)
+      ASSERT_EQ(common[static_cast<std::size_t>(i)], static_cast<float>(step * floats + i)) << step;
+    rank.run({static_cast<std::uint64_t>(step), 20, rank.shards});
+  }
+}
+
 TEST_P(EveryCollective, CanGiveUpAStep) {
   const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
   Rank rank = make_rank(shards, 9);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,18 +51,24 @@ std::int64_t little_more_address_space() {
   return pages * sysconf(_SC_PAGESIZE) + slab_bytes / 2;
 }
 
-/// One rank, the last, gets too little of `resource` for a slab. Returns what this rank's make_slab says.
-std::string make_slab_under_limit(const World& world, Collective& collective, __rlimit_resource_t resource,
-                                  std::int64_t bytes) {
+/// What this rank is told when `rank` alone has so little of `resource` while it makes memory.
+std::string make_under_limit(const World& world, int rank, __rlimit_resource_t resource, std::int64_t bytes,
+                             const std::function<std::span<float>()>& make) {
   std::optional<Limit> limit;
-  if (world.rank() == world.size() - 1) limit.emplace(resource, bytes);
+  if (world.rank() == rank) limit.emplace(resource, bytes);
   try {
-    static_cast<void>(collective.make_slab());
+    static_cast<void>(make());
     return "a slab was made";
   } catch (const AgreedError& error) {
     EXPECT_EQ(error.code(), ExitCode::internal);
     return error.what();
   }
+}
+
+/// One rank, the last, gets too little of `resource` for a slab.
+std::string make_slab_under_limit(const World& world, Collective& collective, __rlimit_resource_t resource,
+                                  std::int64_t bytes) {
+  return make_under_limit(world, world.size() - 1, resource, bytes, [&] { return collective.make_slab(); });
 }
 
 /// All ranks have the same text, and the collective still makes slabs and works.
@@ -132,6 +139,22 @@ TEST_F(MemoryLimit, AllRanksReportASharedSlabThatOneCannotMap) {
     EXPECT_THAT(text, AllOf(HasSubstr("cannot map 41943040 bytes of shared memory: Cannot allocate memory"),
                             HasSubstr("ulimit -v"), HasSubstr("and has 0 (ranks")));
   expect_together(world_, *collective, text);
+}
+
+TEST_F(MemoryLimit, AllRanksReportCommonMemoryThatItsKeeperCannotReserveOrAnotherCannotMap) {
+  if (world_.size() == 1) return;  // memory of its own: the test below covers it
+  const auto collective = make();
+  const auto make_common = [&] { return collective->make_common(slab_bytes / 4, "packed weights"); };
+  const std::string text = make_under_limit(world_, 0, RLIMIT_FSIZE, slab_bytes - 1, make_common);
+  EXPECT_THAT(text,
+              AllOf(StartsWith("rank 0 on "), HasSubstr("cannot reserve 41943040 bytes of shared memory"),
+                    HasSubstr(fmt::format("for the packed weights of its ranks (ranks in the job: {})",
+                                          world_.size())),
+                    HasSubstr("LOCKSTEP_COLLECTIVE=mpi")));
+  expect_together(world_, *collective, text);
+  EXPECT_THAT(
+      make_under_limit(world_, world_.size() - 1, RLIMIT_AS, little_more_address_space(), make_common),
+      AllOf(StartsWith(name_of_last(world_)), HasSubstr("cannot map 41943040 bytes")));
 }
 
 TEST_F(MemoryLimit, AllRanksReportAPrivateSlabThatOneCannotGet) {

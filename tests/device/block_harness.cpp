@@ -7,6 +7,7 @@
 #include <limits>
 #include <list>
 
+#include "base/aligned_buffer.h"
 #include "device/cpu/activation.h"
 #include "device/cpu/convolution.h"
 #include "device/cpu/dense.h"
@@ -99,7 +100,10 @@ BlockResult run_block(const Network& network, std::int64_t samples, const std::v
   const Site site = make_site(engine, network, samples, options);
   const auto block = std::visit([&](const auto& op) { return make_block(op, site); }, site.node.op);
   const Contract& contract = block->contract();
-  for (std::int64_t piece = 0; piece < block->load_pieces(); ++piece) block->load_piece(slab, piece);
+  const Packing packing = block->packing();
+  const AlignedBuffer<float> packed(static_cast<std::size_t>(packing.floats));
+  block->load(slab, packed.data());
+  for (std::int64_t piece = 0; piece < packing.pieces; ++piece) block->pack(slab, piece, packed.data());
 
   Memories memories(engine);
   const bool backward = options.mode == Mode::training && contract.runs_backward();

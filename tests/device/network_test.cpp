@@ -7,6 +7,7 @@
 #include <string>
 #include <tuple>
 
+#include "base/aligned_buffer.h"
 #include "device/backend.h"
 #include "device/chains.h"
 #include "device/cpu/fused/kernels.h"
@@ -89,7 +90,8 @@ TEST(Network, takes_its_weights_in_pieces_in_any_order) {
   const Shard shard(network, 5, 3);
   const auto plan =
       make_cpu_backend({.convolutions = ConvolutionMethod::winograd})->plan(network, 5, Mode::training);
-  ASSERT_GT(plan->load_pieces(), 3) << "the second convolution has two orders of weights";
+  const Packing packing = plan->packing();
+  ASSERT_GT(packing.pieces, 3) << "the second convolution has two orders of weights";
   const auto run = [&] {
     std::vector<float> gradient(slab.size());
     plan->make_runner()->train(shard.input(), gradient);
@@ -98,8 +100,41 @@ TEST(Network, takes_its_weights_in_pieces_in_any_order) {
   plan->load_weights(slab);
   const auto expected = run();
   plan->load_weights(std::vector<float>(slab.size()));
-  for (std::int64_t piece = plan->load_pieces(); piece-- > 0;) plan->load_piece(slab, piece);
+  const AlignedBuffer<float> packed(static_cast<std::size_t>(packing.floats));
+  for (std::int64_t piece = plan->load_pieces(); piece-- > 0;) plan->load_piece(slab, piece, packed.data());
+  for (std::int64_t piece = packing.pieces; piece-- > 0;) plan->pack(slab, piece, packed.data());
   EXPECT_EQ(run(), expected);
+}
+
+TEST(Network, packs_the_same_for_plans_of_all_sizes) {
+  const Network winograd = NetworkBuilder({1, 28, 28})
+                               .conv(24, 5)
+                               .relu()
+                               .max_pool(2)
+                               .conv(20, 3)
+                               .flatten()
+                               .dense(70)
+                               .dense(9)
+                               .build();
+  std::vector<NamedNetwork> networks = chains();
+  networks.push_back({"packed", winograd});
+  const auto backend = make_cpu_backend();
+  for (const NamedNetwork& chain : networks)
+    for (const Mode mode : {Mode::training, Mode::evaluation}) {
+      SCOPED_TRACE(chain.name);
+      const auto slab = weights_of(chain.network);
+      const auto pack = [&](std::int64_t samples) {
+        const auto plan = backend->plan(chain.network, samples, mode);
+        AlignedBuffer<float> packed(static_cast<std::size_t>(plan->packing().floats));
+        std::ranges::fill(packed.span(), 7.0F);
+        for (std::int64_t piece = 0; piece < plan->packing().pieces; ++piece)
+          plan->pack(slab, piece, packed.data());
+        return packed;
+      };
+      const AlignedBuffer<float> of_one = pack(1);
+      for (const std::int64_t samples : {3, 16, 65})
+        EXPECT_TRUE(std::ranges::equal(pack(samples).span(), of_one.span())) << samples;
+    }
 }
 
 TEST(Network, without_parameters_has_a_zero_gradient) {
@@ -200,10 +235,13 @@ TEST(Network, has_one_copy_of_large_dense_weights_and_none_of_very_large_ones) {
   const Network larger = NetworkBuilder({64}).dense(2048).relu().dense(2049).build();
   for (const ConvolutionMethod method : {ConvolutionMethod::automatic, ConvolutionMethod::onednn}) {
     const auto backend = make_cpu_backend({.convolutions = method});
-    EXPECT_LE(backend->plan(network, 16, Mode::training)->shared_bytes(), 768 * 512 * 4 + padding);
+    const auto copied = [&](const Network& planned, Mode mode) {
+      const auto plan = backend->plan(planned, 16, mode);
+      return plan->shared_bytes() + plan->packing().floats * std::int64_t{sizeof(float)};
+    };
+    EXPECT_LE(copied(network, Mode::training), 768 * 512 * 4 + padding);
     for (const Mode mode : {Mode::training, Mode::evaluation})
-      EXPECT_LE(backend->plan(larger, 16, mode)->shared_bytes(), 2048 * 64 * 4 + padding)
-          << "too large for a copy";
+      EXPECT_LE(copied(larger, mode), 2048 * 64 * 4 + padding) << "too large for a copy";
   }
 }
 

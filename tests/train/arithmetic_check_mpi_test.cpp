@@ -64,7 +64,9 @@ class FlawedRunner final : public device::ShardRunner {
 class FlawedPlan final : public device::Plan {
  public:
   FlawedPlan(std::int64_t samples, Flaw& flaw, int& runs) : samples_(samples), flaw_(flaw), runs_(runs) {}
-  void load_weights(std::span<const float> weights) override { weights_ = weights; }
+  void load_piece(std::span<const float> weights, std::int64_t /*piece*/, const float* /*packed*/) override {
+    weights_ = weights;
+  }
   std::unique_ptr<device::ShardRunner> make_runner(int /*together*/) override {
     return std::make_unique<FlawedRunner>(samples_, flaw_, runs_, weights_);
   }

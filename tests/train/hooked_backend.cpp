@@ -27,7 +27,15 @@ class HookedPlan final : public device::Plan {
  public:
   HookedPlan(std::unique_ptr<device::Plan> inner, const Hooks& hooks)
       : inner_(std::move(inner)), hooks_(hooks) {}
-  void load_weights(std::span<const float> weights) override { inner_->load_weights(weights); }
+  [[nodiscard]] device::Packing packing() const override { return inner_->packing(); }
+  void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override {
+    if (hooks_.packing) hooks_.packing(piece);
+    inner_->pack(weights, piece, packed);
+  }
+  [[nodiscard]] std::int64_t load_pieces() const override { return inner_->load_pieces(); }
+  void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) override {
+    inner_->load_piece(weights, piece, packed);
+  }
   [[nodiscard]] int most_together() const override { return inner_->most_together(); }
   std::unique_ptr<device::ShardRunner> make_runner(int together) override {
     return std::make_unique<HookedRunner>(inner_->make_runner(together), hooks_);

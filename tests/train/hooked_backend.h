@@ -16,6 +16,8 @@ struct Hooks {
   std::function<void(const device::ShardInput&, std::span<float>)> after;
   /// Before a shard is evaluated.
   std::function<void()> evaluating;
+  /// Before a piece of the weights is packed.
+  std::function<void(std::int64_t piece)> packing;
 };
 
 /// The CPU backend, with hooks that may be empty and must outlive it.

@@ -40,7 +40,8 @@ class Watcher final : public metrics::Sink {
 
 class NoAllocationOnRanks : public ::testing::Test {
  protected:
-  void train(const std::vector<std::string>& overrides) {
+  void train(std::vector<std::string> overrides) {
+    overrides.emplace_back("model.7.units=600");  // enough for own kernels to pack
     constexpr std::int64_t samples = 32 * 40 + 13;
     const lockstep::testing::TemporaryFolder folder;  // one for each rank
     const Blueprint blueprint =

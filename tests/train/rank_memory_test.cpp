@@ -61,7 +61,7 @@ class RankMemoryTest : public ::testing::Test {
 
 TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
   for (const char* shuffle : {"none", "stripes", "global"}) {
-    const Blueprint full = blueprint({std::string("data.shuffle=") + shuffle});
+    const Blueprint full = blueprint({std::string("data.shuffle=") + shuffle, "model.7.units=600"});
     Blueprint training_only = full;
     training_only.validation.reset();
     for (const int ranks : {1, 3})
@@ -71,7 +71,12 @@ TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
         const RankMemory planned = rank_memory(training_only, *backend_, on_each(ranks, threads), rank);
         const RankMemory taken = real(full, ranks, rank, threads);
         EXPECT_EQ(planned.data, taken.data);
-        EXPECT_EQ(planned.activations, taken.activations);
+        const auto packed = backend_->plan(full.network, 1, device::Mode::training)->packing();
+        if (device::cpu_instruction_set() != "sse41") {
+          ASSERT_GT(packed.floats, 0);
+        }
+        const std::int64_t kept_by_the_first = rank == 0 ? 0 : packed.floats * std::int64_t{sizeof(float)};
+        EXPECT_EQ(planned.activations + kept_by_the_first, taken.activations);
         const auto batches = static_cast<double>(taken.batches);
         EXPECT_NEAR(static_cast<double>(planned.batches), batches, batches * 0.05) << "lines are rounded up";
 

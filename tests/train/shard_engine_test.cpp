@@ -74,7 +74,10 @@ class CountingPlan final : public device::Plan {
  public:
   CountingPlan(std::int64_t samples, Calls& calls, std::int64_t bad_row, int together)
       : samples_(samples), calls_(calls), bad_row_(bad_row), together_(together) {}
-  void load_weights(std::span<const float> /*weights*/) override { ++calls_.loads; }
+  void load_piece(std::span<const float> /*weights*/, std::int64_t /*piece*/,
+                  const float* /*packed*/) override {
+    ++calls_.loads;
+  }
   [[nodiscard]] int most_together() const override { return together_; }
   std::unique_ptr<device::ShardRunner> make_runner(int /*together*/) override {
     return std::make_unique<CountingRunner>(samples_, calls_, bad_row_);

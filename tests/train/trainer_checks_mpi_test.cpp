@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <chrono>
 #include <functional>
+#include <stdexcept>
 #include <string_view>
+#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -113,6 +116,13 @@ class TrainerChecks : public ::testing::Test {
     };
   }
 
+  /// The first weight of the layer that own kernels pack.
+  [[nodiscard]] std::int64_t packed_weight() const {
+    for (const Parameter& parameter : blueprint_.network.parameters.all())
+      if (parameter.name == "dense_1.weight") return parameter.offset;
+    throw std::logic_error("the sample has a layer dense_1");
+  }
+
   [[nodiscard]] std::int64_t shards_of(int rank) const {
     return comm::shards_of_rank(blueprint_.experiment.training.shards, world_.size(), rank).size();
   }
@@ -206,6 +216,57 @@ TEST_F(TrainerChecks, DamageAnywhereIsFoundByAnyNumberOfWorkers) {
   }
 }
 
+/// A rank whose weights are damaged when it packs them spoils the step of all ranks of its host.
+TEST_F(TrainerChecks, WhatWasPackedFromDamagedWeightsIsPackedAgain) {
+  if (world_.size() == 1) return;  // no other rank has them whole
+  for (const std::string mode : {"lockstep", "run"}) {
+    SCOPED_TRACE(mode);
+    const std::string reproducibility = "training.reproducibility=" + mode;
+    const Outcome undisturbed = train({reproducibility});
+    make_trainer({reproducibility, "checks.memory=repair"});
+    bool flipped = false;
+    if (world_.is_root())  // who packs the first piece, in which is the first weight of the large layer
+      hooks_.packing = [&](std::int64_t piece) {
+        if (piece == 0 && !std::exchange(flipped, true)) flip(packed_weight());
+      };
+    EXPECT_EQ(train(), undisturbed);
+    EXPECT_EQ(flipped, world_.is_root());
+    heal();
+  }
+}
+
+TEST_F(TrainerChecks, EachPieceOfTheWeightsIsPackedByOneRankOfTheHost) {
+  make_trainer({"checks.arithmetic_every=0"});
+  const auto pieces = [&](device::Mode mode) {
+    return backend_->plan(blueprint_.network, 1, mode)->packing().pieces;
+  };
+  std::int64_t packed = 0;
+  hooks_.packing = [&](std::int64_t /*piece*/) { ++packed; };
+  train();
+  heal();
+  world_.sum({&packed, 1});
+  EXPECT_EQ(packed, 2 * steps * pieces(device::Mode::training) +
+                        2 * world_.size() * pieces(device::Mode::evaluation));
+}
+
+TEST_F(TrainerChecks, RanksThatAreLateInTurnChangeNothing) {
+  for (const std::string mode : {"lockstep", "run"}) {
+    SCOPED_TRACE(mode);
+    make_trainer({"training.reproducibility=" + mode});
+    const Outcome undisturbed = train();
+    make_trainer({"training.reproducibility=" + mode});
+    int packings = 0, shards = 0;
+    const auto wait_in_turn = [this](int call) {
+      if (call % (world_.size() + 1) == world_.rank())
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    };
+    hooks_.packing = [&](std::int64_t /*piece*/) { wait_in_turn(packings++); };
+    hooks_.before = [&](const device::ShardInput& /*input*/) { wait_in_turn(shards++); };
+    EXPECT_EQ(train(), undisturbed);
+    heal();
+  }
+}
+
 TEST_F(TrainerChecks, MemoryIsNotLookedAtWhereThatIsOff) {
   make_trainer({"checks.memory=off"});
   fail_twice(0);
@@ -215,7 +276,8 @@ TEST_F(TrainerChecks, MemoryIsNotLookedAtWhereThatIsOff) {
 
 TEST_F(TrainerChecks, TakeTheMemoryThatThePlanSays) {
   for (const std::int64_t every : {0, 5}) {
-    blueprint_ = make_blueprint(sample_experiment(data_, {fmt::format("checks.arithmetic_every={}", every)}));
+    blueprint_ = make_blueprint(
+        sample_experiment(data_, {fmt::format("checks.arithmetic_every={}", every), "model.7.units=600"}));
     const ArithmeticCheck check(world_, *backend_, blueprint_.network, blueprint_.train_stripes(), every);
     const RankMemory memory =
         rank_memory(blueprint_, *backend_,

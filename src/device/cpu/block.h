@@ -116,9 +116,12 @@ class Block {
   Block& operator=(const Block&) = delete;
   virtual ~Block() = default;
   [[nodiscard]] const Contract& contract() const { return contract_; }
-  /// See Plan::load_piece.
-  [[nodiscard]] virtual std::int64_t load_pieces() const { return 1; }
-  virtual void load_piece(std::span<const float> /*weights*/, std::int64_t /*piece*/) {}
+  /// Weights that the block packs the same in all plans: see Plan::packing.
+  [[nodiscard]] virtual Packing packing() const { return {}; }
+  virtual void pack(std::span<const float> /*weights*/, std::int64_t /*piece*/, float* /*packed*/) const {}
+  /// Takes the weights, and where its own are packed, which may not be complete yet.
+  virtual void load(std::span<const float> /*weights*/, const float* /*packed*/) {}
+  /// Bytes of what load() packs for this plan alone.
   [[nodiscard]] virtual std::int64_t shared_bytes() const { return 0; }
   /// The runner must not outlive the block.
   [[nodiscard]] virtual std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const = 0;

@@ -81,7 +81,7 @@ class Dense final : public Block {
     contract_.implementations = list_implementations(forward.impl_info_str(), weights_name, data_name, site);
   }
 
-  void load_piece(std::span<const float> weights, std::int64_t /*piece*/) override {
+  void load(std::span<const float> weights, const float* /*packed*/) override {
     forward_.load(weights);
     data_weights_.load(weights);
   }

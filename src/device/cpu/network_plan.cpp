@@ -30,6 +30,7 @@ NetworkPlan::NetworkPlan(const dnnl::engine& engine, const Network& network, std
   place_activations();
   place_gradients();
   place_buffers();
+  place_packed_weights();
   arena_.lay_out();
   scratch_.lay_out();
   find_gaps();
@@ -83,13 +84,15 @@ void NetworkPlan::append(std::unique_ptr<Block> block, const Node& node) {
   if (contract.src != offered() ||
       (flows_back && contract.diff_src != stages_.back().block->contract().diff_dst))
     append_layout_change(contract.src, contract.diff_src, node);
-  stages_.push_back({.block = std::move(block), .node = &node, .is_layout_change = false, .buffers = {}});
+  stages_.push_back(
+      {.block = std::move(block), .node = &node, .is_layout_change = false, .buffers = {}, .packed = 0});
 }
 
 void NetworkPlan::append_layout_change(const Desc& dst, const Desc& diff_dst, const Node& node) {
   const Desc diff_src = diff_dst.is_zero() ? Desc() : stages_.back().block->contract().diff_dst;
   auto change = make_layout_change(engine_, offered(), dst, diff_dst, diff_src);
-  stages_.push_back({.block = std::move(change), .node = &node, .is_layout_change = true, .buffers = {}});
+  stages_.push_back(
+      {.block = std::move(change), .node = &node, .is_layout_change = true, .buffers = {}, .packed = 0});
 }
 
 // Times of a pass of S stages: stage s runs forward at s and backward at 2 S - s, the loss at S.
@@ -168,25 +171,37 @@ void NetworkPlan::find_gaps() {
   gaps_ = gaps_between(network_.parameters, written);
 }
 
-void NetworkPlan::load_weights(std::span<const float> weights) {
-  for (std::int64_t piece = 0; piece < load_pieces(); ++piece) load_piece(weights, piece);
-}
-
-std::int64_t NetworkPlan::load_pieces() const {
-  std::int64_t pieces = 0;
-  for (const Stage& stage : stages_) pieces += stage.block->load_pieces();
-  return pieces;
-}
-
-void NetworkPlan::load_piece(std::span<const float> weights, std::int64_t piece) {
-  prepare_cpu_thread();
-  check(std::ssize(weights) == network_.parameters.slab_size(), "weights come as a whole slab");
-  for (const Stage& stage : stages_) {
-    if (piece < stage.block->load_pieces())
-      return with_layer(*stage.node, samples_, [&] { stage.block->load_piece(weights, piece); });
-    piece -= stage.block->load_pieces();
+/// One block's behind the other's, each on a cache line.
+void NetworkPlan::place_packed_weights() {
+  constexpr std::int64_t line_floats = 16;
+  for (Stage& stage : stages_) {
+    const Packing own = stage.block->packing();
+    stage.packed = packing_.floats;
+    packing_.floats += (own.floats + line_floats - 1) / line_floats * line_floats;
+    packing_.pieces += own.pieces;
   }
-  check(false, "a plan has so many pieces of weights");
+}
+
+void NetworkPlan::check_slab(std::span<const float> weights) const {
+  check(std::ssize(weights) == network_.parameters.slab_size(), "weights come as a whole slab");
+}
+
+void NetworkPlan::pack(std::span<const float> weights, std::int64_t piece, float* packed) const {
+  check_slab(weights);
+  for (const Stage& stage : stages_) {
+    const std::int64_t own = stage.block->packing().pieces;
+    if (piece < own) return stage.block->pack(weights, piece, packed + stage.packed);
+    piece -= own;
+  }
+  check(false, "weights are packed in so many pieces");
+}
+
+void NetworkPlan::load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) {
+  prepare_cpu_thread();
+  check_slab(weights);
+  check(piece < load_pieces(), "each layer loads one piece");
+  const Stage& stage = stages_[static_cast<std::size_t>(piece)];
+  with_layer(*stage.node, samples_, [&] { stage.block->load(weights, packed + stage.packed); });
 }
 
 /// More of them take at most as much memory for their activations as the weights that they read once.

@@ -20,9 +20,10 @@ class NetworkPlan final : public Plan {
   NetworkPlan(const dnnl::engine& engine, const Network& network, std::int64_t samples, Mode mode,
               const CpuOptions& options = {});
 
-  void load_weights(std::span<const float> weights) override;
-  [[nodiscard]] std::int64_t load_pieces() const override;
-  void load_piece(std::span<const float> weights, std::int64_t piece) override;
+  [[nodiscard]] Packing packing() const override { return packing_; }
+  void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override;
+  [[nodiscard]] std::int64_t load_pieces() const override { return std::ssize(stages_); }
+  void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) override;
   using Plan::make_runner;
   [[nodiscard]] int most_together() const override;
   [[nodiscard]] std::unique_ptr<ShardRunner> make_runner(int together) override;
@@ -38,6 +39,7 @@ class NetworkPlan final : public Plan {
     const Node* node = nullptr;     ///< the node it runs, or that a change of layout serves
     bool is_layout_change = false;  ///< put in between; runs no node
     std::vector<int> buffers;       ///< places of Contract::buffers, each in its arena
+    std::int64_t packed = 0;        ///< where the block's packed weights begin
   };
   struct Tensor {
     Desc desc;
@@ -68,6 +70,8 @@ class NetworkPlan final : public Plan {
   void place_activations();
   void place_gradients();
   void place_buffers();
+  void place_packed_weights();
+  void check_slab(std::span<const float> weights) const;
   void find_gaps();
   [[nodiscard]] Desc offered() const;
   [[nodiscard]] static int forward_time(std::size_t stage);
@@ -85,6 +89,7 @@ class NetworkPlan final : public Plan {
   std::size_t backward_end_ = 0;
   std::vector<Range> gaps_;
   Arena arena_, scratch_;
+  Packing packing_;
 };
 
 }  // namespace lockstep::device::cpu

@@ -5,7 +5,6 @@
 #include <bit>
 #include <optional>
 
-#include "base/aligned_buffer.h"
 #include "device/cpu/elementwise.h"
 #include "device/cpu/fused/choice.h"
 #include "device/cpu/fused/joint_dense.h"
@@ -27,10 +26,7 @@ class DenseBlock final : public Block {
         bias_(bias_of(op.bias, site)),
         relu_(site.relu_follows),
         is_packed_(packs_dense(op.in, op.out)) {
-    if (is_packed_)
-      packed_ =
-          AlignedBuffer<float>(static_cast<std::size_t>(kernels().dense_product.packed_floats(extents_)));
-    else
+    if (!is_packed_)
       forward_scratch_ =
           contract_.add_buffer(plain(Dims{kernels().dense_forward.workspace(extents_)}), Life::forward);
     if (has_large_weights(extents_.in, extents_.out)) {
@@ -51,16 +47,17 @@ class DenseBlock final : public Block {
                              site.data_gradient ? "lockstep:dense" : "", site);
   }
 
-  [[nodiscard]] std::int64_t load_pieces() const override {
-    return is_packed_ ? kernels().dense_product.packing_pieces(extents_) : 1;
+  [[nodiscard]] Packing packing() const override {
+    if (!is_packed_) return {};
+    const DenseProduct& product = kernels().dense_product;
+    return {.floats = product.packed_floats(extents_), .pieces = product.packing_pieces(extents_)};
   }
-  void load_piece(std::span<const float> weights, std::int64_t piece) override {
-    if (is_packed_)
-      kernels().dense_product.pack(extents_, piece, weights.data() + weight_.offset, packed_.data());
-    if (piece == 0) loaded_ = weights.data();
+  void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override {
+    kernels().dense_product.pack(extents_, piece, weights.data() + weight_.offset, packed);
   }
-  [[nodiscard]] std::int64_t shared_bytes() const override {
-    return static_cast<std::int64_t>(packed_.size() * sizeof(float));
+  void load(std::span<const float> weights, const float* packed) override {
+    loaded_ = weights.data();
+    packed_ = packed;
   }
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override;
 
@@ -87,8 +84,8 @@ class DenseBlock final : public Block {
   Parameter weight_;
   std::optional<Parameter> bias_;
   bool relu_, is_packed_;
-  AlignedBuffer<float> packed_;
   const float* loaded_ = nullptr;       ///< the slab that was loaded last
+  const float* packed_ = nullptr;       ///< its weights, if is_packed_
   std::optional<JointDense> gradient_;  ///< in training
   bool masks_ = false;                  ///< backward begins with the ReLU's
   int forward_scratch_ = -1, gradient_scratch_ = -1;
@@ -137,7 +134,7 @@ void DenseBlock::forward(std::span<const BlockRun> runs) const {
   std::array<DenseShard, most_runs> shards;
   for (std::size_t i = 0; i < runs.size(); ++i) shards[i] = runner_of(runs[i]).outputs();
   const DensePass pass{.shards = std::span(shards).first(runs.size()),
-                       .weights = is_packed_ ? packed_.data() : loaded_ + weight_.offset,
+                       .weights = is_packed_ ? packed_ : loaded_ + weight_.offset,
                        .bias = bias_ ? loaded_ + bias_->offset : nullptr,
                        .relu = relu_,
                        .workspace = runner_of(runs.front()).forward_scratch()};

@@ -44,14 +44,15 @@ class FusedConvolution final : public Block {
  public:
   FusedConvolution(const Conv2dOp& op, const Site& site, ConvolutionMethod method);
 
-  [[nodiscard]] std::int64_t load_pieces() const override { return layout_.packing_pieces; }
-  void load_piece(std::span<const float> weights, std::int64_t piece) override {
-    method_.pack(problem_, layout_, data_gradient_, piece, weights.data() + weight_.offset, packed_.data());
-    if (piece == 0) loaded_bias_ = bias_ ? weights.data() + bias_->offset : nullptr;
+  [[nodiscard]] Packing packing() const override {
+    return {.floats = layout_.packed, .pieces = layout_.packing_pieces};
   }
-
-  [[nodiscard]] std::int64_t shared_bytes() const override {
-    return static_cast<std::int64_t>(packed_.size() * sizeof(float));
+  void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override {
+    method_.pack(problem_, layout_, data_gradient_, piece, weights.data() + weight_.offset, packed);
+  }
+  void load(std::span<const float> weights, const float* packed) override {
+    packed_ = packed;
+    loaded_bias_ = bias_ ? weights.data() + bias_->offset : nullptr;
   }
 
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override;
@@ -60,7 +61,7 @@ class FusedConvolution final : public Block {
     // The caller's images lie elsewhere in each run.
     method_.forward(problem_, layout_,
                     {.x = floats(src),
-                     .packed = packed_.data(),
+                     .packed = packed_,
                      .bias = loaded_bias_,
                      .y = memory.y,
                      .record = memory.record,
@@ -72,7 +73,7 @@ class FusedConvolution final : public Block {
                      {.x = floats(src),
                       .dy = memory.dy,
                       .record = memory.record,
-                      .packed = packed_.data(),
+                      .packed = packed_,
                       .dweight = gradient + weight_.offset,
                       .dbias = bias_ ? gradient + bias_->offset : nullptr,
                       .dx = memory.dx,
@@ -86,7 +87,7 @@ class FusedConvolution final : public Block {
   Method method_;
   bool data_gradient_;
   Layout layout_;
-  AlignedBuffer<float> packed_;
+  const float* packed_ = nullptr;
   const float* loaded_bias_ = nullptr;  ///< in the slab
   int record_ = -1, forward_workspace_ = -1, backward_workspace_ = -1;
 };
@@ -126,7 +127,6 @@ FusedConvolution::FusedConvolution(const Conv2dOp& op, const Site& site, Convolu
   problem_.plain_src =
       op.in_channels == 1 || (method == ConvolutionMethod::direct && site.offered == plain(src));
   layout_ = method_.layout(problem_, data_gradient_);
-  packed_ = AlignedBuffer<float>(static_cast<std::size_t>(layout_.packed));
 
   const Dims dst{site.samples, op.out_channels, problem_.dst_height(), problem_.dst_width()};
   contract_.src = problem_.plain_src ? plain(src) : channels_last(src);

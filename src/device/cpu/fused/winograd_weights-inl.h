@@ -36,9 +36,10 @@ struct WinogradWeights {
     return std::int64_t{n} * n * transposed_point(problem, layout);
   }
 
-  /// Pieces that one order of u is packed in: each long enough to be worth a thread's while.
+  /// Pieces that one order of u is packed in: each long enough to be worth a thread's while, and enough of
+  /// them for the ranks of a host.
   static std::int64_t pieces(const Problem& problem, const Layout& layout) {
-    constexpr std::int64_t piece_floats = std::int64_t{64} * 1024;
+    constexpr std::int64_t piece_floats = std::int64_t{16} * 1024;
     return std::clamp<std::int64_t>(floats(problem, layout) / piece_floats, 1, 16);
   }
 
