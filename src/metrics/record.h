@@ -68,11 +68,11 @@ struct ProfileRecord {
   /// A rank's main thread. Times are by the clock, those spent waiting for other ranks included.
   struct Rank {
     double loading = 0;    ///< waiting for samples, or gathering what was not ready
-    double computing = 0;  ///< its shards and what is done beside them, on all its threads
+    double computing = 0;  ///< packing weights, its shards and what is done beside them, on all its threads
     double status = 0;     ///< telling the other ranks how it went; on a device, looking at the memory
     double exchange = 0;
     double update = 0;
-    double gather = 0;
+    double gather = 0;  ///< handing on weights, also packed ones
     double rest = 0;
     double waiting = 0;  ///< of all of these, for other ranks
     [[nodiscard]] double step() const {

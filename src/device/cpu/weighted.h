@@ -19,7 +19,7 @@ class WeightedForward {
   WeightedForward(const dnnl::primitive_desc& forward, const dnnl::engine& engine, const Parameter& weight,
                   const std::optional<Parameter>& bias, Contract& contract);
 
-  /// See Plan::load_weights.
+  /// See Block::load.
   void load(std::span<const float> slab);
   [[nodiscard]] const SlabWeights& weights() const { return weights_; }
   [[nodiscard]] Call bind(const Bindings& bindings) const;
