@@ -106,7 +106,8 @@ std::int64_t bytes_sent(const Blueprint& blueprint, int ranks, int rank) {
 
 std::string describe_ranks(const Blueprint& blueprint, device::Backend& backend, int ranks) {
   constexpr const char* row = "  {:>5} {:>8} {:>8} {:>10} {:>12} {:>12} {:>8} {:>9} {:>9} {:>11} {:>9}\n";
-  std::string text = fmt::format("ranks ({} on one host; memory in MB, without the program and its libraries)\n", ranks);
+  std::string text =
+      fmt::format("ranks ({} on one host; memory in MB, without the program and its libraries)\n", ranks);
   text += fmt::format(row, "rank", "threads", "shards", "samples", "per step", "MB sent/step", "data",
                       "weights", "gradients", "activations", "total");
   const config::Training& training = blueprint.experiment.training;

@@ -14,8 +14,8 @@ struct Pattern {
 };
 Pattern match(const Site& site);
 
-/// winograd, direct or onednn. By extents alone, not by timing or the number of samples: all ranks must choose
-/// the same, training the same as evaluation, and plans of all sizes the same packed weights.
+/// winograd, direct or onednn. By extents alone, not by timing or the number of samples: all ranks must
+/// choose the same, training the same as evaluation, and plans of all sizes the same packed weights.
 ConvolutionMethod choose(const Conv2dOp& op, const Site& site);
 
 /// Extent of the output tiles of the Winograd kernels for such a convolution, behind which a 2×2 max-pool may

@@ -57,7 +57,7 @@ class FusedConvolution final : public Block {
 
   [[nodiscard]] std::unique_ptr<BlockRunner> make_runner(const Bindings& bindings) const override;
 
-  void forward(const dnnl::memory& src, const Memory& memory) const {
+  void run_forward(const dnnl::memory& src, const Memory& memory) const {
     // The caller's images lie elsewhere in each run.
     method_.forward(problem_, layout_,
                     {.x = floats(src),
@@ -68,7 +68,7 @@ class FusedConvolution final : public Block {
                      .workspace = memory.forward_workspace});
   }
 
-  void backward(const dnnl::memory& src, const Memory& memory, float* gradient) const {
+  void run_backward(const dnnl::memory& src, const Memory& memory, float* gradient) const {
     method_.backward(problem_, layout_,
                      {.x = floats(src),
                       .dy = memory.dy,
@@ -96,8 +96,8 @@ class Runner final : public BlockRunner {
  public:
   Runner(const FusedConvolution& block, dnnl::memory src, const Memory& memory)
       : block_(block), src_(std::move(src)), memory_(memory) {}
-  void forward(const Pass& /*pass*/) override { block_.forward(src_, memory_); }
-  void backward(const Pass& pass) override { block_.backward(src_, memory_, pass.gradient); }
+  void forward(const Pass& /*pass*/) override { block_.run_forward(src_, memory_); }
+  void backward(const Pass& pass) override { block_.run_backward(src_, memory_, pass.gradient); }
 
  private:
   const FusedConvolution& block_;
