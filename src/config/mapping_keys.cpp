@@ -87,6 +87,8 @@ void MappingKeys::report_unknown(const Entry& entry, std::string_view noun) {
     advice = ": merge keys are not supported, write the keys out";
   } else if (const std::string_view near = nearest(entry.key, known_); !near.empty()) {
     advice = fmt::format(", did you mean '{}'?", near);
+  } else if (const std::string_view instead = advice_on(entry.key); !instead.empty()) {
+    advice = fmt::format(": {}", instead);
   } else if (const std::vector<std::string> homes = homes_of(entry.key); noun == "key" && !homes.empty()) {
     const std::vector<std::string_view> words(homes.begin(), homes.end());
     advice = fmt::format(" here, it belongs to {}", join_words(words, "or"));

@@ -6,9 +6,40 @@
 namespace lockstep::config {
 namespace {
 
+/// Takes down the first key of a description.
+struct FirstKey {
+  std::string_view name;
+  template <class... Member>
+  void operator()(const Key& key, const Member&... /*rest*/) {
+    if (name.empty()) name = key.name;
+  }
+  template <class... Ts>
+  bool one_of(std::variant<Ts...>& /*member*/) {
+    return true;
+  }
+};
+
+/// "{units: 10}", of a layer that was given as 'dense: 10'.
+template <class T>
+std::string with_first_key(const Node& value) {
+  T spec{};
+  FirstKey first;
+  Description<T>::fields(first, spec);
+  return first.name.empty() ? "" : fmt::format("{{{}: {}}}", first.name, emit_inline(value));
+}
+
 /// Reads the item if it is of kind T.
 template <class T, class Item>
 void read_kind(Reading& reading, const Node& node, const std::string& path, Item& item) {
+  if (node.kind == Node::Kind::scalar) {
+    if (const std::string meant = with_first_key<T>(node); !meant.empty()) {
+      const std::string kind(Description<T>::name);
+      reading.report(path, node.place,
+                     fmt::format("{} must be a mapping of keys to values, found {}: did you mean {{{}: {}}}?",
+                                 path, name_of_value(node), kind, meant));
+      return;
+    }
+  }
   if (!expect_mapping(reading, node, path)) return;
   MappingKeys keys(reading, node, path);
   MappingReader reader(keys);

@@ -33,8 +33,15 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+using Saying = std::pair<std::string_view, std::string_view>;
+
+std::string_view second_of(std::span<const Saying> sayings, std::string_view first) {
+  const auto known = std::ranges::find(sayings, first, &Saying::first);
+  return known == sayings.end() ? "" : known->second;
+}
+
 /// What other programs call the same things.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 23> synonyms{{
+constexpr std::array<Saying, 23> synonyms{{
     {"batch_size", "batch"},   {"num_epochs", "epochs"},     {"n_epochs", "epochs"},
     {"lr", "learning_rate"},   {"conv", "conv2d"},           {"convolution", "conv2d"},
     {"kernel_size", "kernel"}, {"out_channels", "filters"},  {"linear", "dense"},
@@ -45,11 +52,38 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 23> synonyms
     {"val", "validation"},     {"num_threads", "threads"},
 }};
 
+constexpr std::string_view has_softmax = "the loss softmax_cross_entropy computes it";
+constexpr std::string_view knows_inputs =
+    "what a layer takes in follows from the data and the layers before it";
+constexpr std::string_view fetches = "the threads that compute fetch the samples, beside the shards";
+constexpr std::string_view scales_only = "inputs are multiplied by data.scale, and nothing is subtracted";
+constexpr std::string_view takes_a_set = "the validation set is a data set of its own, data.validation";
+constexpr std::array<Saying, 12> advices{{
+    {"softmax", has_softmax},
+    {"log_softmax", has_softmax},
+    {"activation", "an activation is a layer of its own behind this one: relu, tanh or sigmoid"},
+    {"warmup_epochs", "give warmup_steps; 'lockstep plan' says how many steps an epoch has"},
+    {"in_channels", knows_inputs},
+    {"in_features", knows_inputs},
+    {"input_shape", knows_inputs},
+    {"num_workers", fetches},
+    {"prefetch", fetches},
+    {"normalize", scales_only},
+    {"validation_split", takes_a_set},
+    {"val_split", takes_a_set},
+}};
+
 /// Empty if it is not among `words`.
 std::string_view synonym_of(std::string_view typed, std::span<const std::string_view> words) {
-  const auto* const known = std::ranges::find(synonyms, typed, [](const auto& pair) { return pair.first; });
-  return known != synonyms.end() && std::ranges::find(words, known->second) != words.end() ? known->second
-                                                                                           : "";
+  const std::string_view known = second_of(synonyms, typed);
+  return std::ranges::find(words, known) != words.end() ? known : "";
+}
+
+std::string in_lower_case(std::string_view typed) {
+  std::string lower(typed);
+  std::ranges::transform(lower, lower.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lower;
 }
 
 }  // namespace
@@ -58,9 +92,7 @@ std::string_view nearest(std::string_view typed, std::span<const std::string_vie
   // A longer word can be no slip of any key, and would be slow to compare.
   constexpr std::size_t longest = 64;
   if (typed.size() > longest) return {};
-  std::string lower(typed);
-  std::ranges::transform(lower, lower.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string lower = in_lower_case(typed);
   if (const std::string_view synonym = synonym_of(lower, words); !synonym.empty()) return synonym;
   std::string_view best;
   std::size_t best_distance = longest;
@@ -73,6 +105,10 @@ std::string_view nearest(std::string_view typed, std::span<const std::string_vie
     }
   }
   return best;
+}
+
+std::string_view advice_on(std::string_view typed) {
+  return second_of(advices, in_lower_case(typed));
 }
 
 std::string join_words(std::span<const std::string_view> words, std::string_view conjunction) {

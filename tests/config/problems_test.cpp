@@ -297,6 +297,23 @@ TEST(problems, model_is_a_list_of_layers) {
           "relu, tanh, sigmoid, flatten and dropout"));
 }
 
+TEST(problems, habits_from_other_programs_get_an_answer) {
+  EXPECT_THAT(
+      problems_of(minimal_with("model", "model: [dense: 10, dropout: 0.5, relu: 2]")),
+      ElementsAre(
+          "x.yaml:3:16: model.0 must be a mapping of keys to values, found '10': did you mean {dense: "
+          "{units: "
+          "10}}?",
+          "x.yaml:3:29: model.1 must be a mapping of keys to values, found '0.5': did you mean {dropout: "
+          "{rate: 0.5}}?",
+          "x.yaml:3:40: model.2 must be a mapping of keys to values, found '2'"));
+  EXPECT_THAT(
+      problems_of(minimal_with("model", "model: [dense: {units: 3, activation: relu}, softmax]")),
+      ElementsAre("x.yaml:3:27: unknown key 'activation': an activation is a layer of its own behind "
+                  "this one: relu, tanh or sigmoid",
+                  "x.yaml:3:46: unknown layer 'softmax': the loss softmax_cross_entropy computes it"));
+}
+
 TEST(problems, keys_beside_a_layer_are_an_indentation_error) {
   EXPECT_THAT(
       problems_of(minimal_with("model", "model:\n  - dense:\n    units: 3\n  - {relu: {}, tanh: {}}")),

@@ -40,6 +40,13 @@ TEST(nearest, prefers_the_closest_and_then_the_first) {
   EXPECT_EQ(nearest("imagex", keys), "images");
 }
 
+TEST(advice_on, is_about_what_has_no_name_here) {
+  EXPECT_EQ(advice_on("Softmax"), "the loss softmax_cross_entropy computes it");
+  EXPECT_EQ(advice_on("validation_split"), "the validation set is a data set of its own, data.validation");
+  EXPECT_EQ(advice_on("epochs"), "");
+  EXPECT_EQ(advice_on(""), "");
+}
+
 TEST(join_words, reads_as_a_sentence) {
   EXPECT_EQ(join_words(std::span(words).first(1), "or"), "epochs");
   EXPECT_EQ(join_words(std::span(words).first(2), "or"), "epochs or batch");
