@@ -87,9 +87,8 @@ class Collective {
     int place = 0;  ///< of this rank in it
   };
   [[nodiscard]] virtual Team team() const { return {}; }
-  /// Returns when all ranks of the team have called it as often as this one: they see what any of them wrote
-  /// into common memory before, and are done with what they read there before. Not between exchange() and
-  /// all_gather().
+  /// Returns when all ranks of the team have called it as often as this one. What any of them wrote into
+  /// common memory before is seen by all then. Not between exchange() and all_gather().
   virtual void meet_team() {}
 
   /// What this rank is at.

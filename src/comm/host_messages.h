@@ -35,7 +35,8 @@ class HostMessages {
   /// The slices that all_gather brings to this rank, for all ranks of its host.
   [[nodiscard]] std::span<const Range> received_slices() const { return received_slices_; }
 
-  /// To be called by a rank that waits for others outside MPI: messages under way get on only within MPI.
+  /// To be called by a rank that waits for others outside MPI: messages under way get on only within MPI,
+  /// also what a collective operation, which is over for this rank, still has to bring to others.
   void progress() const;
 
   /// Bytes that this rank sends in a step.

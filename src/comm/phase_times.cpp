@@ -14,9 +14,11 @@ PhaseTimes::~PhaseTimes() {
 
 void PhaseTimes::changed(const Activity::View& before, const Activity::View& now) {
   const Clock::time_point moment = Clock::now();
-  Spent& spent = spent_[static_cast<std::size_t>(before.phase)];
-  spent.all += moment - since_;
-  if (before.waiting) spent.waiting += moment - since_;
+  if (steps_ > 0) {
+    Spent& spent = spent_[static_cast<std::size_t>(before.phase)];
+    spent.all += moment - since_;
+    if (before.waiting) spent.waiting += moment - since_;
+  }
   since_ = moment;
   if (now.step != before.step) ++steps_;
 }

@@ -9,8 +9,9 @@
 
 namespace lockstep::comm {
 
-/// How long a rank's main thread was in each phase while this exists, and how much of that it waited for
-/// other ranks. Main thread only, except that nothing else may happen to the activity.
+/// How long a rank's main thread was in each phase while this exists, from the first step on, and how much of
+/// that it waited for other ranks. Main thread only, except that nothing else may happen to the activity, and
+/// that its workers may read steps() while it waits for them.
 class PhaseTimes final : private Activity::Observer {
  public:
   struct Spent {

@@ -87,7 +87,7 @@ Mapping::Mapping(int file, std::int64_t bytes) : size_(static_cast<std::size_t>(
   void* address = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   if (address == MAP_FAILED)
     fail_with(errno, fmt::format("cannot map {} bytes of shared memory", bytes),
-              " (a limit on address space, ulimit -v, must leave room for the slabs of all ranks)");
+              " (a limit on address space, ulimit -v, must leave room for what all ranks of the host share)");
   data_ = static_cast<std::byte*>(address);
 }
 

@@ -50,20 +50,17 @@ SharedMemory SharedMemoryCollective::make_memory(std::int64_t bytes, std::string
   try {
     return {world_, ranks_, bytes};
   } catch (const AgreedError& error) {  // on all ranks, which all add the same
-    throw AgreedError(
-        error.code(),
-        fmt::format("{}. {} (ranks in the job: {}). Use {}; with LOCKSTEP_COLLECTIVE=mpi ranks "
-                    "share no memory, so that a limit on file sizes does not count and each maps "
-                    "its own only",
-                    error.what(), need, world_.size(), advice));
+    throw AgreedError(error.code(), fmt::format("{}. {} (ranks in the job: {}). Use {}", error.what(), need,
+                                                world_.size(), advice));
   }
 }
 
 std::span<float> SharedMemoryCollective::make_slab() {
-  slabs_.push_back(
-      make_memory(slab_size_ * static_cast<std::int64_t>(sizeof(float)),
-                  fmt::format("Each rank needs as much for each of its slabs, and has {}", slabs_.size()),
-                  "fewer ranks on this host, a smaller model or a higher limit"));
+  slabs_.push_back(make_memory(
+      slab_size_ * static_cast<std::int64_t>(sizeof(float)),
+      fmt::format("Each rank needs as much for each of its slabs, and has {}", slabs_.size()),
+      "fewer ranks on this host, a smaller model or a higher limit; with LOCKSTEP_COLLECTIVE=mpi "
+      "ranks share no memory, so that a limit on file sizes does not count and each maps its own only"));
   return {slab(slabs_.size() - 1, world_.rank()), static_cast<std::size_t>(slab_size_)};
 }
 

@@ -28,8 +28,8 @@ namespace lockstep::comm {
 /// partial sums before anyone overwrites them. An all_gather that does not follow an exchange meets once more
 /// before it begins.
 ///
-/// Common memory takes meetings of its own (meet_team). Whoever reads it between two of them is done when all
-/// have come to the second; what is read for a step's gradients is, when they have come to meeting A.
+/// Common memory takes meetings of its own (meet_team), behind what was written there. That nobody reads it
+/// any more when it is written again is the caller's concern.
 ///
 /// No rank comes to a meeting with a message that it waits for, and each helps the messages of its host on
 /// while it waits there.

@@ -6,41 +6,45 @@
 namespace lockstep::config {
 namespace {
 
-/// Takes down the first key of a description.
+/// Whether an item of kind T would do with its first key alone, if that had this value: visits descriptions.
 struct FirstKey {
-  std::string_view name;
-  template <class... Member>
-  void operator()(const Key& key, const Member&... /*rest*/) {
-    if (name.empty()) name = key.name;
+  const Node& value;
+  std::string_view name = "";
+  bool suits = false;
+
+  template <class T, class Rule>
+  void operator()(const Key& key, const T& /*member*/, const Rule& rule) {
+    if (name.empty()) {
+      name = key.name;
+      suits = rule.decode(value).has_value();
+    } else {
+      suits = suits && !key.required;
+    }
   }
-  template <class... Ts>
-  bool one_of(std::variant<Ts...>& /*member*/) {
-    return true;
+  template <class T>
+  void operator()(const Key& key, const T& /*member*/) {
+    suits = suits && !key.required;
   }
 };
 
-/// "{units: 10}", of a layer that was given as 'dense: 10'.
-template <class T>
-std::string with_first_key(const Node& value) {
+/// ": did you mean {dense: {units: 10}}?" of a layer that was given as 'dense: 10'.
+template <class T, class Item>
+std::string with_its_key(const Node& value, Item& item) {
   T spec{};
-  FirstKey first;
+  FirstKey first{value};
   Description<T>::fields(first, spec);
-  return first.name.empty() ? "" : fmt::format("{{{}: {}}}", first.name, emit_inline(value));
+  if (!first.suits) return "";  // or it has no keys
+  Description<Item>::fields(first, item);
+  if (!first.suits) return "";  // the item has one that must be there
+  return fmt::format(": did you mean {{{}: {{{}: {}}}}}?", Description<T>::name, first.name,
+                     emit_inline(value));
 }
 
 /// Reads the item if it is of kind T.
 template <class T, class Item>
 void read_kind(Reading& reading, const Node& node, const std::string& path, Item& item) {
-  if (node.kind == Node::Kind::scalar) {
-    if (const std::string meant = with_first_key<T>(node); !meant.empty()) {
-      const std::string kind(Description<T>::name);
-      reading.report(path, node.place,
-                     fmt::format("{} must be a mapping of keys to values, found {}: did you mean {{{}: {}}}?",
-                                 path, name_of_value(node), kind, meant));
-      return;
-    }
-  }
-  if (!expect_mapping(reading, node, path)) return;
+  const std::string hint = node.kind == Node::Kind::scalar ? with_its_key<T>(node, item) : "";
+  if (!expect_mapping(reading, node, path, hint)) return;
   MappingKeys keys(reading, node, path);
   MappingReader reader(keys);
   Description<Item>::fields(reader, item);

@@ -45,13 +45,14 @@ void read_value(Reading& reading, const Node& node, const std::string& path, T& 
   }
 }
 
-/// True if the node can hold keys.
-inline bool expect_mapping(Reading& reading, const Node& node, const std::string& path) {
+/// True if the node can hold keys. `hint` goes behind the message if not.
+inline bool expect_mapping(Reading& reading, const Node& node, const std::string& path,
+                           std::string_view hint = "") {
   reading.provenance.said_at(path, node.place);
   if (node.kind == Node::Kind::mapping) return true;
   reading.report(path, node.place,
-                 fmt::format("{} must be a mapping of keys to values, found {}",
-                             path.empty() ? "an experiment" : path, name_of_value(node)));
+                 fmt::format("{} must be a mapping of keys to values, found {}{}",
+                             path.empty() ? "an experiment" : path, name_of_value(node), hint));
   return false;
 }
 

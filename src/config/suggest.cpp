@@ -52,25 +52,27 @@ constexpr std::array<Saying, 23> synonyms{{
     {"val", "validation"},     {"num_threads", "threads"},
 }};
 
-constexpr std::string_view has_softmax = "the loss softmax_cross_entropy computes it";
+constexpr std::string_view no_softmax = "leave it out, the loss softmax_cross_entropy takes raw scores";
 constexpr std::string_view knows_inputs =
     "what a layer takes in follows from the data and the layers before it";
-constexpr std::string_view fetches = "the threads that compute fetch the samples, beside the shards";
+constexpr std::string_view fetches =
+    "samples are fetched while others are computed, by as many threads as that takes";
 constexpr std::string_view scales_only = "inputs are multiplied by data.scale, and nothing is subtracted";
-constexpr std::string_view takes_a_set = "the validation set is a data set of its own, data.validation";
+constexpr std::string_view holds_back =
+    "to hold samples back, let data.train.rows take some and data.validation, with other rows, the rest";
 constexpr std::array<Saying, 12> advices{{
-    {"softmax", has_softmax},
-    {"log_softmax", has_softmax},
-    {"activation", "an activation is a layer of its own behind this one: relu, tanh or sigmoid"},
-    {"warmup_epochs", "give warmup_steps; 'lockstep plan' says how many steps an epoch has"},
+    {"softmax", no_softmax},
+    {"log_softmax", no_softmax},
+    {"activation", "relu, tanh and sigmoid are layers of their own, as in '- relu'"},
+    {"warmup_epochs", "give schedule.warmup_steps; 'lockstep plan' says how many steps an epoch has"},
     {"in_channels", knows_inputs},
     {"in_features", knows_inputs},
     {"input_shape", knows_inputs},
     {"num_workers", fetches},
     {"prefetch", fetches},
     {"normalize", scales_only},
-    {"validation_split", takes_a_set},
-    {"val_split", takes_a_set},
+    {"validation_split", holds_back},
+    {"val_split", holds_back},
 }};
 
 /// Empty if it is not among `words`.

@@ -10,8 +10,8 @@ namespace lockstep::config {
 /// insertions, deletions, replacements and swaps of neighbours, the first of equals. Empty when none is near.
 std::string_view nearest(std::string_view typed, std::span<const std::string_view> words);
 
-/// What to do instead, where `typed` is a word of other programs for what has no name here: "samples are …".
-/// Empty for any other.
+/// What to do instead, where `typed` is a word of other programs for what has no name here: "leave it out,
+/// …". Empty for any other.
 std::string_view advice_on(std::string_view typed);
 
 /// "a", "a or b", "a, b or c".

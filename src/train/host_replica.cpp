@@ -91,7 +91,7 @@ void HostReplica::hash_plans(const Parameters& parameters) {
   plan_hashes_ = engine_->hash_plans(tree_.take_slab());
 }
 
-/// Collective. No rank computes shards any more: they have all heard of each other's.
+/// Collective. All ranks have waited for each other since any of them computed a shard.
 void HostReplica::weights_changed() {
   comm::Activity& activity = world_.activity();
   const comm::Phase before = activity.phase();
@@ -103,7 +103,7 @@ void HostReplica::weights_changed() {
 void HostReplica::set_weights(std::span<const float> weights) {
   check(weights.size() == weights_.size(), "weights come as a whole slab");
   if (weights.data() != weights_.data()) std::ranges::copy(weights, weights_.begin());
-  world_.barrier();
+  world_.barrier();  // see ShardEngine::weights_changed()
   weights_changed();
   state_changed();
 }
@@ -142,12 +142,12 @@ void HostReplica::update() {
   has_looked_ = false;
   optimizer_->begin_step(step_.number, step_.learning_rate);
   not_finite_ = updater_.apply(tree_.partials(), step_.batch->global_samples, weights_);
-  weights_changed();
+  weights_changed();  // the step's status came before the update
 }
 
 void HostReplica::repair(std::int64_t step) {
   memory_.repair(world_, weights_, step);
-  world_.barrier();
+  world_.barrier();  // see ShardEngine::weights_changed()
   weights_changed();
 }
 

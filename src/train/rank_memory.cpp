@@ -48,13 +48,10 @@ std::int64_t engine_bytes(const device::Network& network, device::Backend& backe
                           const data::Stripes& stripes, Range shards, std::int64_t runners, int together = 1,
                           Pieces pieces = Pieces::shards) {
   std::int64_t total = 0;
-  const std::vector<std::int64_t> sizes = piece_sizes(stripes, shards, pieces);
-  for (const std::int64_t samples : sizes) {
+  for (const std::int64_t samples : piece_sizes(stripes, shards, pieces)) {
     const auto plan = backend.plan(network, samples, mode);
     total += plan->shared_bytes() + plan->runner_bytes(together) * runners;
   }
-  if (sizes.empty() && mode == device::Mode::training)
-    total += backend.plan(network, 1, mode)->shared_bytes();
   return total;
 }
 
@@ -153,8 +150,11 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
   memory.activations +=
       engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners, together);
   if (!on_gpu) memory.activations += kept_bytes(blueprint.network, backend, stripes, shards);
-  if (on_gpu || rank == 0)
+  const bool has_samples = !shard_sizes(stripes, shards).empty();
+  if (on_gpu ? has_samples : rank == 0)
     memory.activations += packed_bytes(blueprint.network, backend, device::Mode::training);
+  if (!on_gpu && !has_samples)  // it helps to pack, with a plan
+    memory.activations += backend.plan(blueprint.network, 1, device::Mode::training)->shared_bytes();
   memory.checks = check_bytes(blueprint, backend, stripes, ranks);
   if (blueprint.validation) {
     const data::Stripes validation = blueprint.validation_stripes();

@@ -24,7 +24,7 @@ struct RankMemory {
 };
 
 /// Computed from the blueprint alone, with plans made for their sizes. `threads`: of each rank. All ranks are
-/// taken to be on one host: the first keeps the packed weights of all.
+/// taken to be on one host: on CPUs the first keeps the packed weights of all.
 RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
                        std::span<const std::int64_t> threads, int rank);
 

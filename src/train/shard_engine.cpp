@@ -102,8 +102,8 @@ void ShardEngine::share_packing(comm::Collective& collective) {
   check(mode_ == device::Mode::training, "ranks without samples could not help in evaluation");
   const std::int64_t floats = packer()->packing().floats;
   if (floats == 0) return;  // on all ranks
-  packed_ = collective.make_common(floats, "packed weights").data();
   own_packed_ = {};
+  packed_ = collective.make_common(floats, "packed weights").data();
   collective_ = &collective;
 }
 
@@ -122,12 +122,13 @@ void ShardEngine::pack_weights(const device::Plan& packer) {
   }
   const comm::Collective::Team team = collective_ == nullptr ? comm::Collective::Team() : collective_->team();
   const std::int64_t pieces = (packing.pieces - team.place + team.size - 1) / team.size;
-  workers_.run_pieces(pieces, [&](std::int64_t index, int worker) {
+  const auto pack = [&](std::int64_t index, int worker) {
     WorkerTimes* const times = times_of(worker);
     Stopwatch stopwatch(times != nullptr);
     packer.pack(weights_, index * team.size + team.place, packed_);
     if (times != nullptr) stopwatch.lap(times->packing);
-  });
+  };
+  if (pieces > 0) workers_.run_pieces(pieces, pack);
   if (collective_ == nullptr) return;
   const comm::Activity::Waiting waiting(collective_->activity());
   collective_->meet_team();

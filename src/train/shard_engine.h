@@ -56,8 +56,9 @@ class ShardEngine {
   /// come next. Collective; `collective` must outlive the engine.
   void share_packing(comm::Collective& collective);
   /// The weights to compute with, a slab: call after each change of them. They stay where they are until the
-  /// next call. Packs them. If ranks share that, all of them call it together, and have come, since any of
-  /// them used the engine, to where they wait for each other.
+  /// next call. Packs them. Where ranks share that, all of them call it together, and as it overwrites what
+  /// the others read, all must have waited for each other since any of them used its engine: for the status
+  /// of a step, or in a barrier.
   void weights_changed(std::span<const float> weights);
 
   /// Forward and backward of all shards of the batch; their gradients go into `tree`, which must be fresh

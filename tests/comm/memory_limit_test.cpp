@@ -150,7 +150,7 @@ TEST_F(MemoryLimit, AllRanksReportCommonMemoryThatItsKeeperCannotReserveOrAnothe
               AllOf(StartsWith("rank 0 on "), HasSubstr("cannot reserve 41943040 bytes of shared memory"),
                     HasSubstr(fmt::format("for the packed weights of its ranks (ranks in the job: {})",
                                           world_.size())),
-                    HasSubstr("LOCKSTEP_COLLECTIVE=mpi")));
+                    HasSubstr("Use a smaller model or a higher limit")));
   expect_together(world_, *collective, text);
   EXPECT_THAT(
       make_under_limit(world_, world_.size() - 1, RLIMIT_AS, little_more_address_space(), make_common),

@@ -133,7 +133,10 @@ TEST(PhaseTimes, AreThoseOfThePhasesBetweenTwoChanges) {
   Activity activity;
   {
     const PhaseTimes times(activity);
+    activity.enter(Phase::packing);  // before the first step: set-up
+    std::this_thread::sleep_for(milliseconds(1));
     activity.begin_step(1);
+    EXPECT_EQ(times.of(Phase::packing).all, milliseconds(0));
     std::this_thread::sleep_for(milliseconds(3));
     activity.enter(Phase::exchanging);
     {

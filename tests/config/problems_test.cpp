@@ -298,20 +298,22 @@ TEST(problems, model_is_a_list_of_layers) {
 }
 
 TEST(problems, habits_from_other_programs_get_an_answer) {
+  const std::string mapping = "must be a mapping of keys to values, found ";
+  EXPECT_THAT(problems_of(minimal_with("model", "model: [dense: 10, dropout: 0.5, relu: 2]")),
+              ElementsAre("x.yaml:3:16: model.0 " + mapping + "'10': did you mean {dense: {units: 10}}?",
+                          "x.yaml:3:29: model.1 " + mapping + "'0.5': did you mean {dropout: {rate: 0.5}}?",
+                          "x.yaml:3:40: model.2 " + mapping + "'2'"));
+  // What would not do in that place is no hint.
   EXPECT_THAT(
-      problems_of(minimal_with("model", "model: [dense: 10, dropout: 0.5, relu: 2]")),
-      ElementsAre(
-          "x.yaml:3:16: model.0 must be a mapping of keys to values, found '10': did you mean {dense: "
-          "{units: "
-          "10}}?",
-          "x.yaml:3:29: model.1 must be a mapping of keys to values, found '0.5': did you mean {dropout: "
-          "{rate: 0.5}}?",
-          "x.yaml:3:40: model.2 must be a mapping of keys to values, found '2'"));
+      problems_of(minimal_with("model", "model: [conv2d: 32, dense: relu, dropout: 2]")),
+      ElementsAre("x.yaml:3:17: model.0 " + mapping + "'32'", "x.yaml:3:28: model.1 " + mapping + "'relu'",
+                  "x.yaml:3:43: model.2 " + mapping + "'2'"));
   EXPECT_THAT(
       problems_of(minimal_with("model", "model: [dense: {units: 3, activation: relu}, softmax]")),
-      ElementsAre("x.yaml:3:27: unknown key 'activation': an activation is a layer of its own behind "
-                  "this one: relu, tanh or sigmoid",
-                  "x.yaml:3:46: unknown layer 'softmax': the loss softmax_cross_entropy computes it"));
+      ElementsAre("x.yaml:3:27: unknown key 'activation': relu, tanh and sigmoid are layers of their "
+                  "own, as in '- relu'",
+                  "x.yaml:3:46: unknown layer 'softmax': leave it out, the loss softmax_cross_entropy "
+                  "takes raw scores"));
 }
 
 TEST(problems, keys_beside_a_layer_are_an_indentation_error) {

@@ -41,8 +41,8 @@ TEST(nearest, prefers_the_closest_and_then_the_first) {
 }
 
 TEST(advice_on, is_about_what_has_no_name_here) {
-  EXPECT_EQ(advice_on("Softmax"), "the loss softmax_cross_entropy computes it");
-  EXPECT_EQ(advice_on("validation_split"), "the validation set is a data set of its own, data.validation");
+  EXPECT_EQ(advice_on("Softmax"), "leave it out, the loss softmax_cross_entropy takes raw scores");
+  EXPECT_EQ(advice_on("val_split"), advice_on("validation_split"));
   EXPECT_EQ(advice_on("epochs"), "");
   EXPECT_EQ(advice_on(""), "");
 }

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -10,6 +11,7 @@
 #include "base/aligned_buffer.h"
 #include "device/backend.h"
 #include "device/chains.h"
+#include "device/cpu/fused/choice.h"
 #include "device/cpu/fused/kernels.h"
 #include "device/network_builder.h"
 #include "device/network_checks.h"
@@ -119,6 +121,7 @@ TEST(Network, packs_the_same_for_plans_of_all_sizes) {
   std::vector<NamedNetwork> networks = chains();
   networks.push_back({"packed", winograd});
   const auto backend = make_cpu_backend();
+  const auto bits = [](float value) { return std::bit_cast<std::uint32_t>(value); };
   for (const NamedNetwork& chain : networks)
     for (const Mode mode : {Mode::training, Mode::evaluation}) {
       SCOPED_TRACE(chain.name);
@@ -132,8 +135,11 @@ TEST(Network, packs_the_same_for_plans_of_all_sizes) {
         return packed;
       };
       const AlignedBuffer<float> of_one = pack(1);
+      if (cpu::fused::processor_suits() && chain.name == "packed") {
+        EXPECT_GT(of_one.size(), 0U);
+      }
       for (const std::int64_t samples : {3, 16, 65})
-        EXPECT_TRUE(std::ranges::equal(pack(samples).span(), of_one.span())) << samples;
+        EXPECT_TRUE(std::ranges::equal(pack(samples).span(), of_one.span(), {}, bits, bits)) << samples;
     }
 }
 

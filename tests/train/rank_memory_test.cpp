@@ -5,6 +5,7 @@
 #include "comm/collective.h"
 #include "data/hdf5_dataset.h"
 #include "data/step_loader.h"
+#include "device/cpu/fused/choice.h"
 #include "support/temporary_folder.h"
 #include "train/evaluator.h"
 #include "train/sample_training.h"
@@ -61,7 +62,9 @@ class RankMemoryTest : public ::testing::Test {
 
 TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
   for (const char* shuffle : {"none", "stripes", "global"}) {
-    const Blueprint full = blueprint({std::string("data.shuffle=") + shuffle, "model.7.units=600"});
+    // Packed in training, and the second dense layer behind a ReLU in evaluation, too.
+    const Blueprint full = blueprint(
+        {std::string("data.shuffle=") + shuffle, "model.7.units=600", "model.8=relu", "model.10.units=70"});
     Blueprint training_only = full;
     training_only.validation.reset();
     for (const int ranks : {1, 3})
@@ -72,7 +75,7 @@ TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
         const RankMemory taken = real(full, ranks, rank, threads);
         EXPECT_EQ(planned.data, taken.data);
         const auto packed = backend_->plan(full.network, 1, device::Mode::training)->packing();
-        if (device::cpu_instruction_set() != "sse41") {
+        if (device::cpu::fused::processor_suits()) {
           ASSERT_GT(packed.floats, 0);
         }
         const std::int64_t kept_by_the_first = rank == 0 ? 0 : packed.floats * std::int64_t{sizeof(float)};
@@ -85,6 +88,17 @@ TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
         EXPECT_NEAR(static_cast<double>(both.total() - planned.total()), evaluation, evaluation * 0.05);
       }
   }
+}
+
+TEST_F(RankMemoryTest, KnowsThatARankWithoutSamplesHelpsToPack) {
+  Blueprint few = blueprint({"training.batch=4", "training.epochs=1", "model.7.units=600"});
+  few.validation.reset();
+  const data::Stripes stripes = few.train_stripes();
+  ASSERT_TRUE(shard_sizes(stripes, {0, 1}).empty()) << "four samples in eight shards";
+  WorkerPool workers(1, device::prepare_cpu_thread);
+  const ShardEngine engine(*backend_, few.network, device::Mode::training, stripes, {0, 1}, workers);
+  const auto joint = backend_->joint_gradients(few.network);
+  EXPECT_EQ(rank_memory(few, *backend_, on_each(8, 1), 0).activations, engine.bytes());
 }
 
 TEST_F(RankMemoryTest, KnowsThatShardsGoTogetherWhereWeightsAreLarge) {

@@ -40,7 +40,9 @@ struct WinogradWeights {
   /// them for the ranks of a host.
   static std::int64_t pieces(const Problem& problem, const Layout& layout) {
     constexpr std::int64_t piece_floats = std::int64_t{16} * 1024;
-    return std::clamp<std::int64_t>(floats(problem, layout) / piece_floats, 1, 16);
+    const std::int64_t rows = std::min(problem.in_channels, problem.out_channels);
+    return std::clamp<std::int64_t>(floats(problem, layout) / piece_floats, 1,
+                                    std::min<std::int64_t>(rows, 16));
   }
 
   /// u[p][row][column], channels of one kind in rows and of the other in lanes. A row's filter is
