@@ -10,11 +10,15 @@ Totals& Totals::operator+=(const Totals& other) {
 }
 
 void Plan::load_weights(std::span<const float> weights) {
-  const Packing all = packing();
-  if (own_packed_.size() != static_cast<std::size_t>(all.floats))
-    own_packed_ = AlignedBuffer<float>(static_cast<std::size_t>(all.floats));
-  for (std::int64_t piece = 0; piece < all.pieces; ++piece) pack(weights, piece, own_packed_.data());
-  for (std::int64_t piece = 0; piece < load_pieces(); ++piece) load_piece(weights, piece, own_packed_.data());
+  const auto floats = static_cast<std::size_t>(packing().floats);
+  if (own_packed_.size() != floats) own_packed_ = AlignedBuffer<float>(floats);
+  load_weights(weights, own_packed_.data());
+}
+
+void Plan::load_weights(std::span<const float> weights, float* packed) {
+  const std::int64_t to_pack = packing().pieces;
+  for (std::int64_t piece = 0; piece < to_pack; ++piece) pack(weights, piece, packed);
+  for (std::int64_t piece = 0; piece < load_pieces(); ++piece) load_piece(weights, piece, packed);
 }
 
 }  // namespace lockstep::device

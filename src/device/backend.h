@@ -117,6 +117,8 @@ class Plan {
   /// weights and before the next run; not while a runner of this plan works. `weights` must stay valid until
   /// the next call. The first call takes memory for packed weights.
   void load_weights(std::span<const float> weights);
+  /// The same with memory of the caller's, packing().floats of it on a cache line, for packed weights.
+  void load_weights(std::span<const float> weights, float* packed);
 
   /// The same in two parts, so that one copy of packed weights, in the caller's memory, serves many plans:
   /// those of one network and mode pack the same bits, whatever their numbers of samples, on every rank with

@@ -185,11 +185,7 @@ std::uint64_t ArithmeticCheck::compute(const data::Batch& batch, std::span<const
   const data::ShardBatch shard = samples(batch);
   const auto sized = std::ranges::find(plans_, shard.count, &SizedPlan::samples);
   check(sized != plans_.end(), "every size of shard was planned");
-  device::Plan& plan = *sized->plan;
-  for (std::int64_t piece = 0; piece < plan.packing().pieces; ++piece)
-    plan.pack(weights, piece, packed_.data());
-  for (std::int64_t piece = 0; piece < plan.load_pieces(); ++piece)
-    plan.load_piece(weights, piece, packed_.data());
+  sized->plan->load_weights(weights, packed_.data());
   const device::Totals totals = sized->runner->train(input_of(shard, batch.epoch), gradient_.span());
   return result_hash(gradient_.span(), totals);
 }
