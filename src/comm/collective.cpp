@@ -6,9 +6,11 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
+#include "base/cpu_pause.h"
 #include "base/log.h"
 #include "comm/mpi_calls.h"
 #include "comm/mpi_collective.h"
@@ -154,6 +156,29 @@ void Collective::take_local(std::span<const Partial> local) {
 
 std::span<float> Collective::make_common(std::int64_t floats, std::string_view purpose) {
   return make_private(floats, purpose);
+}
+
+std::size_t Collective::number_of(const float* /*slab*/) const {
+  check(false, "a team of one has nobody to tell");
+  return 0;
+}
+
+std::span<float> Collective::slab_of(int /*place*/, std::size_t /*number*/) const {
+  check(false, "a team of one knows its slabs");
+  return {};
+}
+
+/// Ranks that run on cores of their own meet within a few looks, with pauses some 0.3 µs; where they share
+/// cores the one waited for may need this one.
+void Collective::Patience::wait() {
+  constexpr int looks_before_yielding = 10;
+  if (looks_ < looks_before_yielding) {
+    ++looks_;
+    cpu_pause();
+    return;
+  }
+  if (is_main_) collective_.progress();
+  std::this_thread::yield();
 }
 
 std::span<float> Collective::make_private(std::int64_t floats, std::string_view purpose) {

@@ -79,8 +79,8 @@ class Collective {
 
   /// Memory that this rank has in common with the others of its team: those of its host where ranks share
   /// memory, else itself alone. Zeroed, on a cache line, owned by the collective. Call during set-up, on all
-  /// ranks with the same `floats`, more than 0. Throws AgreedError, which names the purpose ("packed
-  /// weights"), as make_slab does.
+  /// ranks, with the same `floats` in a team, more than 0. Throws AgreedError, which names the purpose
+  /// ("packed weights"), as make_slab does.
   virtual std::span<float> make_common(std::int64_t floats, std::string_view purpose);
   struct Team {
     int size = 1;
@@ -90,6 +90,25 @@ class Collective {
   /// Returns when all ranks of the team have called it as often as this one. What any of them wrote into
   /// common memory before is seen by all then. Not between exchange() and all_gather().
   virtual void meet_team() {}
+  /// The number of a slab among those of this rank, by which the others of its team find it; and the slab
+  /// with a number of the rank at this place of the team. Not collective, any thread. For teams of several
+  /// only.
+  [[nodiscard]] virtual std::size_t number_of(const float* slab) const;
+  [[nodiscard]] virtual std::span<float> slab_of(int place, std::size_t number) const;
+
+  /// How a thread waits for what another rank of the team writes into common memory: a moment for itself,
+  /// then it offers its core to others, and the main thread lets messages get on.
+  class Patience {
+   public:
+    Patience(Collective& collective, bool is_main) : collective_(collective), is_main_(is_main) {}
+    /// Between two looks.
+    void wait();
+
+   private:
+    Collective& collective_;
+    bool is_main_;
+    int looks_ = 0;
+  };
 
   /// What this rank is at.
   [[nodiscard]] Activity& activity() { return world_.activity(); }
@@ -100,6 +119,9 @@ class Collective {
  protected:
   /// Requires whole blocks, and at least one shard for each rank.
   Collective(World& world, Hosts hosts, std::int64_t slab_size, std::int64_t shards);
+
+  /// Lets messages get on, while this rank waits for its team.
+  virtual void progress() {}
 
   /// The entries of results_ for a rank of this rank's host.
   [[nodiscard]] std::span<SlicePartial> results_of(int rank);

@@ -4,22 +4,15 @@
 #include <array>
 #include <memory>
 #include <new>
-#include <thread>
 #include <utility>
 
 #include "base/check.h"
-#include "base/cpu_pause.h"
 
 namespace lockstep::comm {
 namespace {
 
 /// A run of consecutive shards has at most two subtrees of each size.
 constexpr std::size_t most_partials = 128;
-
-/// Looks at another rank's counter before the core is offered to others. Ranks that run on cores of
-/// their own meet within fewer; where they share cores the one waited for may need this one. With pauses
-/// between them, some 0.3 µs.
-constexpr int looks_before_yielding = 10;
 
 }  // namespace
 
@@ -88,11 +81,15 @@ float* SharedMemoryCollective::slab(std::size_t index, int rank) const {
   return reinterpret_cast<float*>(slabs_[index].segment(rank).data());
 }
 
-std::size_t SharedMemoryCollective::index_of(const float* own_slab) const {
+std::size_t SharedMemoryCollective::number_of(const float* own_slab) const {
   for (std::size_t index = 0; index < slabs_.size(); ++index)
     if (slab(index, world_.rank()) == own_slab) return index;
   check(false, "slabs that are exchanged were made by make_slab");
   return 0;
+}
+
+std::span<float> SharedMemoryCollective::slab_of(int place, std::size_t number) const {
+  return {slab(number, ranks_[static_cast<std::size_t>(place)]), static_cast<std::size_t>(slab_size_)};
 }
 
 /// Returns when all ranks of this host have called it as often as this one. Each rank counts its calls where
@@ -101,15 +98,8 @@ void SharedMemoryCollective::meet() {
   control(world_.rank()).meetings.store(++meetings_, std::memory_order_release);
   for (const int rank : ranks_) {
     const std::atomic<std::uint64_t>& theirs = control(rank).meetings;
-    for (int looks = 0; theirs.load(std::memory_order_acquire) < meetings_;
-         looks += looks < looks_before_yielding ? 1 : 0) {
-      if (looks < looks_before_yielding) {
-        cpu_pause();
-      } else {
-        messages_.progress();
-        std::this_thread::yield();
-      }
-    }
+    Patience patience(*this, true);
+    while (theirs.load(std::memory_order_acquire) < meetings_) patience.wait();
   }
 }
 
@@ -118,7 +108,7 @@ std::span<const SlicePartial> SharedMemoryCollective::exchange(std::span<const P
   in_step_ = true;
   Control& own = control(world_.rank());
   for (std::size_t i = 0; i < local.size(); ++i)
-    own.slabs[i] = static_cast<std::uint32_t>(index_of(local[i].data));
+    own.slabs[i] = static_cast<std::uint32_t>(number_of(local[i].data));
   meet();
   for (const int rank : ranks_) {
     if (rank == world_.rank()) continue;
@@ -133,7 +123,7 @@ std::span<const SlicePartial> SharedMemoryCollective::exchange(std::span<const P
 void SharedMemoryCollective::all_gather(std::span<float> weights) {
   if (!in_step_) meet();
   in_step_ = false;
-  const std::size_t index = index_of(weights.data());
+  const std::size_t index = number_of(weights.data());
   messages_.all_gather(weights);
   write_into_others(index, weights, own_slice());
   for (const Range slice : messages_.received_slices()) write_into_others(index, weights, slice);

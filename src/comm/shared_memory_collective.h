@@ -28,8 +28,9 @@ namespace lockstep::comm {
 /// partial sums before anyone overwrites them. An all_gather that does not follow an exchange meets once more
 /// before it begins.
 ///
-/// Common memory takes meetings of its own (meet_team), behind what was written there. That nobody reads it
-/// any more when it is written again is the caller's concern.
+/// Common memory takes meetings of its own (meet_team, TeamWork), behind what was written there. That nobody
+/// reads it any more when it is written again is the caller's concern. Before meeting A ranks may also write
+/// into each other's slabs, through slab_of(), as long as their owner knows when they are through (TeamWork).
 ///
 /// No rank comes to a meeting with a message that it waits for, and each helps the messages of its host on
 /// while it waits there.
@@ -46,6 +47,8 @@ class SharedMemoryCollective final : public Collective {
   std::span<float> make_common(std::int64_t floats, std::string_view purpose) override;
   [[nodiscard]] Team team() const override;
   void meet_team() override { meet(); }
+  [[nodiscard]] std::size_t number_of(const float* slab) const override;
+  [[nodiscard]] std::span<float> slab_of(int place, std::size_t number) const override;
   [[nodiscard]] std::int64_t bytes_per_step() const override;
 
  private:
@@ -53,9 +56,9 @@ class SharedMemoryCollective final : public Collective {
   struct Control;
   Control& control(int rank) const;
   float* slab(std::size_t index, int rank) const;
-  std::size_t index_of(const float* own_slab) const;
   std::size_t place() const;
   void meet();
+  void progress() override { messages_.progress(); }
   void write_into_others(std::size_t index, std::span<const float> weights, Range slice);
 
   std::span<const int> ranks_;  // of this host

@@ -79,7 +79,8 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                     shards_of(world, blueprint), resources.workers.size(), data::Faults::as_armed,
                     augmentation(blueprint));
   });
-  engine_->share_packing(*collective_);
+  engine_->share_packing(world, *collective_);
+  engine_->share_joint_gradients(world, *collective_);
 }
 
 /// With the slabs that the training has anyway: their contents come later. The rank packs for itself here, so
@@ -113,6 +114,16 @@ void HostReplica::state_changed() {
   has_looked_ = false;
   memory_.record(owned_.begin, weights_.subspan(static_cast<std::size_t>(owned_.begin),
                                                 static_cast<std::size_t>(owned_.size())));
+}
+
+/// A rank that fails here computes nothing in this step.
+const data::Batch& HostReplica::next_batch() {
+  try {
+    return loader_->next();
+  } catch (...) {
+    engine_->stay_away();
+    throw;
+  }
 }
 
 std::span<const device::Totals> HostReplica::compute(const Step& step, ShardWatch* watch) {

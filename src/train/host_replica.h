@@ -29,7 +29,7 @@ class HostReplica final : public Replica {
   [[nodiscard]] std::vector<optim::Optimizer::State> state() override { return optimizer_->state(); }
   void state_changed() override;
   void start_batches(std::int64_t epoch, std::int64_t step) override { loader_->start(epoch, step); }
-  const data::Batch& next_batch() override { return loader_->next(); }
+  const data::Batch& next_batch() override;
   std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) override;
   void update() override;
   [[nodiscard]] bool diverged() override { return not_finite_.has_value(); }

@@ -98,12 +98,13 @@ const device::Plan* ShardEngine::packer() const {
   return plans_.empty() ? packer_.get() : plans_.front().plan.get();
 }
 
-void ShardEngine::share_packing(comm::Collective& collective) {
+void ShardEngine::share_packing(comm::World& world, comm::Collective& collective) {
   check(mode_ == device::Mode::training, "ranks without samples could not help in evaluation");
   const std::int64_t floats = packer()->packing().floats;
   if (floats == 0) return;  // on all ranks
   own_packed_ = {};
   packed_ = collective.make_common(floats, "packed weights").data();
+  packing_work_ = std::make_unique<comm::TeamWork>(world, collective, 0, 0, "counters of packing");
   collective_ = &collective;
 }
 
@@ -113,33 +114,39 @@ void ShardEngine::weights_changed(std::span<const float> weights) {
   if (packer() != nullptr) pack_weights(*packer());
 }
 
-/// This rank's share of the pieces, spread over the workers.
+/// By this rank alone, or by those of its team, which begin with every n-th piece each.
 void ShardEngine::pack_weights(const device::Plan& packer) {
   const device::Packing packing = packer.packing();
   if (packed_ == nullptr && packing.floats > 0) {
     own_packed_ = AlignedBuffer<float>(static_cast<std::size_t>(packing.floats));
     packed_ = own_packed_.data();
   }
-  const comm::Collective::Team team = collective_ == nullptr ? comm::Collective::Team() : collective_->team();
-  const std::int64_t pieces = (packing.pieces - team.place + team.size - 1) / team.size;
-  const auto pack = [&](std::int64_t index, int worker) {
+  const auto pack = [&](std::int64_t piece, int worker) {
     WorkerTimes* const times = times_of(worker);
     Stopwatch stopwatch(times != nullptr);
-    packer.pack(weights_, index * team.size + team.place, packed_);
+    packer.pack(weights_, piece, packed_);
     if (times != nullptr) stopwatch.lap(times->packing);
   };
-  if (pieces > 0) workers_.run_pieces(pieces, pack);
-  if (collective_ == nullptr) return;
+  if (collective_ == nullptr) {
+    if (packing.pieces > 0) workers_.run_pieces(packing.pieces, pack);
+    return;
+  }
+  const auto [size, place] = collective_->team();
+  comm::TeamWork::Round round(*packing_work_);
+  round.offer((packing.pieces - place + size - 1) / size);
+  workers_.run([&, size = size](int worker) {
+    while (const auto piece = round.take(worker == 0)) pack(piece->index() * size + piece->place(), worker);
+  });
   const comm::Activity::Waiting waiting(collective_->activity());
   collective_->meet_team();
 }
 
 void ShardEngine::join(const device::JointGradients& joint) {
-  joint_ = &joint;
-  const std::int64_t most_samples = plans_.empty() ? 0 : plans_.front().samples;
-  for (std::size_t shard = 0; shard < totals_.size(); ++shard)
-    kept_.emplace_back(static_cast<std::size_t>(joint.kept_floats(most_samples)));
-  kept_shards_.resize(totals_.size());
+  joint_.emplace(joint, std::ssize(totals_), plans_.empty() ? 0 : plans_.front().samples, workers_);
+}
+
+void ShardEngine::share_joint_gradients(comm::World& world, comm::Collective& collective) {
+  if (joint_ && world.size() > 1) joint_->share(world, collective);
 }
 
 /// Neighbours in a batch, of one size, for the worker that took them.
@@ -158,14 +165,16 @@ std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, com
                                                    ShardWatch* watch, std::span<const SideWork> side) {
   const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
   const bool is_watched = watch != nullptr && shards.contains(watch->shard);
-  const bool is_joint = joint_ != nullptr && !is_watched && !fault::any();
+  const bool is_joint = joint_ && !is_watched && !fault::any();
+  std::optional<JointShards::Step> joint_step;
+  if (joint_) joint_step.emplace(*joint_);
   if (is_joint) tree.set_apart();
   const auto totals = run(batch, side, [&](const Work& work) {
     WorkerTimes* const times = times_of(work.worker);
     const auto jobs = std::span(jobs_[static_cast<std::size_t>(work.worker)]).first(work.shards.size());
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       jobs[i] = {.input = input_of(work.shards[i], batch.epoch), .gradient = tree.take_slab(), .totals = {}};
-      if (is_joint) jobs[i].input.kept = kept_[work.first + i].data();
+      if (is_joint) jobs[i].input.kept = joint_->kept(work.first + i);
       if (times != nullptr) jobs[i].input.times = &times->passes;
       fault::stall(fault::Place::compute);
     }
@@ -184,26 +193,16 @@ std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, com
       totals_[work.first + i] = jobs[i].totals;
     }
   });
-  if (is_joint) add_joint_gradients(batch, tree);
+  const auto times = [this](int worker) { return times_of(worker); };
+  if (is_joint)
+    joint_step->add_up(batch, tree, times);
+  else if (joint_step)
+    joint_step->help(tree, times);
   return totals;
 }
 
-/// Spreads the pieces of all sums over the workers.
-void ShardEngine::add_joint_gradients(const data::Batch& batch, const comm::LocalTree& tree) {
-  for (std::size_t i = 0; i < batch.shards.size(); ++i)
-    kept_shards_[i] = {.data = kept_[i].data(), .samples = batch.shards[i].count};
-  const std::int64_t pieces = joint_->pieces();
-  workers_.run_pieces(
-      pieces * static_cast<std::int64_t>(tree.sum_count()), [&](std::int64_t piece, int worker) {
-        WorkerTimes* const times = times_of(worker);
-        Stopwatch stopwatch(times != nullptr);
-        const comm::LocalTree::Sum sum = tree.sum(static_cast<std::size_t>(piece / pieces));
-        const auto first = static_cast<std::size_t>(sum.tree.first - batch.shards.front().shard);
-        joint_->add_up(piece % pieces,
-                       std::span(kept_shards_).subspan(first, static_cast<std::size_t>(sum.tree.count)),
-                       sum.slab.data());
-        if (times != nullptr) stopwatch.lap(times->adding);
-      });
+void ShardEngine::stay_away() {
+  if (joint_) const JointShards::Step step(*joint_);
 }
 
 std::span<const device::Totals> ShardEngine::evaluate(const data::Batch& batch) {
@@ -294,7 +293,7 @@ std::int64_t ShardEngine::bytes() const {
     total += packer()->packing().floats * static_cast<std::int64_t>(sizeof(float));
   for (const SizedPlan& sized : plans_)
     total += sized.plan->shared_bytes() + sized.plan->runner_bytes(at_a_time_) * workers_.size();
-  for (const AlignedBuffer<float>& kept : kept_) total += static_cast<std::int64_t>(kept.span().size_bytes());
+  if (joint_) total += joint_->bytes();
   return total;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "data/loader.h"
 #include "data/stripes.h"
 #include "device/backend.h"
+#include "train/joint_shards.h"
 #include "train/plan_check.h"
 #include "train/profile.h"
 #include "train/worker_pool.h"
@@ -54,7 +56,7 @@ class ShardEngine {
   /// From now on the ranks of the collective's team pack weights together, into one copy for all of them:
   /// each has an engine of the same network, mode and instruction set. During set-up; weights_changed() must
   /// come next. Collective; `collective` must outlive the engine.
-  void share_packing(comm::Collective& collective);
+  void share_packing(comm::World& world, comm::Collective& collective);
   /// The weights to compute with, a slab: call after each change of them. They stay where they are until the
   /// next call. Packs them. Where ranks share that, all of them call it together, and as it overwrites what
   /// the others read, all must have waited for each other since any of them used its engine: for the status
@@ -67,6 +69,8 @@ class ShardEngine {
   /// may be left undone.
   std::span<const device::Totals> train(const data::Batch& batch, comm::LocalTree& tree,
                                         ShardWatch* watch = nullptr, std::span<const SideWork> side = {});
+  /// In place of a call of train(), where this rank cannot make it: so that its team does not wait for it.
+  void stay_away();
   /// Forward only.
   std::span<const device::Totals> evaluate(const data::Batch& batch);
 
@@ -74,6 +78,10 @@ class ShardEngine {
   /// shards are looked at; the bits are the same. `joint`, of the engine's network and backend, must outlive
   /// it, and the tree must have joint.ranges() apart.
   void join(const device::JointGradients& joint);
+  /// After join(), if there was one: from now on the ranks of a team compute them together. Then all ranks
+  /// call train() as often, and wait for each other between one call and the next. The tree's slabs must be
+  /// the collective's, which must outlive the engine. During set-up. Collective.
+  void share_joint_gradients(comm::World& world, comm::Collective& collective);
   /// From now on train() adds up how long its work takes, by worker. `profile` must outlive the engine.
   void measure(Profile& profile) { profile_ = &profile; }
 
@@ -102,7 +110,6 @@ class ShardEngine {
   std::span<const device::Totals> run(const data::Batch& batch, std::span<const SideWork> side,
                                       RunShards&& run_shards);
   void do_side_work(std::span<const SideWork> side, std::int64_t piece, int worker) const;
-  void add_joint_gradients(const data::Batch& batch, const comm::LocalTree& tree);
   [[nodiscard]] WorkerTimes* times_of(int worker) const;
 
   const device::Network& network_;
@@ -112,14 +119,13 @@ class ShardEngine {
   std::vector<SizedPlan> plans_;
   std::unique_ptr<device::Plan> packer_;    // of a rank without samples, to help those that have some
   comm::Collective* collective_ = nullptr;  // if packed weights are in its team's common memory
-  AlignedBuffer<float> own_packed_;         // if not
+  std::unique_ptr<comm::TeamWork> packing_work_;
+  AlignedBuffer<float> own_packed_;  // if not
   float* packed_ = nullptr;
   int at_a_time_ = 1;                                // shards that a worker takes, at most
   std::vector<std::vector<device::ShardJob>> jobs_;  // by worker: those that it has taken
   std::vector<device::Totals> totals_;
-  const device::JointGradients* joint_ = nullptr;
-  std::vector<AlignedBuffer<float>> kept_;      // by shard
-  std::vector<device::KeptShard> kept_shards_;  // views of them
+  std::optional<JointShards> joint_;
   Profile* profile_ = nullptr;
 };
 

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "comm/collective.h"
+
+namespace lockstep::comm {
+
+/// Work of which each rank of a team (Collective::team) has pieces of its own, and with which all are through
+/// at about the same time: who has done its own takes others'. A core that is slower for a moment then
+/// holds up nobody as long as there are pieces left.
+///
+/// It goes by rounds, the same on all ranks of the team. In each, a rank writes what its pieces need into
+/// memory() and notes() of its own place; then Round::offer(); then, on each of its workers, take() until
+/// there is none; then finish(). Between a round and the next all ranks of the team must have waited for each
+/// other, in meet_team() or for something else that each of them brings.
+///
+/// Happens-before: what a rank writes before offer() is seen by whoever takes a piece of it, and what is
+/// written for a piece by its owner after finish().
+class TeamWork {
+ public:
+  /// Common memory with `floats` floats and `notes` numbers for each rank, more if another rank asks for
+  /// more. During set-up, collective over all ranks; throws AgreedError, as Collective::make_common does.
+  TeamWork(World& world, Collective& collective, std::int64_t floats, std::int64_t notes,
+           std::string_view purpose);
+
+  [[nodiscard]] int place() const { return team_.place; }
+  /// Of the rank at this place; on a cache line. Written by it alone, and in no other rank's round.
+  [[nodiscard]] std::span<float> memory(int place) const;
+  [[nodiscard]] std::span<std::int64_t> notes(int place) const;
+
+  /// A piece that is to be done; counts as done at the end of its life.
+  class Piece {
+   public:
+    Piece(Piece&& other) noexcept;
+    Piece& operator=(Piece&&) = delete;
+    Piece(const Piece&) = delete;
+    Piece& operator=(const Piece&) = delete;
+    ~Piece();
+    [[nodiscard]] int place() const { return place_; }           ///< whose it is
+    [[nodiscard]] std::int64_t index() const { return index_; }  ///< among those
+
+   private:
+    friend class TeamWork;
+    Piece(std::atomic<std::int64_t>& done, int place, std::int64_t index)
+        : done_(&done), place_(place), index_(index) {}
+    std::atomic<std::int64_t>* done_;
+    int place_;
+    std::int64_t index_;
+  };
+
+  /// This rank's part in a round. If it ends without offer(), by an exception, others learn that there is
+  /// nothing to wait for. Main thread, except take().
+  class Round {
+   public:
+    explicit Round(TeamWork& work) : work_(work) { ++work_.round_; }
+    ~Round() {
+      if (!offered_) offer(0);
+    }
+    Round(const Round&) = delete;
+    Round& operator=(const Round&) = delete;
+
+    void offer(std::int64_t pieces);
+    /// The next piece, of this rank while it has any. Waits while other ranks have not made their offers;
+    /// none when those of all are taken. Any worker, at the same time; `is_main`: on the main thread.
+    [[nodiscard]] std::optional<Piece> take(bool is_main);
+    /// Returns when all pieces of this rank are done.
+    void finish();
+
+   private:
+    TeamWork& work_;
+    bool offered_ = false;
+  };
+
+ private:
+  struct Offer;
+  [[nodiscard]] Offer& offer_of(int place) const;
+  [[nodiscard]] std::optional<Piece> take_of(int place);
+
+  Collective& collective_;
+  Collective::Team team_;
+  std::int64_t floats_, notes_;  // of each rank
+  std::span<float> common_;
+  std::uint64_t round_ = 0;
+};
+
+}  // namespace lockstep::comm

@@ -1,0 +1,148 @@
+#include "train/joint_shards.h"
+
+#include <array>
+
+#include "base/stopwatch.h"
+
+namespace lockstep::train {
+namespace {
+
+/// What a rank notes for those that help it: how many samples each of its shards has, then a few numbers for
+/// each of its sums.
+class Notes {
+ public:
+  struct Sum {
+    std::int64_t first, count;  ///< of its shards, among the rank's
+    std::int64_t slab;          ///< Collective::number_of() it
+  };
+
+  /// There are no more sums than shards.
+  static std::int64_t numbers(std::int64_t shards) { return shards * (1 + sum_numbers); }
+  explicit Notes(std::span<std::int64_t> numbers)
+      : numbers_(numbers), shards_(numbers.size() / (1 + sum_numbers)) {}
+
+  [[nodiscard]] std::int64_t& samples(std::size_t shard) const { return numbers_[shard]; }
+  void set_sum(std::size_t index, const Sum& sum) const {
+    const std::span<std::int64_t> to = numbers_of(index);
+    to[0] = sum.first;
+    to[1] = sum.count;
+    to[2] = sum.slab;
+  }
+  [[nodiscard]] Sum sum(std::size_t index) const {
+    const std::span<std::int64_t> from = numbers_of(index);
+    return {.first = from[0], .count = from[1], .slab = from[2]};
+  }
+
+ private:
+  static constexpr std::int64_t sum_numbers = 3;
+  [[nodiscard]] std::span<std::int64_t> numbers_of(std::size_t sum) const {
+    return numbers_.subspan(shards_ + sum * sum_numbers, sum_numbers);
+  }
+  std::span<std::int64_t> numbers_;
+  std::size_t shards_;  // that there is room for
+};
+
+}  // namespace
+
+JointShards::JointShards(const device::JointGradients& gradients, std::int64_t shards,
+                         std::int64_t most_samples, WorkerPool& workers)
+    : gradients_(gradients),
+      workers_(workers),
+      shards_(shards),
+      floats_(gradients.kept_floats(most_samples)),
+      own_notes_(static_cast<std::size_t>(Notes::numbers(shards))) {
+  for (std::int64_t shard = 0; shard < shards; ++shard) own_.emplace_back(static_cast<std::size_t>(floats_));
+  make_room(shards);
+}
+
+/// For as many shards, of a piece that a worker takes.
+void JointShards::make_room(std::int64_t shards) {
+  of_piece_.resize(static_cast<std::size_t>(workers_.size()));
+  for (auto& shards_of_piece : of_piece_) shards_of_piece.resize(static_cast<std::size_t>(shards));
+}
+
+void JointShards::share(comm::World& world, comm::Collective& collective) {
+  constexpr std::int64_t line = 16;  // floats
+  std::array most{shards_, (floats_ + line - 1) / line * line};
+  world.max(most);
+  const auto [most_shards, most_floats] = most;
+  team_ = std::make_unique<comm::TeamWork>(world, collective, most_shards * most_floats,
+                                           Notes::numbers(most_shards), "inputs and gradients of layers");
+  collective_ = &collective;
+  stride_ = most_floats;
+  own_.clear();
+  make_room(most_shards);
+}
+
+std::span<std::int64_t> JointShards::notes(int place) {
+  return team_ ? team_->notes(place) : std::span(own_notes_);
+}
+
+float* JointShards::kept(int place, std::int64_t shard) const {
+  return team_ ? team_->memory(place).data() + shard * stride_ : own_[static_cast<std::size_t>(shard)].data();
+}
+
+float* JointShards::kept(std::size_t shard) const {
+  return kept(team_ ? team_->place() : 0, static_cast<std::int64_t>(shard));
+}
+
+std::int64_t JointShards::bytes() const {
+  return shards_ * floats_ * static_cast<std::int64_t>(sizeof(float));
+}
+
+void JointShards::add_up_piece(int place, std::int64_t piece, int worker, const comm::LocalTree& tree) {
+  const std::int64_t pieces = gradients_.pieces();
+  const auto index = static_cast<std::size_t>(piece / pieces);
+  const Notes notes(this->notes(place));
+  const Notes::Sum sum = notes.sum(index);
+  const auto shards =
+      std::span(of_piece_[static_cast<std::size_t>(worker)]).first(static_cast<std::size_t>(sum.count));
+  for (std::int64_t i = 0; i < sum.count; ++i) {
+    const std::int64_t shard = sum.first + i;
+    shards[static_cast<std::size_t>(i)] = {.data = kept(place, shard),
+                                           .samples = notes.samples(static_cast<std::size_t>(shard))};
+  }
+  float* const slab = team_ && place != team_->place()
+                          ? collective_->slab_of(place, static_cast<std::size_t>(sum.slab)).data()
+                          : tree.sum(index).slab.data();
+  gradients_.add_up(piece % pieces, shards, slab);
+}
+
+void JointShards::Step::add_up(const data::Batch& batch, const comm::LocalTree& tree,
+                               const TimesOfWorker& times_of) {
+  const Notes notes(joint_.notes(joint_.team_ ? joint_.team_->place() : 0));
+  for (std::size_t shard = 0; shard < batch.shards.size(); ++shard)
+    notes.samples(shard) = batch.shards[shard].count;
+  const bool is_shared = joint_.team_ && joint_.collective_->team().size > 1;
+  for (std::size_t i = 0; i < tree.sum_count(); ++i) {
+    const comm::LocalTree::Sum sum = tree.sum(i);
+    const std::size_t number = is_shared ? joint_.collective_->number_of(sum.slab.data()) : 0;
+    notes.set_sum(i, {.first = sum.tree.first - batch.shards.front().shard,
+                      .count = sum.tree.count,
+                      .slab = static_cast<std::int64_t>(number)});
+  }
+  run(static_cast<std::int64_t>(tree.sum_count()) * joint_.gradients_.pieces(), tree, times_of);
+}
+
+void JointShards::Step::help(const comm::LocalTree& tree, const TimesOfWorker& times_of) {
+  if (round_) run(0, tree, times_of);
+}
+
+void JointShards::Step::run(std::int64_t pieces, const comm::LocalTree& tree, const TimesOfWorker& times_of) {
+  const auto add_up = [&](int place, std::int64_t piece, int worker) {
+    WorkerTimes* const times = times_of(worker);
+    Stopwatch stopwatch(times != nullptr);
+    joint_.add_up_piece(place, piece, worker, tree);
+    if (times != nullptr) stopwatch.lap(times->adding);
+  };
+  if (!round_)
+    return joint_.workers_.run_pieces(pieces,
+                                      [&](std::int64_t piece, int worker) { add_up(0, piece, worker); });
+  round_->offer(pieces);
+  joint_.workers_.run([&](int worker) {
+    while (const auto piece = round_->take(worker == 0)) add_up(piece->place(), piece->index(), worker);
+  });
+  round_->finish();
+}
+
+}  // namespace lockstep::train

@@ -1,0 +1,205 @@
+// The ranks of a host compute the gradients of large dense layers together.
+#include "train/joint_shards.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "device/network_builder.h"
+#include "train/plan_check.h"
+#include "train/shard_engine.h"
+
+namespace lockstep::train {
+namespace {
+
+/// Those of the CPU's kernels; counts its calls, and may take long for them.
+class HookedGradients final : public device::JointGradients {
+ public:
+  explicit HookedGradients(const device::JointGradients& gradients) : gradients_(gradients) {}
+  [[nodiscard]] std::span<const Range> ranges() const override { return gradients_.ranges(); }
+  [[nodiscard]] std::int64_t kept_floats(std::int64_t samples) const override {
+    return gradients_.kept_floats(samples);
+  }
+  [[nodiscard]] std::int64_t pieces() const override { return gradients_.pieces(); }
+  void add_up(std::int64_t piece, std::span<const device::KeptShard> shards, float* slab) const override {
+    ++count;
+    std::this_thread::sleep_for(pause);
+    gradients_.add_up(piece, shards, slab);
+  }
+  mutable std::atomic<std::int64_t> count = 0;
+  std::chrono::milliseconds pause{0};
+
+ private:
+  const device::JointGradients& gradients_;
+};
+
+constexpr std::int64_t total_shards = 8;
+
+/// A rank's shards of a step of some samples, with the engine and the slabs of a training.
+class JointShardsTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  JointShardsTest() {
+    setenv("LOCKSTEP_COLLECTIVE", GetParam(), 1);
+    collective_ = comm::make_collective(world_, network_.parameters.slab_size(), total_shards);
+    weights_.resize(static_cast<std::size_t>(network_.parameters.slab_size()));
+    generate_weights(network_.parameters, weights_);
+    std::int64_t slabs = comm::LocalTree::slabs_needed(shards_, total_shards, workers_.size());
+    world_.max({&slabs, 1});
+    while (std::ssize(slabs_) < slabs) slabs_.push_back(collective_->make_slab());
+  }
+  ~JointShardsTest() override { unsetenv("LOCKSTEP_COLLECTIVE"); }
+
+  void SetUp() override {
+    if (joint_ == nullptr) GTEST_SKIP() << "not run: the processor has no fused multiply-adds";
+  }
+
+  /// Whose numbers depend on row and step.
+  data::Batch batch(const data::Stripes& stripes, int step) {
+    constexpr std::int64_t pixels = 300;
+    images_.clear();
+    labels_.clear();
+    rows_.clear();
+    for (std::int64_t row = 0; row < stripes.samples(); ++row) {
+      for (std::int64_t i = 0; i < pixels; ++i)
+        images_.push_back(static_cast<float>((row * pixels + i) * 7919 % (1013 + step)) * 1e-3F - 0.5F);
+      labels_.push_back(static_cast<std::int32_t>(row % 4));
+      rows_.push_back(row);
+    }
+    data::Batch batch{.epoch = 1, .step = 0, .global_samples = stripes.samples(), .shards = {}};
+    for (std::int64_t shard = shards_.begin; shard < shards_.end; ++shard) {
+      const Range rows = stripes.rows(0, {shard, shard + 1});
+      batch.shards.push_back({.shard = shard,
+                              .count = rows.size(),
+                              .images = images_.data() + rows.begin * pixels,
+                              .labels = labels_.data() + rows.begin,
+                              .rows = rows_.data() + rows.begin});
+    }
+    return batch;
+  }
+
+  using Sums = std::vector<std::vector<float>>;
+  Sums train(ShardEngine& engine, comm::LocalTree& tree, const data::Batch& batch,
+             ShardWatch* watch = nullptr) {
+    tree.reset();
+    engine.weights_changed(weights_);
+    engine.train(batch, tree, watch);
+    Sums sums;
+    for (const comm::Partial& partial : tree.partials())
+      sums.emplace_back(partial.data, partial.data + std::ssize(weights_));
+    world_.barrier();  // as for a step's status
+    return sums;
+  }
+
+  comm::World world_;
+  Range shards_ = comm::shards_of_rank(total_shards, world_.size(), world_.rank());
+  WorkerPool workers_{1 + world_.rank() % 2, device::prepare_cpu_thread};
+  std::unique_ptr<device::Backend> backend_ = device::make_cpu_backend();
+  device::Network network_ = testing::NetworkBuilder({300}).dense(256).relu().dense(4).build();
+  std::unique_ptr<device::JointGradients> joint_ = backend_->joint_gradients(network_);
+  std::unique_ptr<comm::Collective> collective_;
+  std::vector<float> weights_;
+  std::vector<std::span<float>> slabs_;
+
+ private:
+  std::vector<float> images_;
+  std::vector<std::int32_t> labels_;
+  std::vector<std::int64_t> rows_;
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, JointShardsTest, ::testing::Values("", "mpi", "hosts:2"),
+                         [](const auto& info) {
+                           std::string name = *info.param == '\0' ? "chosen" : info.param;
+                           std::erase(name, ':');
+                           return name;
+                         });
+
+/// Of 45 samples each shard has five or six; of three most ranks have none.
+TEST_P(JointShardsTest, GiveTheBitsOfSingleShards) {
+  for (const std::int64_t samples : {45, 3}) {
+    const data::Stripes stripes(samples, samples, total_shards);
+    ShardEngine single(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
+    ShardEngine together(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
+    HookedGradients gradients(*joint_);
+    together.join(gradients);
+    together.share_joint_gradients(world_, *collective_);
+    comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
+    const auto sums = static_cast<std::int64_t>(comm::subtrees(shards_, total_shards).size());
+
+    for (int step = 0; step < 12; ++step) {
+      const data::Batch batch = this->batch(stripes, step);
+      const Sums expected = train(single, tree, batch);
+      // Ranks are late in turn, with their shards or at each piece; and one looks at a single shard of its
+      // own.
+      const int late = step % world_.size();
+      const bool is_late = world_.rank() == late;
+      gradients.pause = std::chrono::milliseconds(is_late && step % 3 == 1 ? 2 : 0);
+      if (is_late && step % 3 == 2) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+      ShardWatch watch{.shard = step % 4 == 3 ? step % total_shards : -1};
+      gradients.count = 0;
+      EXPECT_EQ(train(together, tree, batch, &watch), expected) << "step " << step;
+      EXPECT_EQ(watch.hash != 0, shards_.contains(watch.shard));
+
+      std::int64_t done = gradients.count;
+      world_.sum({&done, 1});
+      std::int64_t wanted = shards_.contains(watch.shard) ? 0 : sums * joint_->pieces();
+      world_.sum({&wanted, 1});
+      EXPECT_EQ(done, wanted) << "each piece once";
+    }
+  }
+}
+
+TEST_P(JointShardsTest, AreDoneByWhoeverOfTheTeamIsFree) {
+  const data::Stripes stripes(45, 45, total_shards);
+  ShardEngine engine(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
+  HookedGradients gradients(*joint_);
+  const bool is_slow = collective_->team().place == 0;
+  gradients.pause = std::chrono::milliseconds(is_slow ? 50 : 0);
+  engine.join(gradients);
+  engine.share_joint_gradients(world_, *collective_);
+  comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
+  train(engine, tree, batch(stripes, 0));
+  const std::int64_t own = std::ssize(tree.partials()) * joint_->pieces();
+  ASSERT_GT(own, 2);
+  if (collective_->team().size == 1) {
+    EXPECT_EQ(gradients.count, own);
+  } else if (is_slow) {
+    EXPECT_LT(gradients.count, own);
+  }
+}
+
+TEST_P(JointShardsTest, WaitForNoRankThatFailed) {
+  const data::Stripes stripes(45, 45, total_shards);
+  ShardEngine engine(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
+  engine.join(*joint_);
+  engine.share_joint_gradients(world_, *collective_);
+  comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
+  const data::Batch batch = this->batch(stripes, 0);
+  const Sums expected = train(engine, tree, batch);
+
+  const bool fails = world_.rank() == world_.size() - 1;
+  if (fails) {
+    engine.stay_away();  // its batch did not come
+    world_.barrier();
+  } else {
+    EXPECT_EQ(train(engine, tree, batch), expected);
+  }
+  if (fails) {  // while it computes
+    tree.reset();
+    const std::array bad{SideWork{.pieces = 1,
+                                  .run = [](std::int64_t, int) { throw std::runtime_error("no memory"); },
+                                  .time = &WorkerTimes::checking}};
+    EXPECT_THROW(engine.train(batch, tree, nullptr, bad), std::runtime_error);
+    world_.barrier();
+  } else {
+    EXPECT_EQ(train(engine, tree, batch), expected);
+  }
+  EXPECT_EQ(train(engine, tree, batch), expected);
+}
+
+}  // namespace
+}  // namespace lockstep::train
