@@ -13,6 +13,7 @@ enum class Phase : std::uint8_t {
   set_up,
   loading,
   computing,
+  computing_together,
   checking_memory,
   sharing_status,
   preparing_update,

@@ -158,6 +158,10 @@ std::span<float> Collective::make_common(std::int64_t floats, std::string_view p
   return make_private(floats, purpose);
 }
 
+std::vector<std::span<float>> Collective::make_visible(std::int64_t floats, std::string_view purpose) {
+  return {make_private(floats, purpose)};
+}
+
 std::size_t Collective::number_of(const float* /*slab*/) const {
   check(false, "a team of one has nobody to tell");
   return 0;

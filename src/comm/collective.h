@@ -40,8 +40,9 @@ struct SlicePartial {
 /// Those of `partials`, which are in shard order, that belong to these shards.
 std::span<SlicePartial> within(std::span<SlicePartial> partials, Range shards);
 
-/// The data plane: moves gradients and weights between ranks. Main thread only; every method but the
-/// accessors is collective. Each rank owns one slice of the slab, a whole number of Parameters::block.
+/// The data plane: moves gradients and weights between ranks. Main thread only, unless it is said otherwise;
+/// every method but the accessors is collective. Each rank owns one slice of the slab, a whole number of
+/// Parameters::block.
 ///
 /// A step: exchange(), finish_tree() and the update of the own slice of the weights, all_gather(). From
 /// exchange() until all_gather() returns, a rank touches of its weights the own slice only. Nothing is
@@ -79,9 +80,13 @@ class Collective {
 
   /// Memory that this rank has in common with the others of its team: those of its host where ranks share
   /// memory, else itself alone. Zeroed, on a cache line, owned by the collective. Call during set-up, on all
-  /// ranks, with the same `floats` in a team, more than 0. Throws AgreedError, which names the purpose
+  /// ranks with the same `floats`, more than 0. Throws AgreedError, which names the purpose
   /// ("packed weights"), as make_slab does.
   virtual std::span<float> make_common(std::int64_t floats, std::string_view purpose);
+  /// Memory of each rank of the team that all of it can read and write, by place; each says how much it wants
+  /// for itself, more than 0. Zeroed, on a cache line, owned by the collective; on a host of several sockets
+  /// near the rank that wants it. Otherwise as make_common.
+  virtual std::vector<std::span<float>> make_visible(std::int64_t floats, std::string_view purpose);
   struct Team {
     int size = 1;
     int place = 0;  ///< of this rank in it
@@ -96,7 +101,7 @@ class Collective {
   [[nodiscard]] virtual std::size_t number_of(const float* slab) const;
   [[nodiscard]] virtual std::span<float> slab_of(int place, std::size_t number) const;
 
-  /// How a thread waits for what another rank of the team writes into common memory: a moment for itself,
+  /// How any thread waits for what another rank of the team writes into common memory: a moment for itself,
   /// then it offers its core to others, and the main thread lets messages get on.
   class Patience {
    public:

@@ -68,6 +68,19 @@ std::span<float> SharedMemoryCollective::make_common(std::int64_t floats, std::s
   return {reinterpret_cast<float*>(segment.data()), static_cast<std::size_t>(floats)};
 }
 
+std::vector<std::span<float>> SharedMemoryCollective::make_visible(std::int64_t floats,
+                                                                   std::string_view purpose) {
+  visible_.push_back(make_memory(floats * static_cast<std::int64_t>(sizeof(float)),
+                                 fmt::format("Each rank needs about as much for {}", purpose),
+                                 "fewer ranks on this host, a smaller batch or a higher limit"));
+  std::vector<std::span<float>> memory;
+  for (const int rank : ranks_) {
+    const std::span<std::byte> segment = visible_.back().segment(rank);
+    memory.emplace_back(reinterpret_cast<float*>(segment.data()), segment.size() / sizeof(float));
+  }
+  return memory;
+}
+
 Collective::Team SharedMemoryCollective::team() const {
   return {.size = static_cast<int>(ranks_.size()), .place = static_cast<int>(place())};
 }

@@ -45,6 +45,7 @@ class SharedMemoryCollective final : public Collective {
   std::span<const SlicePartial> exchange(std::span<const Partial> local) override;
   void all_gather(std::span<float> weights) override;
   std::span<float> make_common(std::int64_t floats, std::string_view purpose) override;
+  std::vector<std::span<float>> make_visible(std::int64_t floats, std::string_view purpose) override;
   [[nodiscard]] Team team() const override;
   void meet_team() override { meet(); }
   [[nodiscard]] std::size_t number_of(const float* slab) const override;
@@ -65,7 +66,8 @@ class SharedMemoryCollective final : public Collective {
   SharedMemory controls_;
   HostMessages messages_;
   std::vector<SharedMemory> slabs_;
-  std::vector<SharedMemory> common_;  // each in the segment of the host's first rank
+  std::vector<SharedMemory> common_;   // each in the segment of the host's first rank
+  std::vector<SharedMemory> visible_;  // a segment of each rank
   std::uint64_t meetings_ = 0;
   bool in_step_ = false;  // after exchange, before all_gather
 };

@@ -112,6 +112,8 @@ std::string_view name_of(Phase phase) {
       return "loading samples";
     case Phase::computing:
       return "computing shards";
+    case Phase::computing_together:
+      return "computing gradients together";
     case Phase::checking_memory:
       return "checking the memory";
     case Phase::sharing_status:

@@ -1,58 +1,62 @@
 #include "comm/team_work.h"
 
-#include <array>
+#include <chrono>
 #include <memory>
 #include <new>
 #include <utility>
 
-#include "base/check.h"
-
 namespace lockstep::comm {
 namespace {
 
-constexpr std::int64_t line_floats = 16;  // of a cache line
+constexpr std::size_t line = 64;  // bytes of a cache line
 
-std::int64_t whole_lines(std::int64_t floats) {
-  return (floats + line_floats - 1) / line_floats * line_floats;
+std::size_t whole_lines(std::size_t bytes) {
+  return (bytes + line - 1) / line * line;
 }
 
-constexpr std::int64_t note_floats = sizeof(std::int64_t) / sizeof(float);
+/// For how long a thread that is not the main one looks for offers to come, before it leaves them to that
+/// one: as long as workers spin between two pieces of a step (WorkerPool).
+constexpr std::chrono::microseconds moment(200);
 
 }  // namespace
 
-/// At the start of a rank's part of the memory; before its notes and its floats.
+/// At the start of a rank's part of the memory.
 struct TeamWork::Offer {
-  alignas(64) std::atomic<std::uint64_t> round = 0;  ///< that it has been made for
+  alignas(line) std::atomic<std::uint64_t> round = 0;  ///< that it has been made for
   std::atomic<std::int64_t> pieces = 0;
-  alignas(64) std::atomic<std::int64_t> taken = 0;  ///< and looked for in vain
-  alignas(64) std::atomic<std::int64_t> done = 0;
+  std::int64_t notes = 0;                             ///< numbers, behind this
+  std::int64_t floats = 0;                            ///< at the end
+  alignas(line) std::atomic<std::int64_t> taken = 0;  ///< and looked for in vain
+  alignas(line) std::atomic<std::int64_t> done = 0;
 };
 static_assert(std::atomic<std::int64_t>::is_always_lock_free, "locks of a process do not work in another");
 
-TeamWork::TeamWork(World& world, Collective& collective, std::int64_t floats, std::int64_t notes,
-                   std::string_view purpose)
+TeamWork::TeamWork(Collective& collective, std::int64_t floats, std::int64_t notes, std::string_view purpose)
     : collective_(collective), team_(collective.team()) {
-  std::array most{whole_lines(floats), whole_lines(notes * note_floats) / note_floats};
-  world.max(most);
-  floats_ = most[0];
-  notes_ = most[1];
-  constexpr std::int64_t offer_floats = sizeof(Offer) / sizeof(float);
-  common_ = collective.make_common(team_.size * (offer_floats + notes_ * note_floats + floats_), purpose);
-  std::construct_at(
-      reinterpret_cast<Offer*>(common_.data() + std::ssize(common_) / team_.size * team_.place));
-  world.barrier();
+  const std::size_t bytes = sizeof(Offer) +
+                            whole_lines(static_cast<std::size_t>(notes) * sizeof(std::int64_t)) +
+                            whole_lines(static_cast<std::size_t>(floats) * sizeof(float));
+  memory_ = collective.make_visible(static_cast<std::int64_t>(bytes / sizeof(float)), purpose);
+  Offer* const own =
+      std::construct_at(reinterpret_cast<Offer*>(memory_[static_cast<std::size_t>(team_.place)].data()));
+  own->notes = notes;
+  own->floats = floats;
+  collective.meet_team();
 }
 
 TeamWork::Offer& TeamWork::offer_of(int place) const {
-  return *std::launder(reinterpret_cast<Offer*>(common_.data() + std::ssize(common_) / team_.size * place));
+  return *std::launder(reinterpret_cast<Offer*>(memory_[static_cast<std::size_t>(place)].data()));
 }
 
 std::span<std::int64_t> TeamWork::notes(int place) const {
-  return {reinterpret_cast<std::int64_t*>(&offer_of(place) + 1), static_cast<std::size_t>(notes_)};
+  Offer& offer = offer_of(place);
+  return {reinterpret_cast<std::int64_t*>(&offer + 1), static_cast<std::size_t>(offer.notes)};
 }
 
 std::span<float> TeamWork::memory(int place) const {
-  return {reinterpret_cast<float*>(notes(place).data() + notes_), static_cast<std::size_t>(floats_)};
+  const std::span<float> all = memory_[static_cast<std::size_t>(place)];
+  const auto floats = static_cast<std::size_t>(offer_of(place).floats);
+  return all.last(whole_lines(floats * sizeof(float)) / sizeof(float)).first(floats);
 }
 
 TeamWork::Piece::Piece(Piece&& other) noexcept
@@ -84,6 +88,7 @@ std::optional<TeamWork::Piece> TeamWork::take_of(int place) {
 std::optional<TeamWork::Piece> TeamWork::Round::take(bool is_main) {
   Collective::Patience patience(work_.collective_, is_main);
   std::optional<Activity::Waiting> waiting;
+  std::optional<std::chrono::steady_clock::time_point> since;
   while (true) {
     bool all_offered = true;
     for (int step = 0; step < work_.team_.size; ++step) {
@@ -94,7 +99,13 @@ std::optional<TeamWork::Piece> TeamWork::Round::take(bool is_main) {
         return piece;
     }
     if (all_offered) return std::nullopt;
-    if (is_main && !waiting) waiting.emplace(work_.collective_.activity());
+    if (is_main) {
+      if (!waiting) waiting.emplace(work_.collective_.activity());
+    } else {
+      const auto now = std::chrono::steady_clock::now();
+      if (!since) since = now;
+      if (now - *since > moment) return std::nullopt;
+    }
     patience.wait();
   }
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "comm/collective.h"
 
@@ -16,20 +17,22 @@ namespace lockstep::comm {
 ///
 /// It goes by rounds, the same on all ranks of the team. In each, a rank writes what its pieces need into
 /// memory() and notes() of its own place; then Round::offer(); then, on each of its workers, take() until
-/// there is none; then finish(). Between a round and the next all ranks of the team must have waited for each
-/// other, in meet_team() or for something else that each of them brings.
+/// there is none; then finish(), or meet_team(). Between a round and the next all ranks of the team must have
+/// waited for each other, in meet_team() or for something else that each of them brings.
 ///
 /// Happens-before: what a rank writes before offer() is seen by whoever takes a piece of it, and what is
-/// written for a piece by its owner after finish().
+/// written for a piece by its owner after finish(). A piece that an exception ends counts as done: the rank
+/// that threw has to tell the others.
 class TeamWork {
  public:
-  /// Common memory with `floats` floats and `notes` numbers for each rank, more if another rank asks for
-  /// more. During set-up, collective over all ranks; throws AgreedError, as Collective::make_common does.
-  TeamWork(World& world, Collective& collective, std::int64_t floats, std::int64_t notes,
-           std::string_view purpose);
+  /// With `floats` floats and `notes` numbers for what the pieces of this rank need. During set-up,
+  /// collective over all ranks; throws AgreedError, as Collective::make_visible does. `collective` must
+  /// outlive it.
+  TeamWork(Collective& collective, std::int64_t floats, std::int64_t notes, std::string_view purpose);
 
   [[nodiscard]] int place() const { return team_.place; }
-  /// Of the rank at this place; on a cache line. Written by it alone, and in no other rank's round.
+  [[nodiscard]] int ranks() const { return team_.size; }
+  /// Of the rank at this place, as it asked for; floats on a cache line.
   [[nodiscard]] std::span<float> memory(int place) const;
   [[nodiscard]] std::span<std::int64_t> notes(int place) const;
 
@@ -65,8 +68,9 @@ class TeamWork {
     Round& operator=(const Round&) = delete;
 
     void offer(std::int64_t pieces);
-    /// The next piece, of this rank while it has any. Waits while other ranks have not made their offers;
-    /// none when those of all are taken. Any worker, at the same time; `is_main`: on the main thread.
+    /// The next piece, of this rank while it has any. None when those of all ranks are taken: while there are
+    /// offers to come, the main thread waits for them, any other for a moment. On all workers at the same
+    /// time.
     [[nodiscard]] std::optional<Piece> take(bool is_main);
     /// Returns when all pieces of this rank are done.
     void finish();
@@ -83,8 +87,7 @@ class TeamWork {
 
   Collective& collective_;
   Collective::Team team_;
-  std::int64_t floats_, notes_;  // of each rank
-  std::span<float> common_;
+  std::vector<std::span<float>> memory_;  // by place: an Offer, notes, floats
   std::uint64_t round_ = 0;
 };
 

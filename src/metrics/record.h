@@ -67,9 +67,12 @@ struct RunHeader {
 struct ProfileRecord {
   /// A rank's main thread. Times are by the clock, those spent waiting for other ranks included.
   struct Rank {
-    double loading = 0;    ///< waiting for samples, or gathering what was not ready
-    double computing = 0;  ///< packing weights, its shards and what is done beside them, on all its threads
-    double status = 0;     ///< telling the other ranks how it went; on a device, looking at the memory
+    double loading = 0;  ///< waiting for samples, or gathering what was not ready
+    /// Packing weights, its shards and what is done beside them, and what it does for other ranks of its
+    /// host; on all its threads.
+    double computing = 0;
+    double status =
+        0;  ///< waiting for the others, telling them how it went; on a device, looking at the memory
     double exchange = 0;
     double update = 0;
     double gather = 0;  ///< handing on weights, also packed ones

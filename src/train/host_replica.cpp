@@ -79,8 +79,8 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                     shards_of(world, blueprint), resources.workers.size(), data::Faults::as_armed,
                     augmentation(blueprint));
   });
-  engine_->share_packing(world, *collective_);
-  engine_->share_joint_gradients(world, *collective_);
+  engine_->share_packing(*collective_);
+  engine_->share_joint_gradients(*collective_);
 }
 
 /// With the slabs that the training has anyway: their contents come later. The rank packs for itself here, so
@@ -139,6 +139,7 @@ std::span<const device::Totals> HostReplica::compute(const Step& step, ShardWatc
                       .run = [this](std::int64_t piece, int worker) { memory_.look_at(piece, worker); },
                       .time = &WorkerTimes::checking};
   // The look comes last, near the update, before which memory should not change any more.
+  // Nothing before this may throw: a rank that does not come here leaves its team waiting.
   const auto totals = engine_->train(*step.batch, tree_, watch, std::array{fetch, look});
   has_looked_ = true;
   return totals;

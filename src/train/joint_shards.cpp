@@ -1,14 +1,14 @@
 #include "train/joint_shards.h"
 
-#include <array>
+#include <algorithm>
 
 #include "base/stopwatch.h"
 
 namespace lockstep::train {
 namespace {
 
-/// What a rank notes for those that help it: how many samples each of its shards has, then a few numbers for
-/// each of its sums.
+/// What a rank notes for those that help it: how its memory is laid out, how many samples each of its shards
+/// has, then a few numbers for each of its sums.
 class Notes {
  public:
   struct Sum {
@@ -17,10 +17,16 @@ class Notes {
   };
 
   /// There are no more sums than shards.
-  static std::int64_t numbers(std::int64_t shards) { return shards * (1 + sum_numbers); }
+  static std::int64_t numbers(std::int64_t shards) { return 1 + shards * (1 + sum_numbers); }
   explicit Notes(std::span<std::int64_t> numbers)
-      : numbers_(numbers), shards_(numbers.size() / (1 + sum_numbers)) {}
+      : stride_(numbers.front()),
+        numbers_(numbers.subspan(1)),
+        shards_(numbers_.size() / (1 + sum_numbers)) {}
 
+  /// Floats from a shard's memory to the next one's.
+  [[nodiscard]] std::int64_t& stride() const { return stride_; }
+  /// That there is room for.
+  [[nodiscard]] std::size_t shards() const { return shards_; }
   [[nodiscard]] std::int64_t& samples(std::size_t shard) const { return numbers_[shard]; }
   void set_sum(std::size_t index, const Sum& sum) const {
     const std::span<std::int64_t> to = numbers_of(index);
@@ -38,8 +44,9 @@ class Notes {
   [[nodiscard]] std::span<std::int64_t> numbers_of(std::size_t sum) const {
     return numbers_.subspan(shards_ + sum * sum_numbers, sum_numbers);
   }
+  std::int64_t& stride_;
   std::span<std::int64_t> numbers_;
-  std::size_t shards_;  // that there is room for
+  std::size_t shards_;
 };
 
 }  // namespace
@@ -52,38 +59,38 @@ JointShards::JointShards(const device::JointGradients& gradients, std::int64_t s
       floats_(gradients.kept_floats(most_samples)),
       own_notes_(static_cast<std::size_t>(Notes::numbers(shards))) {
   for (std::int64_t shard = 0; shard < shards; ++shard) own_.emplace_back(static_cast<std::size_t>(floats_));
-  make_room(shards);
+  make_room(static_cast<std::size_t>(shards));
 }
 
-/// For as many shards, of a piece that a worker takes.
-void JointShards::make_room(std::int64_t shards) {
+/// For the shards of a worker's piece.
+void JointShards::make_room(std::size_t shards) {
   of_piece_.resize(static_cast<std::size_t>(workers_.size()));
-  for (auto& shards_of_piece : of_piece_) shards_of_piece.resize(static_cast<std::size_t>(shards));
+  for (auto& shards_of_piece : of_piece_) shards_of_piece.resize(std::max(shards, shards_of_piece.size()));
 }
 
-void JointShards::share(comm::World& world, comm::Collective& collective) {
+void JointShards::share(comm::Collective& collective) {
   constexpr std::int64_t line = 16;  // floats
-  std::array most{shards_, (floats_ + line - 1) / line * line};
-  world.max(most);
-  const auto [most_shards, most_floats] = most;
-  team_ = std::make_unique<comm::TeamWork>(world, collective, most_shards * most_floats,
-                                           Notes::numbers(most_shards), "inputs and gradients of layers");
+  const std::int64_t stride = (floats_ + line - 1) / line * line;
+  team_ = std::make_unique<comm::TeamWork>(collective, shards_ * stride, Notes::numbers(shards_),
+                                           "the inputs and gradients of large dense layers");
   collective_ = &collective;
-  stride_ = most_floats;
   own_.clear();
-  make_room(most_shards);
+  own_notes_.clear();
+  Notes(notes(team_->place())).stride() = stride;
+  for (int place = 0; place < team_->ranks(); ++place) make_room(Notes(notes(place)).shards());
 }
 
 std::span<std::int64_t> JointShards::notes(int place) {
   return team_ ? team_->notes(place) : std::span(own_notes_);
 }
 
-float* JointShards::kept(int place, std::int64_t shard) const {
-  return team_ ? team_->memory(place).data() + shard * stride_ : own_[static_cast<std::size_t>(shard)].data();
+float* JointShards::kept(std::size_t shard) {
+  return kept(team_ ? team_->place() : 0, static_cast<std::int64_t>(shard));
 }
 
-float* JointShards::kept(std::size_t shard) const {
-  return kept(team_ ? team_->place() : 0, static_cast<std::int64_t>(shard));
+float* JointShards::kept(int place, std::int64_t shard) {
+  if (!team_) return own_[static_cast<std::size_t>(shard)].data();
+  return team_->memory(place).data() + shard * Notes(notes(place)).stride();
 }
 
 std::int64_t JointShards::bytes() const {
@@ -138,11 +145,15 @@ void JointShards::Step::run(std::int64_t pieces, const comm::LocalTree& tree, co
   if (!round_)
     return joint_.workers_.run_pieces(pieces,
                                       [&](std::int64_t piece, int worker) { add_up(0, piece, worker); });
+  comm::Activity& activity = joint_.collective_->activity();
+  const comm::Phase before = activity.phase();
+  activity.enter(comm::Phase::computing_together);
   round_->offer(pieces);
   joint_.workers_.run([&](int worker) {
     while (const auto piece = round_->take(worker == 0)) add_up(piece->place(), piece->index(), worker);
   });
   round_->finish();
+  activity.enter(before);
 }
 
 }  // namespace lockstep::train

@@ -31,10 +31,10 @@ class JointShards {
   /// From now on the ranks of a team help each other, and what shards keep is in their common memory. During
   /// set-up. Collective, for ranks whose networks are the same; the tree's slabs must be those of
   /// `collective`, which must outlive this.
-  void share(comm::World& world, comm::Collective& collective);
+  void share(comm::Collective& collective);
 
   /// Memory of the rank's shard with this place among its own.
-  [[nodiscard]] float* kept(std::size_t shard) const;
+  [[nodiscard]] float* kept(std::size_t shard);
   /// Of this rank's shards.
   [[nodiscard]] std::int64_t bytes() const;
 
@@ -61,21 +61,20 @@ class JointShards {
   };
 
  private:
-  void make_room(std::int64_t shards);
+  void make_room(std::size_t shards);
   [[nodiscard]] std::span<std::int64_t> notes(int place);
-  [[nodiscard]] float* kept(int place, std::int64_t shard) const;
+  [[nodiscard]] float* kept(int place, std::int64_t shard);
   void add_up_piece(int place, std::int64_t piece, int worker, const comm::LocalTree& tree);
 
   const device::JointGradients& gradients_;
   WorkerPool& workers_;
-  std::int64_t shards_;                    // of this rank
-  std::int64_t floats_;                    // of a shard
-  std::vector<AlignedBuffer<float>> own_;  // by shard, until memory is shared
-  std::vector<std::int64_t> own_notes_;
+  std::int64_t shards_;                                   // of this rank
+  std::int64_t floats_;                                   // of a shard
+  std::vector<AlignedBuffer<float>> own_;                 // by shard, until memory is shared
+  std::vector<std::int64_t> own_notes_;                   // likewise
   std::vector<std::vector<device::KeptShard>> of_piece_;  // by worker
   std::unique_ptr<comm::TeamWork> team_;                  // once memory is shared
   comm::Collective* collective_ = nullptr;
-  std::int64_t stride_ = 0;  // floats from a shard to the next there
 };
 
 }  // namespace lockstep::train

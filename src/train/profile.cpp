@@ -32,15 +32,15 @@ json rank_times(const comm::PhaseTimes& phases, const PerStep& per_step) {
     return per_step(sum);
   };
   const nanoseconds after_packing = phases.of(Phase::packing).waiting;
-  const nanoseconds after_computing = phases.of(Phase::computing).waiting;
-  json times{
-      {"loading", all({Phase::loading})},
-      {"computing", all({Phase::packing, Phase::computing}) - per_step(after_packing + after_computing)},
-      {"status", all({Phase::checking_memory, Phase::sharing_status}) + per_step(after_computing)},
-      {"exchange", all({Phase::exchanging})},
-      {"update", all({Phase::updating})},
-      {"gather", all({Phase::gathering}) + per_step(after_packing)},
-      {"rest", all({Phase::preparing_update, Phase::reporting})}};
+  const nanoseconds after_computing = phases.of(Phase::computing_together).waiting;
+  json times{{"loading", all({Phase::loading})},
+             {"computing", all({Phase::packing, Phase::computing, Phase::computing_together}) -
+                               per_step(after_packing + after_computing)},
+             {"status", all({Phase::checking_memory, Phase::sharing_status}) + per_step(after_computing)},
+             {"exchange", all({Phase::exchanging})},
+             {"update", all({Phase::updating})},
+             {"gather", all({Phase::gathering}) + per_step(after_packing)},
+             {"rest", all({Phase::preparing_update, Phase::reporting})}};
   times["waiting"] = per_step(waiting);
   return times;
 }

@@ -98,13 +98,13 @@ const device::Plan* ShardEngine::packer() const {
   return plans_.empty() ? packer_.get() : plans_.front().plan.get();
 }
 
-void ShardEngine::share_packing(comm::World& world, comm::Collective& collective) {
+void ShardEngine::share_packing(comm::Collective& collective) {
   check(mode_ == device::Mode::training, "ranks without samples could not help in evaluation");
   const std::int64_t floats = packer()->packing().floats;
   if (floats == 0) return;  // on all ranks
   own_packed_ = {};
   packed_ = collective.make_common(floats, "packed weights").data();
-  packing_work_ = std::make_unique<comm::TeamWork>(world, collective, 0, 0, "counters of packing");
+  packing_work_ = std::make_unique<comm::TeamWork>(collective, 0, 0, "counting what is packed");
   collective_ = &collective;
 }
 
@@ -114,7 +114,8 @@ void ShardEngine::weights_changed(std::span<const float> weights) {
   if (packer() != nullptr) pack_weights(*packer());
 }
 
-/// By this rank alone, or by those of its team, which begin with every n-th piece each.
+/// By this rank alone, or by those of its team, which begin with every n-th piece each. Plan::pack() does not
+/// throw: a rank that did would leave the others waiting.
 void ShardEngine::pack_weights(const device::Plan& packer) {
   const device::Packing packing = packer.packing();
   if (packed_ == nullptr && packing.floats > 0) {
@@ -145,8 +146,8 @@ void ShardEngine::join(const device::JointGradients& joint) {
   joint_.emplace(joint, std::ssize(totals_), plans_.empty() ? 0 : plans_.front().samples, workers_);
 }
 
-void ShardEngine::share_joint_gradients(comm::World& world, comm::Collective& collective) {
-  if (joint_ && world.size() > 1) joint_->share(world, collective);
+void ShardEngine::share_joint_gradients(comm::Collective& collective) {
+  if (joint_) joint_->share(collective);
 }
 
 /// Neighbours in a batch, of one size, for the worker that took them.

@@ -56,7 +56,7 @@ class ShardEngine {
   /// From now on the ranks of the collective's team pack weights together, into one copy for all of them:
   /// each has an engine of the same network, mode and instruction set. During set-up; weights_changed() must
   /// come next. Collective; `collective` must outlive the engine.
-  void share_packing(comm::World& world, comm::Collective& collective);
+  void share_packing(comm::Collective& collective);
   /// The weights to compute with, a slab: call after each change of them. They stay where they are until the
   /// next call. Packs them. Where ranks share that, all of them call it together, and as it overwrites what
   /// the others read, all must have waited for each other since any of them used its engine: for the status
@@ -79,9 +79,9 @@ class ShardEngine {
   /// it, and the tree must have joint.ranges() apart.
   void join(const device::JointGradients& joint);
   /// After join(), if there was one: from now on the ranks of a team compute them together. Then all ranks
-  /// call train() as often, and wait for each other between one call and the next. The tree's slabs must be
-  /// the collective's, which must outlive the engine. During set-up. Collective.
-  void share_joint_gradients(comm::World& world, comm::Collective& collective);
+  /// call train(), or stay_away(), as often, and wait for each other between one call and the next. The
+  /// tree's slabs must be the collective's, which must outlive the engine. During set-up. Collective.
+  void share_joint_gradients(comm::Collective& collective);
   /// From now on train() adds up how long its work takes, by worker. `profile` must outlive the engine.
   void measure(Profile& profile) { profile_ = &profile; }
 

@@ -21,8 +21,12 @@ class WatchdogTest : public SystemTest {
  protected:
   WatchdogTest() { allow_partial_files(); }
 
+  /// A network with a dense layer whose gradients the ranks of a host compute together.
   [[nodiscard]] Words train(const Words& overrides) const {
-    Words words = train_shipped("mnist_softmax", small_file(), into("run", {"training.watchdog_seconds=2"}));
+    Words words =
+        train_shipped("mnist_softmax", small_file(),
+                      into("run", {"training.watchdog_seconds=2",
+                                   "model=[flatten, {dense: {units: 100}}, relu, {dense: {units: 10}}]"}));
     words.insert(words.end(), overrides.begin(), overrides.end());
     return words;
   }
@@ -75,11 +79,11 @@ TEST_F(WatchdogTest, StalledLoaderAlone) {
 }
 
 TEST_F(WatchdogTest, StalledLoader) {
-  expect_stall_is_named(2, 0, "loader", "sharing the status", "loading samples");
+  expect_stall_is_named(2, 0, "loader", "computing gradients together", "loading samples");
 }
 
 TEST_F(WatchdogTest, StalledWorker) {
-  expect_stall_is_named(3, 2, "compute", "sharing the status", "computing shards");
+  expect_stall_is_named(3, 2, "compute", "computing gradients together", "computing shards");
 }
 
 TEST_F(WatchdogTest, StallBeforeTheExchange) {

@@ -1,18 +1,25 @@
 // The ranks of a host compute the gradients of large dense layers together.
 #include "train/joint_shards.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "data/hdf5_dataset.h"
 #include "device/network_builder.h"
+#include "support/temporary_folder.h"
+#include "train/host_replica.h"
 #include "train/plan_check.h"
+#include "train/sample_training.h"
 #include "train/shard_engine.h"
 
 namespace lockstep::train {
@@ -126,7 +133,7 @@ TEST_P(JointShardsTest, GiveTheBitsOfSingleShards) {
     ShardEngine together(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
     HookedGradients gradients(*joint_);
     together.join(gradients);
-    together.share_joint_gradients(world_, *collective_);
+    together.share_joint_gradients(*collective_);
     comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
     const auto sums = static_cast<std::int64_t>(comm::subtrees(shards_, total_shards).size());
 
@@ -160,7 +167,7 @@ TEST_P(JointShardsTest, AreDoneByWhoeverOfTheTeamIsFree) {
   const bool is_slow = collective_->team().place == 0;
   gradients.pause = std::chrono::milliseconds(is_slow ? 50 : 0);
   engine.join(gradients);
-  engine.share_joint_gradients(world_, *collective_);
+  engine.share_joint_gradients(*collective_);
   comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
   train(engine, tree, batch(stripes, 0));
   const std::int64_t own = std::ssize(tree.partials()) * joint_->pieces();
@@ -176,7 +183,7 @@ TEST_P(JointShardsTest, WaitForNoRankThatFailed) {
   const data::Stripes stripes(45, 45, total_shards);
   ShardEngine engine(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
   engine.join(*joint_);
-  engine.share_joint_gradients(world_, *collective_);
+  engine.share_joint_gradients(*collective_);
   comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
   const data::Batch batch = this->batch(stripes, 0);
   const Sums expected = train(engine, tree, batch);
@@ -199,6 +206,51 @@ TEST_P(JointShardsTest, WaitForNoRankThatFailed) {
     EXPECT_EQ(train(engine, tree, batch), expected);
   }
   EXPECT_EQ(train(engine, tree, batch), expected);
+}
+
+/// A set of which one rank cannot read a row.
+class DamagedDataset final : public data::Dataset {
+ public:
+  DamagedDataset(const data::Dataset& whole, bool is_damaged) : whole_(whole), is_damaged_(is_damaged) {}
+  [[nodiscard]] const data::DatasetInfo& info() const override { return whole_.info(); }
+  [[nodiscard]] std::int64_t rows_kept() const override { return whole_.rows_kept(); }
+  [[nodiscard]] std::int64_t bytes_kept() const override { return whole_.bytes_kept(); }
+  void gather(std::int64_t row, float scale, std::span<float> out) const override {
+    if (is_damaged_) throw std::runtime_error("a row that cannot be read");
+    whole_.gather(row, scale, out);
+  }
+  [[nodiscard]] std::int32_t label(std::int64_t row) const override { return whole_.label(row); }
+
+ private:
+  const data::Dataset& whole_;
+  bool is_damaged_;
+};
+
+/// With 65,536 weights in a dense layer, so that there are gradients to compute together.
+TEST_P(JointShardsTest, OfAReplicaWaitForNoRankWhoseSamplesDoNotCome) {
+  lockstep::testing::TemporaryFolder folder;
+  const std::string file = folder.file(fmt::format("{}.h5", world_.rank()));
+  const Blueprint blueprint = make_blueprint(lockstep::testing::sample_experiment(
+      lockstep::testing::write_samples(file, 64), {"model.7.units=4096"}));
+  ASSERT_NE(backend_->joint_gradients(blueprint.network), nullptr);
+  const auto whole = data::read_dataset(blueprint.experiment.data.train, blueprint.train,
+                                        blueprint.train_stripes(), shards_);
+  const bool fails = world_.rank() == world_.size() - 1;
+  const DamagedDataset dataset(*whole, fails);
+  HostReplica replica(world_, blueprint, {.backend = *backend_, .workers = workers_}, dataset);
+  std::vector<float> weights(static_cast<std::size_t>(blueprint.network.parameters.slab_size()));
+  generate_weights(blueprint.network.parameters, weights);
+  replica.set_weights(weights);
+  replica.start_batches(1, 0);
+  if (fails) {
+    EXPECT_THROW(replica.next_batch(), std::runtime_error);
+  } else {
+    Step step;
+    step.batch = &replica.next_batch();
+    step.number = 1;
+    EXPECT_FALSE(replica.compute(step, nullptr).empty());
+  }
+  world_.barrier();
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ TEST_P(SharedPacking, GivesTheBitsOfEachRanksOwnAndPacksEachPieceOnceInATeam) {
     const auto plain = device::make_cpu_backend();
     ShardEngine own(*plain, network_, Mode::training, stripes, shards, workers);
     ShardEngine shared(*backend_, network_, Mode::training, stripes, shards, workers);
-    shared.share_packing(world_, *collective);
+    shared.share_packing(*collective);
     const std::int64_t pieces = backend_->plan(network_, 1, Mode::training)->packing().pieces;
 
     for (const float scale : {1.0F, 0.5F, 2.0F, 3.0F}) {
@@ -110,7 +110,7 @@ TEST_P(SharedPacking, KeepsOneCopyInATeam) {
   ShardEngine engine(*backend_, network_, Mode::training, stripes,
                      comm::shards_of_rank(8, world_.size(), world_.rank()), workers);
   const std::int64_t alone = engine.bytes();
-  engine.share_packing(world_, *collective);
+  engine.share_packing(*collective);
   const std::int64_t packed =
       backend_->plan(network_, 1, Mode::training)->packing().floats * std::int64_t{sizeof(float)};
   EXPECT_EQ(engine.bytes(), collective->team().place == 0 ? alone : alone - packed);
