@@ -40,11 +40,15 @@ struct Winograd {
   static constexpr int points = Weights::n * Weights::n;
 
   /// Tile rows whose v and m fit into L2, if a few fewer suffice so many that the products have whole blocks
-  /// of rows; but enough that the products make up for reading their weights again for each strip.
-  static std::int64_t strip_rows_of(const Problem& problem, std::int64_t channels) {
-    constexpr std::int64_t strip_floats = std::int64_t{192} * 1024;
-    constexpr std::int64_t enough_tiles = 64;
+  /// of rows; but enough that the products make up for reading their weights again for each strip. Small
+  /// weights come from a cache nearby, so that strips may be short and leave them room in L2.
+  static std::int64_t strip_rows_of(const Problem& problem, std::int64_t in_stride, std::int64_t out_stride) {
+    constexpr std::int64_t small_weights = std::int64_t{128} * 1024;
+    const bool small = points * in_stride * out_stride <= small_weights;
+    const std::int64_t strip_floats = std::int64_t{small ? 72 : 192} * 1024;
+    const std::int64_t enough_tiles = small ? 16 : 64;
     constexpr std::int64_t block = 8;
+    const std::int64_t channels = in_stride + out_stride;
     const std::int64_t columns = Tiles::columns(problem);
     const std::int64_t fitting = strip_floats / (points * columns * channels);
     std::int64_t rows = fitting;
@@ -58,7 +62,7 @@ struct Winograd {
     Layout layout;
     layout.in_stride = round_up(problem.in_channels, half_lanes);
     layout.out_stride = round_up(problem.out_channels, half_lanes);
-    layout.strip_rows = strip_rows_of(problem, layout.in_stride + layout.out_stride);
+    layout.strip_rows = strip_rows_of(problem, layout.in_stride, layout.out_stride);
     const std::int64_t tiles = layout.strip_rows * Tiles::columns(problem);
     layout.in_point = odd_lines(tiles * layout.in_stride);
     layout.out_point = odd_lines(tiles * layout.out_stride);
