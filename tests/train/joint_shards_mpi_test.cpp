@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "data/hdf5_dataset.h"
 #include "device/network_builder.h"
 #include "support/temporary_folder.h"
+#include "train/hooked_gradients.h"
 #include "train/host_replica.h"
 #include "train/plan_check.h"
 #include "train/sample_training.h"
@@ -24,27 +24,6 @@
 
 namespace lockstep::train {
 namespace {
-
-/// Those of the CPU's kernels; counts its calls, and may take long for them.
-class HookedGradients final : public device::JointGradients {
- public:
-  explicit HookedGradients(const device::JointGradients& gradients) : gradients_(gradients) {}
-  [[nodiscard]] std::span<const Range> ranges() const override { return gradients_.ranges(); }
-  [[nodiscard]] std::int64_t kept_floats(std::int64_t samples) const override {
-    return gradients_.kept_floats(samples);
-  }
-  [[nodiscard]] std::int64_t pieces() const override { return gradients_.pieces(); }
-  void add_up(std::int64_t piece, std::span<const device::KeptShard> shards, float* slab) const override {
-    ++count;
-    std::this_thread::sleep_for(pause);
-    gradients_.add_up(piece, shards, slab);
-  }
-  mutable std::atomic<std::int64_t> count = 0;
-  std::chrono::milliseconds pause{0};
-
- private:
-  const device::JointGradients& gradients_;
-};
 
 constexpr std::int64_t total_shards = 8;
 
@@ -131,7 +110,7 @@ TEST_P(JointShardsTest, GiveTheBitsOfSingleShards) {
     const data::Stripes stripes(samples, samples, total_shards);
     ShardEngine single(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
     ShardEngine together(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
-    HookedGradients gradients(*joint_);
+    testing::HookedGradients gradients(*joint_);
     together.join(gradients);
     together.share_joint_gradients(*collective_);
     comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
@@ -163,7 +142,7 @@ TEST_P(JointShardsTest, GiveTheBitsOfSingleShards) {
 TEST_P(JointShardsTest, AreDoneByWhoeverOfTheTeamIsFree) {
   const data::Stripes stripes(45, 45, total_shards);
   ShardEngine engine(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
-  HookedGradients gradients(*joint_);
+  testing::HookedGradients gradients(*joint_);
   const bool is_slow = collective_->team().place == 0;
   gradients.pause = std::chrono::milliseconds(is_slow ? 50 : 0);
   engine.join(gradients);

@@ -10,6 +10,7 @@
 
 #include "base/aligned_buffer.h"
 #include "device/network_builder.h"
+#include "train/hooked_gradients.h"
 
 namespace lockstep::train {
 namespace {
@@ -246,25 +247,6 @@ TEST(ShardsAtATime, AreAsManyAsThePlanGainsFromIfWorkersStillEndTogether) {
   EXPECT_EQ(at_a_time(1, {0, 8}, 1), 1);
 }
 
-/// Counts what is added up.
-class CountedGradients final : public device::JointGradients {
- public:
-  explicit CountedGradients(const device::JointGradients& gradients) : gradients_(gradients) {}
-  [[nodiscard]] std::span<const Range> ranges() const override { return gradients_.ranges(); }
-  [[nodiscard]] std::int64_t kept_floats(std::int64_t samples) const override {
-    return gradients_.kept_floats(samples);
-  }
-  [[nodiscard]] std::int64_t pieces() const override { return gradients_.pieces(); }
-  void add_up(std::int64_t piece, std::span<const device::KeptShard> shards, float* slab) const override {
-    ++count;
-    gradients_.add_up(piece, shards, slab);
-  }
-  mutable std::atomic<std::int64_t> count = 0;
-
- private:
-  const device::JointGradients& gradients_;
-};
-
 /// Six shards, which are two subtrees, of 1 and 2 samples and one of them empty, by the CPU's kernels.
 TEST_F(ShardEngineTest, ComputesJointGradientsToTheBitsOfSingleShards) {
   const device::Network network = testing::NetworkBuilder({300}).dense(256).relu().dense(4).build();
@@ -304,7 +286,7 @@ TEST_F(ShardEngineTest, ComputesJointGradientsToTheBitsOfSingleShards) {
   const auto single = sums(nullptr);
   ASSERT_EQ(single.size(), 2U);
   EXPECT_TRUE(std::ranges::any_of(single[1], [](float value) { return value != 0; }));
-  const CountedGradients counted(*joint);
+  const testing::HookedGradients counted(*joint);
   engine.join(counted);
   EXPECT_EQ(sums(nullptr), single);
   EXPECT_EQ(counted.count, 2 * joint->pieces());
