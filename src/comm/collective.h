@@ -158,8 +158,8 @@ class Collective {
 ///
 /// Where ranks of one host name turn out not to be able to share even one page (memfd or /proc are not
 /// permitted, or they are in containers of their own), rank 0 warns with the reason and all ranks use
-/// messages. Nothing else changes the kind: that memory runs out is an AgreedError of make_slab or
-/// make_common.
+/// messages. Nothing else changes the kind: that memory runs out is an AgreedError of make_slab, make_common
+/// or make_visible.
 /// LOCKSTEP_COLLECTIVE in the environment of every rank asks for another kind: `mpi` for messages everywhere;
 /// `hosts:N`, for tests, takes each N consecutive ranks for the ranks of one host.
 std::unique_ptr<Collective> make_collective(World& world, std::int64_t slab_size, std::int64_t shards);

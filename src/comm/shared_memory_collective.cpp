@@ -72,7 +72,9 @@ std::vector<std::span<float>> SharedMemoryCollective::make_visible(std::int64_t 
                                                                    std::string_view purpose) {
   visible_.push_back(make_memory(floats * static_cast<std::int64_t>(sizeof(float)),
                                  fmt::format("Each rank needs about as much for {}", purpose),
-                                 "fewer ranks on this host, a smaller batch or a higher limit"));
+                                 "fewer ranks on this host, a smaller batch or a higher limit; with "
+                                 "LOCKSTEP_COLLECTIVE=mpi ranks share no "
+                                 "memory"));
   std::vector<std::span<float>> memory;
   for (const int rank : ranks_) {
     const std::span<std::byte> segment = visible_.back().segment(rank);

@@ -28,9 +28,11 @@ namespace lockstep::comm {
 /// partial sums before anyone overwrites them. An all_gather that does not follow an exchange meets once more
 /// before it begins.
 ///
-/// Common memory takes meetings of its own (meet_team, TeamWork), behind what was written there. That nobody
-/// reads it any more when it is written again is the caller's concern. Before meeting A ranks may also write
-/// into each other's slabs, through slab_of(), as long as their owner knows when they are through (TeamWork).
+/// Common and visible memory take meetings of their own (meet_team), behind what was written there, or
+/// counters within it (TeamWork): an offer carries what a piece needs to whoever takes it, `done` what that
+/// wrote to the owner. That nobody reads it any more when it is written again is the caller's concern. Before
+/// meeting A ranks may also write into each other's slabs, through slab_of(), if the owner then knows that
+/// they are through; A carries that on to all.
 ///
 /// No rank comes to a meeting with a message that it waits for, and each helps the messages of its host on
 /// while it waits there.

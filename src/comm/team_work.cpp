@@ -15,7 +15,8 @@ std::size_t whole_lines(std::size_t bytes) {
 }
 
 /// For how long a thread that is not the main one looks for offers to come, before it leaves them to that
-/// one: as long as workers spin between two pieces of a step (WorkerPool).
+/// one: longer than ranks mostly wait for each other in a step, as long as workers with a core each spin
+/// between two pieces (WorkerPool).
 constexpr std::chrono::microseconds moment(200);
 
 }  // namespace
@@ -39,8 +40,10 @@ TeamWork::TeamWork(Collective& collective, std::int64_t floats, std::int64_t not
   memory_ = collective.make_visible(static_cast<std::int64_t>(bytes / sizeof(float)), purpose);
   Offer* const own =
       std::construct_at(reinterpret_cast<Offer*>(memory_[static_cast<std::size_t>(team_.place)].data()));
+  std::uninitialized_value_construct_n(reinterpret_cast<std::int64_t*>(own + 1), notes);
   own->notes = notes;
   own->floats = floats;
+  const Activity::Waiting waiting(collective.activity());
   collective.meet_team();
 }
 

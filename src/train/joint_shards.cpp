@@ -71,10 +71,10 @@ void JointShards::make_room(std::size_t shards) {
 void JointShards::share(comm::Collective& collective) {
   constexpr std::int64_t line = 16;  // floats
   const std::int64_t stride = (floats_ + line - 1) / line * line;
+  own_.clear();  // first, so that there is never room for both
   team_ = std::make_unique<comm::TeamWork>(collective, shards_ * stride, Notes::numbers(shards_),
                                            "the inputs and gradients of large dense layers");
   collective_ = &collective;
-  own_.clear();
   own_notes_.clear();
   Notes(notes(team_->place())).stride() = stride;
   for (int place = 0; place < team_->ranks(); ++place) make_room(Notes(notes(place)).shards());

@@ -96,8 +96,8 @@ class Replica {
   virtual const data::Batch& next_batch() = 0;
 
   /// Forward and backward of the rank's shards. Returns the totals of each, in order, valid until the next
-  /// call. `watch` may be null. After any failure but DeviceLost the other ranks can be told; where the next
-  /// step may begin, also of its samples.
+  /// call. Others may wait for it: a rank that has its batch must get here. `watch` may be null. After any
+  /// failure but DeviceLost the other ranks can be told; where the next step may begin, also of its samples.
   /// A step that was begun must come next, unless repair() has undone that.
   virtual std::span<const device::Totals> compute(const Step& step, ShardWatch* watch) = 0;
   /// Turns the sums of all ranks into new weights, by the step that was computed last. Collective.

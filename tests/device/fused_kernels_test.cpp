@@ -41,25 +41,38 @@ TEST(FusedKernels, compute_the_layers_of_the_mnist_network) {
 }
 
 /// Sums of many strips, which cut samples: drawn geometries are too small for that.
+void check_across_strips(Way way, std::int64_t in_channels, std::int64_t out_channels, std::int64_t kernel,
+                         bool pool) {
+  const FusedCase one = padded_case(way, {.samples = 3,
+                                          .in_channels = in_channels,
+                                          .in_height = 18,
+                                          .in_width = 22,
+                                          .out_channels = out_channels,
+                                          .kernel = kernel,
+                                          .relu = true,
+                                          .pool = pool});
+  const fused::Layout layout = method_of(fused::kernels(), way, kernel).layout(one.problem, true);
+  const std::int64_t rows = way == Way::winograd2 ? 9 : 5;  // of tiles in a sample
+  ASSERT_LT(layout.strip_rows, 3 * rows);
+  ASSERT_NE(layout.strip_rows % rows, 0);
+  check_fused(fused::kernels(), one, 1);
+}
+
 TEST(FusedKernels, agree_with_loops_across_strips) {
   for (const Way way : {Way::winograd2, Way::winograd4})
     for (const std::int64_t kernel : {3, 5})
       for (const bool pool : {false, true}) {
-        const FusedCase one = padded_case(way, {.samples = 3,
-                                                .in_channels = 48,
-                                                .in_height = 18,
-                                                .in_width = 22,
-                                                .out_channels = 40,
-                                                .kernel = kernel,
-                                                .relu = true,
-                                                .pool = pool});
-        const fused::Layout layout = method_of(fused::kernels(), way, kernel).layout(one.problem, true);
-        const std::int64_t rows = way == Way::winograd2 ? 9 : 5;  // of tiles in a sample
-        ASSERT_LT(layout.strip_rows, 3 * rows);
-        ASSERT_NE(layout.strip_rows % rows, 0);
-        check_fused(fused::kernels(), one, 1);
+        check_across_strips(way, 48, 40, kernel, pool);
         if (HasFatalFailure()) return;
       }
+}
+
+/// Strips are longer where weights are large.
+TEST(FusedKernels, agree_with_loops_across_strips_with_large_weights) {
+  for (const Way way : {Way::winograd2, Way::winograd4}) {
+    check_across_strips(way, 96, 96, 3, false);
+    if (HasFatalFailure()) return;
+  }
 }
 
 /// So do those of the direct kernels behind a pool, whose strips end with a sample.

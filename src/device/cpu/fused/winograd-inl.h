@@ -53,7 +53,7 @@ struct Winograd {
     const std::int64_t fitting = strip_floats / (points * columns * channels);
     std::int64_t rows = fitting;
     while (rows > std::max<std::int64_t>(fitting - block, 0) && rows * columns % block != 0) --rows;
-    if (rows * columns % block != 0) rows = fitting;
+    if (rows == 0 || rows * columns % block != 0) rows = fitting;
     const std::int64_t enough = (enough_tiles + columns - 1) / columns;
     return std::min(std::max(rows, enough), Tiles::all_rows(problem));
   }
