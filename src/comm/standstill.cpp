@@ -113,7 +113,7 @@ std::string_view name_of(Phase phase) {
     case Phase::computing:
       return "computing shards";
     case Phase::computing_together:
-      return "computing gradients together";
+      return "computing together with other ranks";
     case Phase::checking_memory:
       return "checking the memory";
     case Phase::sharing_status:

@@ -88,6 +88,10 @@ std::optional<TeamWork::Piece> TeamWork::take_of(int place) {
   return Piece(offer.done, place, piece);
 }
 
+bool TeamWork::Round::has_offer(int place) const {
+  return work_.offer_of(place).round.load(std::memory_order_acquire) >= work_.round_;
+}
+
 std::optional<TeamWork::Piece> TeamWork::Round::take(bool is_main) {
   Collective::Patience patience(work_.collective_, is_main);
   std::optional<Activity::Waiting> waiting;
@@ -96,9 +100,9 @@ std::optional<TeamWork::Piece> TeamWork::Round::take(bool is_main) {
     bool all_offered = true;
     for (int step = 0; step < work_.team_.size; ++step) {
       const int place = (work_.place() + step) % work_.team_.size;
-      if (work_.offer_of(place).round.load(std::memory_order_acquire) < work_.round_)
+      if (!has_offer(place))
         all_offered = false;
-      else if (auto piece = work_.take_of(place))
+      else if (auto piece = take_of(place))
         return piece;
     }
     if (all_offered) return std::nullopt;

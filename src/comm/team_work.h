@@ -17,7 +17,8 @@ namespace lockstep::comm {
 ///
 /// It goes by rounds, the same on all ranks of the team. In each, a rank writes what its pieces need into
 /// memory() and notes() of its own place; then Round::offer(); then, on each of its workers, take() until
-/// there is none; then finish(), or meet_team(). Between a round and the next all ranks of the team must have
+/// there is none; then finish(), or meet_team(). Who should not wait for offers that are still to come calls
+/// take_of() instead, for each place. Between a round and the next all ranks of the team must have
 /// waited for each other, in meet_team() or for something else that each of them brings.
 ///
 /// Happens-before: what a rank writes before offer() is seen by whoever takes a piece of it, and what is
@@ -57,7 +58,7 @@ class TeamWork {
   };
 
   /// This rank's part in a round. If it ends without offer(), by an exception, others learn that there is
-  /// nothing to wait for. Main thread, except take().
+  /// nothing to wait for. Main thread, unless it is said otherwise.
   class Round {
    public:
     explicit Round(TeamWork& work) : work_(work) { ++work_.round_; }
@@ -72,6 +73,13 @@ class TeamWork {
     /// offers to come, the main thread waits for them, any other for a moment. On all workers at the same
     /// time.
     [[nodiscard]] std::optional<Piece> take(bool is_main);
+    /// Whether the rank at this place has made its offer in this round, whose notes can be read then. Any
+    /// thread.
+    [[nodiscard]] bool has_offer(int place) const;
+    /// The next piece of that rank; none if there is no offer yet. Any thread.
+    [[nodiscard]] std::optional<Piece> take_of(int place) {
+      return has_offer(place) ? work_.take_of(place) : std::nullopt;
+    }
     /// Returns when all pieces of this rank are done.
     void finish();
 

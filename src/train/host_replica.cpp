@@ -34,7 +34,7 @@ std::unique_ptr<ShardEngine> make_engine(comm::World& world, const Blueprint& bl
 /// The slabs of the tree, as many on every rank as the one that needs the most.
 std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& collective, Range shards,
                                          std::int64_t total_shards, int workers, int at_a_time) {
-  std::int64_t needed = comm::LocalTree::slabs_needed(shards, total_shards, workers, at_a_time);
+  std::int64_t needed = slabs_with_shared(shards, total_shards, workers, at_a_time, collective.team().size);
   world.max({&needed, 1});
   std::vector<std::span<float>> slabs;
   for (std::int64_t i = 0; i < needed; ++i) slabs.push_back(collective.make_slab());
@@ -81,6 +81,7 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
   });
   engine_->share_packing(*collective_);
   engine_->share_joint_gradients(*collective_);
+  engine_->share_shards(*collective_);
 }
 
 /// With the slabs that the training has anyway: their contents come later. The rank packs for itself here, so

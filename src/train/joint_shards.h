@@ -33,8 +33,12 @@ class JointShards {
   /// `collective`, which must outlive this.
   void share(comm::Collective& collective);
 
+  [[nodiscard]] bool is_shared() const { return team_ != nullptr; }
+
   /// Memory of the rank's shard with this place among its own.
   [[nodiscard]] float* kept(std::size_t shard);
+  /// Once memory is shared, that of a shard of the rank at this place of the team.
+  [[nodiscard]] float* kept(int place, std::int64_t shard);
   /// Of this rank's shards.
   [[nodiscard]] std::int64_t bytes() const;
 
@@ -63,7 +67,6 @@ class JointShards {
  private:
   void make_room(std::size_t shards);
   [[nodiscard]] std::span<std::int64_t> notes(int place);
-  [[nodiscard]] float* kept(int place, std::int64_t shard);
   void add_up_piece(int place, std::int64_t piece, int worker, const comm::LocalTree& tree);
 
   const device::JointGradients& gradients_;

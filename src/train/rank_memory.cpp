@@ -78,9 +78,9 @@ Workers plan_workers(const Blueprint& blueprint, device::Backend& backend,
       at_a_time = shards_at_a_time(*plan, shards, count);
     }
     workers.at_a_time.push_back(at_a_time);
-    workers.slabs =
-        std::max(workers.slabs,
-                 comm::LocalTree::slabs_needed(shards, stripes.shards(), static_cast<int>(count), at_a_time));
+    // As if all ranks were on one host: on several a rank may have fewer.
+    workers.slabs = std::max(workers.slabs, slabs_with_shared(shards, stripes.shards(),
+                                                              static_cast<int>(count), at_a_time, ranks));
   }
   return workers;
 }
@@ -149,7 +149,10 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
   }
   memory.activations +=
       engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners, together);
-  if (!on_gpu) memory.activations += kept_bytes(blueprint.network, backend, stripes, shards);
+  if (!on_gpu)
+    memory.activations +=
+        kept_bytes(blueprint.network, backend, stripes, shards) +
+        SharedShards::bytes(stripes, shards_to_share(shards, together, ranks), blueprint.train.image.count());
   const bool has_samples = !shard_sizes(stripes, shards).empty();
   if (on_gpu ? has_samples : rank == 0)
     memory.activations += packed_bytes(blueprint.network, backend, device::Mode::training);

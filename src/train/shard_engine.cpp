@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <functional>
 #include <set>
@@ -36,6 +37,10 @@ std::size_t end_of_equals(const data::Batch& batch, std::size_t first, std::size
   std::size_t last = first + 1;
   while (last < end && batch.shards[last].count == batch.shards[first].count) ++last;
   return last;
+}
+
+Range shards_of(const data::Batch& batch) {
+  return {batch.shards.front().shard, batch.shards.back().shard + 1};
 }
 
 }  // namespace
@@ -77,9 +82,14 @@ int shards_at_a_time(const device::Plan& plan, Range shards, std::int64_t worker
 
 ShardEngine::ShardEngine(device::Backend& backend, const device::Network& network, device::Mode mode,
                          const data::Stripes& stripes, Range shards, WorkerPool& workers)
-    : network_(network), mode_(mode), workers_(workers), totals_(static_cast<std::size_t>(shards.size())) {
+    : network_(network),
+      mode_(mode),
+      stripes_(stripes),
+      shards_(shards),
+      workers_(workers),
+      totals_(static_cast<std::size_t>(shards.size())) {
   for (const std::int64_t samples : shard_sizes(stripes, shards))
-    plans_.push_back({samples, false, backend.plan(network, samples, mode), {}});
+    plans_.push_back({samples, backend.plan(network, samples, mode), {}});
   for (const SizedPlan& sized : plans_)
     check(sized.plan->packing() == plans_.front().plan->packing(), "plans pack alike");
   if (!plans_.empty())
@@ -89,6 +99,7 @@ ShardEngine::ShardEngine(device::Backend& backend, const device::Network& networ
   for (SizedPlan& sized : plans_)
     for (int worker = 0; worker < workers.size(); ++worker)
       sized.runners.push_back(sized.plan->make_runner(at_a_time_));
+  loaded_.reserve(plans_.size());
   jobs_.resize(static_cast<std::size_t>(workers.size()));
   for (auto& jobs : jobs_) jobs.resize(static_cast<std::size_t>(at_a_time_));
 }
@@ -110,7 +121,7 @@ void ShardEngine::share_packing(comm::Collective& collective) {
 
 void ShardEngine::weights_changed(std::span<const float> weights) {
   weights_ = weights;
-  for (SizedPlan& sized : plans_) sized.weights_loaded = false;
+  loaded_.clear();
   if (packer() != nullptr) pack_weights(*packer());
 }
 
@@ -150,6 +161,14 @@ void ShardEngine::share_joint_gradients(comm::Collective& collective) {
   if (joint_) joint_->share(collective);
 }
 
+void ShardEngine::share_shards(comm::Collective& collective) {
+  check(!joint_ || joint_->is_shared(),
+        "who computes a shard of another rank keeps what belongs to it there");
+  const Range own = shards_to_share(shards_, at_a_time_, collective.team().size);
+  shared_ = std::make_unique<SharedShards>(collective, stripes_, own, shards_.begin, network_.input.count(),
+                                           workers_.size());
+}
+
 /// Neighbours in a batch, of one size, for the worker that took them.
 struct ShardEngine::Work {
   int worker;
@@ -162,20 +181,65 @@ WorkerTimes* ShardEngine::times_of(int worker) const {
   return profile_ == nullptr || !profile_->has_begun() ? nullptr : &profile_->of_worker(worker);
 }
 
-std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree,
-                                                   ShardWatch* watch, std::span<const SideWork> side) {
-  const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
-  const bool is_watched = watch != nullptr && shards.contains(watch->shard);
-  const bool is_joint = joint_ && !is_watched && !fault::any();
-  std::optional<JointShards::Step> joint_step;
-  if (joint_) joint_step.emplace(*joint_);
-  if (is_joint) tree.set_apart();
-  const auto totals = run(batch, side, [&](const Work& work) {
-    WorkerTimes* const times = times_of(work.worker);
-    const auto jobs = std::span(jobs_[static_cast<std::size_t>(work.worker)]).first(work.shards.size());
+/// One call of train().
+class ShardEngine::Training {
+ public:
+  Training(ShardEngine& engine, const data::Batch& batch, comm::LocalTree& tree, ShardWatch* watch)
+      : engine_(engine), batch_(batch), tree_(tree), watch_(watch), shards_(shards_of(batch)) {
+    if (engine.shared_) shared_.emplace(*engine.shared_);
+    if (engine.joint_) joint_.emplace(*engine.joint_);
+    const bool is_watched = watch != nullptr && shards_.contains(watch->shard);
+    const bool looks_at_shards = is_watched || fault::any();
+    offers_ = shared_ && !looks_at_shards;
+    helps_ = shared_ && !fault::any();
+    is_joint_ = joint_ && !looks_at_shards;
+  }
+
+  /// Before the workers begin.
+  void begin() {
+    engine_.prepare(batch_);
+    if (is_joint_) tree_.set_apart();
+    if (offers_) shared_->offer(batch_, tree_);
+  }
+
+  /// Any thread, from here on: a worker's part in the shards.
+  void work(int worker) {
+    const std::int64_t first_offered = offers_ ? engine_.shared_->own().begin : shards_.end;
+    const std::int64_t pieces = pieces_of({shards_.begin, first_offered}, engine_.at_a_time_);
+    for (std::int64_t piece = next_++; piece < pieces; piece = next_++) train_piece(piece, worker);
+    if (!helps_) return;
+    while (const auto piece = shared_->take(engine_.loaded_)) {
+      if (shared_->is_own(*piece))
+        train_piece(pieces + piece->index(), worker);
+      else
+        help(*piece, worker);
+    }
+  }
+
+  /// When all workers have come to the end of their part.
+  void end() {
+    if (shared_) add_helped();
+    const auto times = [this](int worker) { return engine_.times_of(worker); };
+    if (is_joint_)
+      joint_->add_up(batch_, tree_, times);
+    else if (joint_)
+      joint_->help(tree_, times);
+  }
+
+ private:
+  void train_piece(std::int64_t piece, int worker) {
+    engine_.run_piece(batch_, piece, worker, [this](const Work& work) { train_shards(work); });
+  }
+
+  void train_shards(const Work& work) {
+    WorkerTimes* const times = engine_.times_of(work.worker);
+    const auto jobs =
+        std::span(engine_.jobs_[static_cast<std::size_t>(work.worker)]).first(work.shards.size());
     for (std::size_t i = 0; i < jobs.size(); ++i) {
-      jobs[i] = {.input = input_of(work.shards[i], batch.epoch), .gradient = tree.take_slab(), .totals = {}};
-      if (is_joint) jobs[i].input.kept = joint_->kept(work.first + i);
+      jobs[i] = {.input = input_of(work.shards[i], batch_.epoch),
+                 .gradient = slab_for(work.shards[i].shard),
+                 .totals = {}};
+      if (is_joint_) jobs[i].input.kept = engine_.joint_->kept(work.first + i);
       if (times != nullptr) jobs[i].input.times = &times->passes;
       fault::stall(fault::Place::compute);
     }
@@ -185,66 +249,116 @@ std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, com
       for (const device::ShardJob& job : jobs) std::ranges::fill(job.gradient, 0.0F);
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       const std::int64_t shard = work.shards[i].shard;
-      fault::damage_gradient(shards, shard, jobs[i].gradient);
-      if (watch != nullptr && watch->shard == shard)
-        watch->hash = result_hash(jobs[i].gradient, jobs[i].totals);
+      fault::damage_gradient(shards_, shard, jobs[i].gradient);
+      if (watch_ != nullptr && watch_->shard == shard)
+        watch_->hash = result_hash(jobs[i].gradient, jobs[i].totals);
       Stopwatch stopwatch(times != nullptr);
-      tree.add(shard, jobs[i].gradient);
+      tree_.add(shard, jobs[i].gradient);
       if (times != nullptr) stopwatch.lap(times->adding);
-      totals_[work.first + i] = jobs[i].totals;
+      engine_.totals_[work.first + i] = jobs[i].totals;
     }
+  }
+
+  [[nodiscard]] std::span<float> slab_for(std::int64_t shard) const {
+    const std::span<float> offered = shared_ ? shared_->slab_of(shard) : std::span<float>();
+    return offered.empty() ? tree_.take_slab() : offered;
+  }
+
+  /// Computes a shard of another rank.
+  void help(const comm::TeamWork::Piece& piece, int worker) {
+    WorkerTimes* const times = engine_.times_of(worker);
+    SharedShards::Shard shard = shared_->begin(piece, worker);
+    if (joint_) shard.input.kept = engine_.joint_->kept(shard.place, shard.index);
+    if (times != nullptr) shard.input.times = &times->passes;
+    device::ShardRunner& runner = *engine_.plan_for(shard.samples).runners[static_cast<std::size_t>(worker)];
+    shared_->end(piece, runner.train(shard.input, shard.gradient));
+  }
+
+  /// Waits for others that compute shards of this rank, and adds these.
+  void add_helped() {
+    const std::span<const SharedShards::Result> results = shared_->finish();
+    WorkerTimes* const times = engine_.times_of(0);
+    Stopwatch stopwatch(times != nullptr);
+    for (const SharedShards::Result& result : results) {
+      tree_.add(result.shard, result.gradient);
+      engine_.totals_[static_cast<std::size_t>(result.shard - shards_.begin)] = result.totals;
+    }
+    if (times != nullptr) stopwatch.lap(times->adding);
+  }
+
+  ShardEngine& engine_;
+  const data::Batch& batch_;
+  comm::LocalTree& tree_;
+  ShardWatch* watch_;
+  Range shards_;
+  bool offers_ = false;    ///< some of its shards to others
+  bool helps_ = false;     ///< others with theirs
+  bool is_joint_ = false;  ///< not in a step in which single shards of the rank are looked at
+  std::optional<SharedShards::Step> shared_;
+  std::optional<JointShards::Step> joint_;
+  std::atomic<std::int64_t> next_ = 0;
+};
+
+std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree,
+                                                   ShardWatch* watch, std::span<const SideWork> side) {
+  Training training(*this, batch, tree, watch);
+  training.begin();
+  std::int64_t side_pieces = 0;
+  for (const SideWork& work : side) side_pieces += work.pieces;
+  std::atomic<std::int64_t> next = 0;
+  workers_.run([&](int worker) {
+    training.work(worker);
+    for (std::int64_t piece = next++; piece < side_pieces; piece = next++) do_side_work(side, piece, worker);
   });
-  const auto times = [this](int worker) { return times_of(worker); };
-  if (is_joint)
-    joint_step->add_up(batch, tree, times);
-  else if (joint_step)
-    joint_step->help(tree, times);
-  return totals;
+  training.end();
+  return totals_;
 }
 
 void ShardEngine::stay_away() {
+  std::optional<SharedShards::Step> shared;
+  if (shared_) shared.emplace(*shared_);
   if (joint_) const JointShards::Step step(*joint_);
 }
 
 std::span<const device::Totals> ShardEngine::evaluate(const data::Batch& batch) {
-  return run(batch, {}, [&](const Work& work) {
-    for (std::size_t i = 0; i < work.shards.size(); ++i)
-      totals_[work.first + i] = work.runner != nullptr
-                                    ? work.runner->evaluate(input_of(work.shards[i], batch.epoch))
-                                    : device::Totals{};
-  });
-}
-
-/// Calls run_shards, which sets their totals, for all shards of the batch, spread over the workers; then they
-/// do what is aside.
-template <class RunShards>
-std::span<const device::Totals> ShardEngine::run(const data::Batch& batch, std::span<const SideWork> side,
-                                                 RunShards&& run_shards) {
-  check(batch.shards.size() == totals_.size(), "a batch has all shards of its rank");
-  for (const data::ShardBatch& shard : batch.shards) {
-    if (shard.count == 0) continue;
-    SizedPlan& sized = plan_for(shard.count);
-    if (!std::exchange(sized.weights_loaded, true)) load_weights(*sized.plan);
-  }
-  const Range shards{batch.shards.front().shard, batch.shards.back().shard + 1};
-  const std::int64_t shard_pieces = pieces_of(shards, at_a_time_);
-  std::int64_t pieces = shard_pieces;
-  for (const SideWork& work : side) pieces += work.pieces;
-  workers_.run_pieces(pieces, [&](std::int64_t piece, int worker) {
-    if (piece >= shard_pieces) return do_side_work(side, piece - shard_pieces, worker);
-    const std::int64_t begin = (shards.begin / at_a_time_ + piece) * at_a_time_;
-    auto first = static_cast<std::size_t>(std::max(begin, shards.begin) - shards.begin);
-    const auto end = static_cast<std::size_t>(std::min(begin + at_a_time_, shards.end) - shards.begin);
-    while (first < end) {
-      const std::size_t last = end_of_equals(batch, first, end);
-      const std::int64_t samples = batch.shards[first].count;
-      device::ShardRunner* const runner =
-          samples == 0 ? nullptr : plan_for(samples).runners[static_cast<std::size_t>(worker)].get();
-      run_shards(Work{worker, first, std::span(batch.shards).subspan(first, last - first), runner});
-      first = last;
-    }
+  prepare(batch);
+  workers_.run_pieces(pieces_of(shards_of(batch), at_a_time_), [&](std::int64_t piece, int worker) {
+    run_piece(batch, piece, worker, [&](const Work& work) {
+      for (std::size_t i = 0; i < work.shards.size(); ++i)
+        totals_[work.first + i] = work.runner != nullptr
+                                      ? work.runner->evaluate(input_of(work.shards[i], batch.epoch))
+                                      : device::Totals{};
+    });
   });
   return totals_;
+}
+
+/// Loads the weights into the plans that the batch needs.
+void ShardEngine::prepare(const data::Batch& batch) {
+  check(batch.shards.size() == totals_.size(), "a batch has all shards of its rank");
+  for (const data::ShardBatch& shard : batch.shards) {
+    if (shard.count == 0 || std::ranges::find(loaded_, shard.count) != loaded_.end()) continue;
+    load_weights(*plan_for(shard.count).plan);
+    loaded_.push_back(shard.count);
+  }
+}
+
+/// Calls run_shards, which sets their totals, for the shards of a piece.
+template <class RunShards>
+void ShardEngine::run_piece(const data::Batch& batch, std::int64_t piece, int worker,
+                            RunShards&& run_shards) {
+  const Range shards = shards_of(batch);
+  const std::int64_t begin = (shards.begin / at_a_time_ + piece) * at_a_time_;
+  auto first = static_cast<std::size_t>(std::max(begin, shards.begin) - shards.begin);
+  const auto end = static_cast<std::size_t>(std::min(begin + at_a_time_, shards.end) - shards.begin);
+  while (first < end) {
+    const std::size_t last = end_of_equals(batch, first, end);
+    const std::int64_t samples = batch.shards[first].count;
+    device::ShardRunner* const runner =
+        samples == 0 ? nullptr : plan_for(samples).runners[static_cast<std::size_t>(worker)].get();
+    run_shards(Work{worker, first, std::span(batch.shards).subspan(first, last - first), runner});
+    first = last;
+  }
 }
 
 void ShardEngine::do_side_work(std::span<const SideWork> side, std::int64_t piece, int worker) const {
@@ -295,6 +409,7 @@ std::int64_t ShardEngine::bytes() const {
   for (const SizedPlan& sized : plans_)
     total += sized.plan->shared_bytes() + sized.plan->runner_bytes(at_a_time_) * workers_.size();
   if (joint_) total += joint_->bytes();
+  if (shared_) total += shared_->bytes();
   return total;
 }
 

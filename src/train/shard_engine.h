@@ -17,6 +17,7 @@
 #include "train/joint_shards.h"
 #include "train/plan_check.h"
 #include "train/profile.h"
+#include "train/shared_shards.h"
 #include "train/worker_pool.h"
 
 namespace lockstep::train {
@@ -82,6 +83,10 @@ class ShardEngine {
   /// call train(), or stay_away(), as often, and wait for each other between one call and the next. The
   /// tree's slabs must be the collective's, which must outlive the engine. During set-up. Collective.
   void share_joint_gradients(comm::Collective& collective);
+  /// After that: from now on whoever of a team is free computes some of the others' shards (shards_to_share),
+  /// except in steps in which single shards are looked at. The same holds for train() and the tree, which
+  /// takes slabs_with_shared(). All ranks compute with the same weights. During set-up. Collective.
+  void share_shards(comm::Collective& collective);
   /// From now on train() adds up how long its work takes, by worker. `profile` must outlive the engine.
   void measure(Profile& profile) { profile_ = &profile; }
 
@@ -97,7 +102,6 @@ class ShardEngine {
  private:
   struct SizedPlan {
     std::int64_t samples;
-    bool weights_loaded;
     std::unique_ptr<device::Plan> plan;
     std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker
   };
@@ -106,17 +110,21 @@ class ShardEngine {
   [[nodiscard]] const device::Plan* packer() const;
   SizedPlan& plan_for(std::int64_t samples);
   struct Work;
+  class Training;
+  void prepare(const data::Batch& batch);
   template <class RunShards>
-  std::span<const device::Totals> run(const data::Batch& batch, std::span<const SideWork> side,
-                                      RunShards&& run_shards);
+  void run_piece(const data::Batch& batch, std::int64_t piece, int worker, RunShards&& run_shards);
   void do_side_work(std::span<const SideWork> side, std::int64_t piece, int worker) const;
   [[nodiscard]] WorkerTimes* times_of(int worker) const;
 
   const device::Network& network_;
   device::Mode mode_;
+  data::Stripes stripes_;
+  Range shards_;
   WorkerPool& workers_;
   std::span<const float> weights_;
   std::vector<SizedPlan> plans_;
+  std::vector<std::int64_t> loaded_;        // samples of those with the weights at hand
   std::unique_ptr<device::Plan> packer_;    // of a rank without samples, to help those that have some
   comm::Collective* collective_ = nullptr;  // if packed weights are in its team's common memory
   std::unique_ptr<comm::TeamWork> packing_work_;
@@ -126,6 +134,7 @@ class ShardEngine {
   std::vector<std::vector<device::ShardJob>> jobs_;  // by worker: those that it has taken
   std::vector<device::Totals> totals_;
   std::optional<JointShards> joint_;
+  std::unique_ptr<SharedShards> shared_;
   Profile* profile_ = nullptr;
 };
 

@@ -101,19 +101,24 @@ class TrainerChecks : public ::testing::Test {
     weight = std::bit_cast<float>(std::bit_cast<std::uint32_t>(weight) ^ (1U << 22U));
   }
 
-  /// On rank `victim`, flips a bit after the first step, and another when the shards of the fourth are
-  /// computed: one in the weights that it owns, if any, the other in those of another rank.
+  /// On rank `victim`, flips a bit after the first step, and another when the first shard of the fourth is
+  /// computed: one in the weights that it owns, if any, the other in those of another rank. All ranks count
+  /// the shards that they compute.
   void fail_twice(int victim) {
+    hooks_.after = [this](const device::ShardInput& /*input*/, std::span<float> /*gradient*/) {
+      ++shards_trained_;
+    };
     if (world_.rank() != victim) return;
     const Range own = trainer_->replica().owned();
     const std::int64_t inside = own.empty() ? 5 : own.begin + 5;
     const std::int64_t outside = (own.end + 100) % std::ssize(trainer_->weights());
     after_step_ = [this, inside](const metrics::StepRecord& record) {
       if (record.epoch == 1 && record.step == 1) flip(inside);
+      is_due_ = record.epoch == 1 && record.step == steps;
     };
     hooks_.after = [this, outside](const device::ShardInput& /*input*/, std::span<float> /*gradient*/) {
-      if (++shards_trained_ == 5 * shards_of(world_.rank()))
-        flip(outside);  // the second step took two passes
+      ++shards_trained_;
+      if (std::exchange(is_due_, false)) flip(outside);
     };
   }
 
@@ -122,10 +127,6 @@ class TrainerChecks : public ::testing::Test {
     for (const Parameter& parameter : blueprint_.network.parameters.all())
       if (parameter.name == "dense_1.weight") return parameter.offset;
     throw std::logic_error("the sample has a layer dense_1");
-  }
-
-  [[nodiscard]] std::int64_t shards_of(int rank) const {
-    return comm::shards_of_rank(blueprint_.experiment.training.shards, world_.size(), rank).size();
   }
 
   void heal() {
@@ -147,6 +148,7 @@ class TrainerChecks : public ::testing::Test {
   Blueprint blueprint_;
   std::unique_ptr<Trainer> trainer_;
   std::int64_t shards_trained_ = 0;  // by this rank
+  bool is_due_ = false;              // the second flip of fail_twice()
 };
 
 TEST_F(TrainerChecks, ChangeNoBitOfWhatIsTrained) {
@@ -167,9 +169,10 @@ TEST_F(TrainerChecks, RepairedWeightsTrainAsIfNothingHadHappened) {
       fail_twice(victim);
       EXPECT_EQ(train(), undisturbed) << reproducibility << ", rank " << victim;
       heal();
-      if (world_.rank() == victim) {
-        EXPECT_EQ(shards_trained_, (2 * steps + 2) * shards_of(victim)) << "two steps are computed twice";
-      }
+      std::int64_t trained = shards_trained_;
+      world_.sum({&trained, 1});
+      EXPECT_EQ(trained, (2 * steps + 2) * blueprint_.experiment.training.shards)
+          << "two steps are computed twice";
     }
   }
 }

@@ -1,0 +1,290 @@
+// Ranks of a host compute shards of each other.
+#include "train/shared_shards.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "device/network_builder.h"
+#include "train/hooked_backend.h"
+#include "train/plan_check.h"
+#include "train/shard_engine.h"
+
+namespace lockstep::train {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::int64_t total_shards = 16;
+
+TEST(SharedShards, AreTheLastOfARankThatHasSeveral) {
+  EXPECT_EQ(shards_to_share({0, 4}, 1, 2), (Range{3, 4}));
+  EXPECT_EQ(shards_to_share({8, 16}, 1, 2), (Range{14, 16}));
+  EXPECT_EQ(shards_to_share({64, 128}, 1, 2), (Range{126, 128}));
+  EXPECT_EQ(shards_to_share({2, 4}, 1, 4), (Range{3, 4}));
+  EXPECT_TRUE(shards_to_share({2, 3}, 1, 8).empty()) << "a rank begins with its only shard itself";
+  EXPECT_TRUE(shards_to_share({2, 2}, 1, 8).empty());
+  EXPECT_TRUE(shards_to_share({0, 8}, 1, 1).empty()) << "nobody is there to take any";
+  EXPECT_TRUE(shards_to_share({0, 8}, 2, 2).empty()) << "taken two at a time";
+}
+
+/// So that they are enough in steps in which a rank keeps all of its shards.
+TEST(SharedShards, NeedNoFewerSlabsThanATreeOfAll) {
+  for (const std::int64_t total : {8, 16, 64})
+    for (const int ranks : {2, 3, 4, 8})
+      for (const int workers : {1, 2, 5})
+        for (int rank = 0; rank < ranks; ++rank) {
+          const Range shards = comm::shards_of_rank(total, ranks, rank);
+          EXPECT_GE(slabs_with_shared(shards, total, workers, 1, ranks),
+                    comm::LocalTree::slabs_needed(shards, total, workers));
+        }
+}
+
+struct Outcome {
+  std::vector<std::vector<float>> sums;
+  std::vector<double> losses;
+  std::vector<std::int64_t> correct, samples;
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+/// The shards of a step, with the engine and the slabs of a training.
+class SharedShardsTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  SharedShardsTest() {
+    setenv("LOCKSTEP_COLLECTIVE", GetParam(), 1);
+    collective_ = comm::make_collective(world_, network_.parameters.slab_size(), total_shards);
+    weights_.resize(static_cast<std::size_t>(network_.parameters.slab_size()));
+    generate_weights(network_.parameters, weights_);
+    std::int64_t slabs =
+        slabs_with_shared(shards_, total_shards, workers_.size(), 1, collective_->team().size);
+    world_.max({&slabs, 1});
+    while (std::ssize(slabs_) < slabs) slabs_.push_back(collective_->make_slab());
+    if (joint_) {
+      tree_.emplace(shards_, total_shards, slabs_, joint_->ranges());
+    } else {
+      tree_.emplace(shards_, total_shards, slabs_);
+    }
+  }
+  ~SharedShardsTest() override { unsetenv("LOCKSTEP_COLLECTIVE"); }
+
+  std::unique_ptr<ShardEngine> engine(const data::Stripes& stripes, bool shares) {
+    auto engine = std::make_unique<ShardEngine>(*backend_, network_, device::Mode::training, stripes, shards_,
+                                                workers_);
+    if (joint_) engine->join(*joint_);
+    if (!shares) return engine;
+    engine->share_packing(*collective_);
+    engine->share_joint_gradients(*collective_);
+    engine->share_shards(*collective_);
+    return engine;
+  }
+
+  /// Whose numbers depend on row and step.
+  const data::Batch& batch(const data::Stripes& stripes, int step) {
+    images_.clear();
+    labels_.clear();
+    rows_.clear();
+    for (std::int64_t row = 0; row < stripes.samples(); ++row) {
+      for (std::int64_t i = 0; i < pixels; ++i)
+        images_.push_back(static_cast<float>((row * pixels + i) * 7919 % (1013 + step)) * 1e-3F - 0.5F);
+      labels_.push_back(static_cast<std::int32_t>((row + step) % 4));
+      rows_.push_back(row);
+    }
+    batch_ = {.epoch = 1 + step, .step = 0, .global_samples = stripes.samples(), .shards = {}};
+    for (std::int64_t shard = shards_.begin; shard < shards_.end; ++shard) {
+      const Range rows = stripes.rows(0, {shard, shard + 1});
+      batch_.shards.push_back({.shard = shard,
+                               .count = rows.size(),
+                               .images = images_.data() + rows.begin * pixels,
+                               .labels = labels_.data() + rows.begin,
+                               .rows = rows_.data() + rows.begin});
+    }
+    return batch_;
+  }
+
+  Outcome train(ShardEngine& engine, const data::Batch& batch, ShardWatch* watch = nullptr) {
+    tree_->reset();
+    engine.weights_changed(weights_);
+    Outcome outcome;
+    for (const device::Totals& totals : engine.train(batch, *tree_, watch)) {
+      outcome.losses.push_back(totals.loss);
+      outcome.correct.push_back(totals.correct);
+      outcome.samples.push_back(totals.samples);
+    }
+    for (const comm::Partial& partial : tree_->partials())
+      outcome.sums.emplace_back(partial.data, partial.data + std::ssize(weights_));
+    world_.barrier();  // as for a step's status
+    return outcome;
+  }
+
+  /// Rows whose shards this rank has computed since the last call.
+  std::set<std::int64_t> computed() {
+    const std::scoped_lock lock(mutex_);
+    return std::exchange(first_rows_, {});
+  }
+
+  static constexpr std::int64_t pixels = 300;
+  comm::World world_;
+  Range shards_ = comm::shards_of_rank(total_shards, world_.size(), world_.rank());
+  std::mutex mutex_;
+  std::set<std::int64_t> first_rows_;
+  milliseconds pause_{0};  // before each shard
+  testing::Hooks hooks_{.before =
+                            [this](const device::ShardInput& input) {
+                              if (pause_.count() > 0) std::this_thread::sleep_for(pause_);
+                              const std::scoped_lock lock(mutex_);
+                              first_rows_.insert(input.rows[0]);
+                            },
+                        .after = {},
+                        .evaluating = {},
+                        .packing = {}};
+  std::unique_ptr<device::Backend> backend_ = testing::make_hooked_backend(hooks_);
+  WorkerPool workers_{1 + world_.rank() % 2, device::prepare_cpu_thread};
+  /// With dropout, which depends on rows and epoch.
+  device::Network network_ =
+      testing::NetworkBuilder({pixels}).dense(256).relu().dropout(0.25).dense(4).build();
+  std::unique_ptr<device::JointGradients> joint_ = device::make_cpu_backend()->joint_gradients(network_);
+  std::unique_ptr<comm::Collective> collective_;
+  std::vector<float> weights_;
+  std::vector<std::span<float>> slabs_;
+  std::optional<comm::LocalTree> tree_;
+
+ private:
+  data::Batch batch_;
+  std::vector<float> images_;
+  std::vector<std::int32_t> labels_;
+  std::vector<std::int64_t> rows_;
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, SharedShardsTest, ::testing::Values("", "mpi", "hosts:2"),
+                         [](const auto& info) {
+                           std::string name = *info.param == '\0' ? "chosen" : info.param;
+                           std::erase(name, ':');
+                           return name;
+                         });
+
+/// Of 45 samples each shard has two or three; of 13 some have none.
+TEST_P(SharedShardsTest, GiveTheBitsOfEachRanksOwn) {
+  for (const std::int64_t samples : {45, 13, 48}) {
+    const data::Stripes stripes(samples, samples, total_shards);
+    const auto alone = engine(stripes, false);
+    const auto together = engine(stripes, true);
+    ASSERT_EQ(together->at_a_time(), 1);
+    for (int step = 0; step < 12; ++step) {
+      const data::Batch& batch = this->batch(stripes, step);
+      pause_ = milliseconds(0);
+      const std::int64_t watched = step % 4 == 3 ? step % total_shards : -1;
+      ShardWatch watch_alone{.shard = watched};
+      const Outcome expected = train(*alone, batch, &watch_alone);
+      computed();
+      // Ranks are slow in turn; and one looks at a single shard of its own.
+      const bool is_slow = world_.rank() == step % world_.size();
+      pause_ = milliseconds(is_slow && step % 3 < 2 ? 2 : 0);
+      if (is_slow && step % 3 == 2) std::this_thread::sleep_for(milliseconds(3));
+      ShardWatch watch{.shard = watched};
+      EXPECT_EQ(train(*together, batch, &watch), expected) << samples << " samples, step " << step;
+      EXPECT_EQ(watch.hash, watch_alone.hash);
+      EXPECT_EQ(watch.hash != 0, shards_.contains(watched));
+
+      auto done = static_cast<std::int64_t>(computed().size());
+      world_.sum({&done, 1});
+      EXPECT_EQ(done, std::min(samples, total_shards)) << "each shard once, but for empty ones";
+    }
+  }
+}
+
+TEST_P(SharedShardsTest, AreComputedByWhoeverIsFree) {
+  const data::Stripes stripes(48, 48, total_shards);
+  const auto engine = this->engine(stripes, true);
+  const bool is_slow = collective_->team().place == 0;
+  pause_ = milliseconds(is_slow ? 200 : 10);  // by then the slow one has offered its shards
+  train(*engine, batch(stripes, 0));
+  const auto done = static_cast<std::int64_t>(computed().size());
+  const std::int64_t shared = shards_to_share(shards_, 1, collective_->team().size).size();
+  if (!is_slow || shared == 0) return;
+  EXPECT_LT(done, shards_.size());
+  EXPECT_GE(done, shards_.size() - shared);
+}
+
+TEST_P(SharedShardsTest, AreTheRanksOwnInAStepInWhichItLooksAtOne) {
+  const data::Stripes stripes(48, 48, total_shards);
+  const auto engine = this->engine(stripes, true);
+  pause_ = milliseconds(collective_->team().place == 0 ? 20 : 0);
+  ShardWatch watch{.shard = shards_.end - 1};
+  train(*engine, batch(stripes, 0), &watch);
+  EXPECT_EQ(std::ssize(computed()), shards_.size());
+  EXPECT_NE(watch.hash, 0U);
+}
+
+TEST_P(SharedShardsTest, WaitForNoRankThatFailed) {
+  const data::Stripes stripes(48, 48, total_shards);
+  const auto engine = this->engine(stripes, true);
+  const data::Batch& batch = this->batch(stripes, 0);
+  const Outcome expected = train(*engine, batch);
+  const bool fails = world_.rank() == world_.size() - 1;
+  if (fails) {
+    engine->weights_changed(weights_);
+    engine->stay_away();  // its batch did not come
+    world_.barrier();
+  } else {
+    EXPECT_EQ(train(*engine, batch), expected);
+  }
+  if (fails) {  // while it computes
+    tree_->reset();
+    engine->weights_changed(weights_);
+    const std::array bad{SideWork{.pieces = 1,
+                                  .run = [](std::int64_t, int) { throw std::runtime_error("no memory"); },
+                                  .time = &WorkerTimes::checking}};
+    EXPECT_THROW(engine->train(batch, *tree_, nullptr, bad), std::runtime_error);
+    world_.barrier();
+  } else {
+    EXPECT_EQ(train(*engine, batch), expected);
+  }
+  EXPECT_EQ(train(*engine, batch), expected);
+}
+
+/// Who fails at a shard of another rank has to tell it, as in a step's status: that one goes on.
+TEST_P(SharedShardsTest, LeaveNobodyWaitingWhereAHelperFails) {
+  std::int64_t largest_team = collective_->team().size;
+  world_.max({&largest_team, 1});
+  const data::Stripes stripes(48, 48, total_shards);
+  const auto engine = this->engine(stripes, true);
+  const data::Batch& batch = this->batch(stripes, 0);
+  const Outcome expected = train(*engine, batch);
+  const bool is_slow = collective_->team().place == 0;
+  pause_ = milliseconds(is_slow ? 50 : 10);
+  std::atomic<bool> has_failed = false;
+  hooks_.after = [&, this](const device::ShardInput& input, std::span<float> /*gradient*/) {
+    if (stripes.rows(0, shards_).contains(input.rows[0])) return;
+    has_failed = true;
+    throw std::runtime_error("no memory");
+  };
+  tree_->reset();
+  engine->weights_changed(weights_);
+  try {
+    engine->train(batch, *tree_, nullptr);
+    EXPECT_FALSE(has_failed);
+  } catch (const std::runtime_error&) {
+    EXPECT_TRUE(has_failed);
+  }
+  std::int64_t failures = has_failed ? 1 : 0;
+  world_.sum({&failures, 1});
+  if (largest_team > 1) {
+    EXPECT_GT(failures, 0);
+  }
+  hooks_.after = {};
+  pause_ = milliseconds(0);
+  EXPECT_EQ(train(*engine, batch), expected);
+}
+
+}  // namespace
+}  // namespace lockstep::train
