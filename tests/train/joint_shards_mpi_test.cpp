@@ -16,6 +16,7 @@
 #include "data/hdf5_dataset.h"
 #include "device/network_builder.h"
 #include "support/temporary_folder.h"
+#include "train/generated_batch.h"
 #include "train/hooked_gradients.h"
 #include "train/host_replica.h"
 #include "train/plan_check.h"
@@ -45,29 +46,7 @@ class JointShardsTest : public ::testing::TestWithParam<const char*> {
     if (joint_ == nullptr) GTEST_SKIP() << "not run: the processor has no fused multiply-adds";
   }
 
-  /// Whose numbers depend on row and step.
-  data::Batch batch(const data::Stripes& stripes, int step) {
-    constexpr std::int64_t pixels = 300;
-    images_.clear();
-    labels_.clear();
-    rows_.clear();
-    for (std::int64_t row = 0; row < stripes.samples(); ++row) {
-      for (std::int64_t i = 0; i < pixels; ++i)
-        images_.push_back(static_cast<float>((row * pixels + i) * 7919 % (1013 + step)) * 1e-3F - 0.5F);
-      labels_.push_back(static_cast<std::int32_t>(row % 4));
-      rows_.push_back(row);
-    }
-    data::Batch batch{.epoch = 1, .step = 0, .global_samples = stripes.samples(), .shards = {}};
-    for (std::int64_t shard = shards_.begin; shard < shards_.end; ++shard) {
-      const Range rows = stripes.rows(0, {shard, shard + 1});
-      batch.shards.push_back({.shard = shard,
-                              .count = rows.size(),
-                              .images = images_.data() + rows.begin * pixels,
-                              .labels = labels_.data() + rows.begin,
-                              .rows = rows_.data() + rows.begin});
-    }
-    return batch;
-  }
+  const data::Batch& batch(const data::Stripes& stripes, int step) { return batch_.of_step(stripes, step); }
 
   using Sums = std::vector<std::vector<float>>;
   Sums train(ShardEngine& engine, comm::LocalTree& tree, const data::Batch& batch,
@@ -93,9 +72,7 @@ class JointShardsTest : public ::testing::TestWithParam<const char*> {
   std::vector<std::span<float>> slabs_;
 
  private:
-  std::vector<float> images_;
-  std::vector<std::int32_t> labels_;
-  std::vector<std::int64_t> rows_;
+  testing::GeneratedBatch batch_{shards_, 300};
 };
 INSTANTIATE_TEST_SUITE_P(Kinds, JointShardsTest, ::testing::Values("", "mpi", "hosts:2"),
                          [](const auto& info) {
@@ -117,7 +94,7 @@ TEST_P(JointShardsTest, GiveTheBitsOfSingleShards) {
     const auto sums = static_cast<std::int64_t>(comm::subtrees(shards_, total_shards).size());
 
     for (int step = 0; step < 12; ++step) {
-      const data::Batch batch = this->batch(stripes, step);
+      const data::Batch& batch = this->batch(stripes, step);
       const Sums expected = train(single, tree, batch);
       // Ranks are late in turn, with their shards or at each piece; and one looks at a single shard of its
       // own.
@@ -164,7 +141,7 @@ TEST_P(JointShardsTest, WaitForNoRankThatFailed) {
   engine.join(*joint_);
   engine.share_joint_gradients(*collective_);
   comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
-  const data::Batch batch = this->batch(stripes, 0);
+  const data::Batch& batch = this->batch(stripes, 0);
   const Sums expected = train(engine, tree, batch);
 
   const bool fails = world_.rank() == world_.size() - 1;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "device/network_builder.h"
+#include "train/generated_batch.h"
 #include "train/hooked_backend.h"
 #include "train/plan_check.h"
 #include "train/shard_engine.h"
@@ -89,28 +90,7 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
     return engine;
   }
 
-  /// Whose numbers depend on row and step.
-  const data::Batch& batch(const data::Stripes& stripes, int step) {
-    images_.clear();
-    labels_.clear();
-    rows_.clear();
-    for (std::int64_t row = 0; row < stripes.samples(); ++row) {
-      for (std::int64_t i = 0; i < pixels; ++i)
-        images_.push_back(static_cast<float>((row * pixels + i) * 7919 % (1013 + step)) * 1e-3F - 0.5F);
-      labels_.push_back(static_cast<std::int32_t>((row + step) % 4));
-      rows_.push_back(row);
-    }
-    batch_ = {.epoch = 1 + step, .step = 0, .global_samples = stripes.samples(), .shards = {}};
-    for (std::int64_t shard = shards_.begin; shard < shards_.end; ++shard) {
-      const Range rows = stripes.rows(0, {shard, shard + 1});
-      batch_.shards.push_back({.shard = shard,
-                               .count = rows.size(),
-                               .images = images_.data() + rows.begin * pixels,
-                               .labels = labels_.data() + rows.begin,
-                               .rows = rows_.data() + rows.begin});
-    }
-    return batch_;
-  }
+  const data::Batch& batch(const data::Stripes& stripes, int step) { return batch_.of_step(stripes, step); }
 
   Outcome train(ShardEngine& engine, const data::Batch& batch, ShardWatch* watch = nullptr) {
     tree_->reset();
@@ -160,10 +140,7 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
   std::optional<comm::LocalTree> tree_;
 
  private:
-  data::Batch batch_;
-  std::vector<float> images_;
-  std::vector<std::int32_t> labels_;
-  std::vector<std::int64_t> rows_;
+  testing::GeneratedBatch batch_{shards_, pixels};
 };
 INSTANTIATE_TEST_SUITE_P(Kinds, SharedShardsTest, ::testing::Values("", "mpi", "hosts:2"),
                          [](const auto& info) {
