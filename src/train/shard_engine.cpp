@@ -4,8 +4,6 @@
 #include <array>
 #include <atomic>
 #include <bit>
-#include <functional>
-#include <set>
 #include <utility>
 
 #include "base/check.h"
@@ -16,20 +14,6 @@
 namespace lockstep::train {
 
 namespace {
-
-/// Shards whose numbers divided by `together` are the same make a piece.
-std::int64_t pieces_of(Range shards, std::int64_t together) {
-  return shards.empty() ? 0 : (shards.end - 1) / together - shards.begin / together + 1;
-}
-
-std::int64_t largest_piece(Range shards, std::int64_t together) {
-  std::int64_t largest = 0;
-  for (std::int64_t first = shards.begin, end = 0; first < shards.end; first = end) {
-    end = std::min((first / together + 1) * together, shards.end);
-    largest = std::max(largest, end - first);
-  }
-  return largest;
-}
 
 /// Of the shards of the batch from `first` on, and before `end`, those that have as many samples as the
 /// first.
@@ -54,30 +38,6 @@ std::uint64_t result_hash(std::span<const float> gradient, const device::Totals&
                            static_cast<std::uint64_t>(totals.correct),
                            static_cast<std::uint64_t>(totals.samples)};
   return io::hash64(std::as_bytes(gradient), io::hash64(std::as_bytes(std::span(numbers)), 0));
-}
-
-std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards) {
-  std::set<std::int64_t, std::greater<>> sizes;
-  for (const std::int64_t step : {std::int64_t{0}, stripes.steps() - 1})  // all but the last step are alike
-    for (std::int64_t shard = shards.begin; shard < shards.end; ++shard)
-      sizes.insert(stripes.rows(step, {shard, shard + 1}).size());
-  sizes.erase(0);
-  return {sizes.begin(), sizes.end()};
-}
-
-int shards_at_a_time(const device::Plan& plan, Range shards, std::int64_t workers) {
-  constexpr std::int64_t fewest_pieces = 2;  // of a worker: one that is slow leaves some to others
-  const auto suits = [&](std::int64_t together) {
-    if (largest_piece(shards, together) <= together / 2) return false;
-    if (workers == 1) return true;
-    const std::int64_t pieces = pieces_of(shards, together);
-    const auto most = [&](std::int64_t items) { return (items + workers - 1) / workers; };
-    return pieces >= fewest_pieces * workers && most(pieces) * together <= most(shards.size());
-  };
-  int together = plan.most_together();
-  check(std::has_single_bit(static_cast<unsigned>(together)), "shards go together by powers of two");
-  while (together > 1 && !suits(together)) together /= 2;
-  return together;
 }
 
 ShardEngine::ShardEngine(device::Backend& backend, const device::Network& network, device::Mode mode,
@@ -205,7 +165,7 @@ class ShardEngine::Training {
   /// Any thread, from here on: a worker's part in the shards.
   void work(int worker) {
     const std::int64_t first_offered = offers_ ? engine_.shared_->own().begin : shards_.end;
-    const std::int64_t pieces = pieces_of({shards_.begin, first_offered}, engine_.at_a_time_);
+    const std::int64_t pieces = count_pieces({shards_.begin, first_offered}, engine_.at_a_time_);
     for (std::int64_t piece = next_++; piece < pieces; piece = next_++) train_piece(piece, worker);
     if (!helps_) return;
     while (const auto piece = shared_->take(engine_.loaded_)) {
@@ -322,7 +282,7 @@ void ShardEngine::stay_away() {
 
 std::span<const device::Totals> ShardEngine::evaluate(const data::Batch& batch) {
   prepare(batch);
-  workers_.run_pieces(pieces_of(shards_of(batch), at_a_time_), [&](std::int64_t piece, int worker) {
+  workers_.run_pieces(count_pieces(shards_of(batch), at_a_time_), [&](std::int64_t piece, int worker) {
     run_piece(batch, piece, worker, [&](const Work& work) {
       for (std::size_t i = 0; i < work.shards.size(); ++i)
         totals_[work.first + i] = work.runner != nullptr

@@ -15,6 +15,7 @@
 #include "data/stripes.h"
 #include "device/backend.h"
 #include "train/joint_shards.h"
+#include "train/pieces.h"
 #include "train/plan_check.h"
 #include "train/profile.h"
 #include "train/shared_shards.h"
@@ -39,10 +40,6 @@ device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
 
 /// Hash of the bits that a shard gives: its gradient and its totals. Any thread; allocates nothing.
 std::uint64_t result_hash(std::span<const float> gradient, const device::Totals& totals);
-
-/// How many of its `shards` a rank's worker takes at a time, a power of two: as many as such a plan gains
-/// from, if the workers still find pieces enough to end together.
-int shards_at_a_time(const device::Plan& plan, Range shards, std::int64_t workers);
 
 /// Runs a rank's shards of a step on its workers: one plan for each number of samples that occurs, one runner
 /// for each worker and plan. Which worker takes which shards is decided while it runs and changes no bit of a
@@ -137,8 +134,5 @@ class ShardEngine {
   std::unique_ptr<SharedShards> shared_;
   Profile* profile_ = nullptr;
 };
-
-/// The distinct numbers of samples, none of them 0, that a shard of `shards` has in some step; largest first.
-std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards);
 
 }  // namespace lockstep::train
