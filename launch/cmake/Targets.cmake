@@ -12,12 +12,46 @@ if(LOCKSTEP_SANITIZE)
   target_link_options(lockstep_options INTERFACE -fsanitize=address,undefined)
 endif()
 
-# lockstep_add_library(NAME SOURCES … DEPENDS … [PRIVATE_DEPENDS …]): the static library lockstep_NAME of one folder of src/.
+# Most sources take less time to compile than these headers to be read, so they are read once for all libraries. Sources include what they
+# use all the same: launch/lint.sh looks at them without precompiled headers.
+set(lockstep_precompiled
+  <algorithm> <array> <chrono> <cstdint> <exception> <filesystem> <functional> <map> <memory> <optional> <span> <string>
+  <string_view> <utility> <variant> <vector> <fmt/format.h>)
+
+# lockstep_precompile_headers(TARGET OWNER): TARGET reads those that were compiled for OWNER, which may be itself. Both need the same
+# compiler options: GCC warns where another one is in the way.
+function(lockstep_precompile_headers target owner)
+  if(target STREQUAL owner)
+    target_precompile_headers(${target} PRIVATE ${lockstep_precompiled})
+  else()
+    target_precompile_headers(${target} REUSE_FROM ${owner})
+  endif()
+endfunction()
+
+# lockstep_optimise_less(TARGET): what runs for milliseconds in all waits for the compiler longer than that makes it faster.
+function(lockstep_optimise_less target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  lockstep_precompile_headers(${target} lockstep_config_seldom_run)
+endfunction()
+
+# lockstep_add_library(NAME [SOURCES …] [SELDOM_RUN …] DEPENDS … [PRIVATE_DEPENDS …]): the static library lockstep_NAME of one folder of
+# src/, of sources that steps run and of those that they do not.
 function(lockstep_add_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;SELDOM_RUN;DEPENDS;PRIVATE_DEPENDS")
   add_library(lockstep_${name} STATIC ${arg_SOURCES})
+  set_target_properties(lockstep_${name} PROPERTIES LINKER_LANGUAGE CXX)
   target_include_directories(lockstep_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(lockstep_${name} PUBLIC ${arg_DEPENDS} PRIVATE lockstep_options ${arg_PRIVATE_DEPENDS})
+  if(arg_SOURCES)
+    lockstep_precompile_headers(lockstep_${name} lockstep_base)
+  endif()
+  if(arg_SELDOM_RUN)
+    add_library(lockstep_${name}_seldom_run OBJECT ${arg_SELDOM_RUN})
+    target_include_directories(lockstep_${name}_seldom_run PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(lockstep_${name}_seldom_run PRIVATE lockstep_options ${arg_DEPENDS} ${arg_PRIVATE_DEPENDS})
+    lockstep_optimise_less(lockstep_${name}_seldom_run)
+    target_sources(lockstep_${name} PRIVATE $<TARGET_OBJECTS:lockstep_${name}_seldom_run>)
+  endif()
 endfunction()
 
 # Tests wait for the compiler longer than it makes them faster: what they test is optimised as ever, they are less.
