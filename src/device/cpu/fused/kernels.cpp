@@ -2,8 +2,8 @@
 //
 // Targets with vectors but without fused multiply-adds (SSSE3, SSE4) are left out: they would have to compute
 // them one by one, as the least target does. So are those whose vectors have no size at compile time (SVE,
-// RISC-V): blocks of registers are arrays here. And so are those above AVX-512, whose numbers are less than its
-// own: they have nothing more for floats, and each takes half a minute to compile.
+// RISC-V): blocks of registers are arrays here. And so are those above AVX-512, whose numbers are less than
+// its own: they have nothing more for floats, and each takes half a minute to compile.
 #include "device/cpu/fused/kernels.h"
 
 #include <dnnl.h>
