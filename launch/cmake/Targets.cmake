@@ -28,7 +28,8 @@ function(lockstep_precompile_headers target owner)
   endif()
 endfunction()
 
-# lockstep_optimise_less(TARGET): what runs for milliseconds in all waits for the compiler longer than that makes it faster.
+# lockstep_optimise_less(TARGET): what runs for milliseconds in all waits for the compiler longer than that makes it faster. With an option
+# of their own such targets need precompiled headers of their own, too: those of the first of them.
 function(lockstep_optimise_less target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   lockstep_precompile_headers(${target} lockstep_config_seldom_run)
