@@ -44,9 +44,10 @@ std::span<SlicePartial> within(std::span<SlicePartial> partials, Range shards);
 /// every method but the accessors is collective. Each rank owns one slice of the slab, a whole number of
 /// Parameters::block.
 ///
-/// A step: exchange(), finish_tree() and the update of the own slice of the weights, all_gather(). From
-/// exchange() until all_gather() returns, a rank touches of its weights the own slice only. Nothing is
-/// allocated in a step.
+/// A step: exchange(), finish_tree() and the update of the own slice of the weights, all_gather(), or in its
+/// place hand_on() and later meet_team(). From exchange() until all_gather() returns, a rank touches of its
+/// weights the own slice only; behind hand_on() that and what it knows to be there. Nothing is allocated in a
+/// step.
 class Collective {
  public:
   virtual ~Collective() = default;
@@ -67,13 +68,17 @@ class Collective {
 
   /// Brings together all ranks' partial sums of the own slice. `local` are this rank's, in shard order:
   /// exactly subtrees() of its shards. The result is valid, and the slabs in `local` must not change, until
-  /// all_gather returns; or, where a step is given up without it, until all ranks have met in another way
-  /// (World::sum of a status), which must come before the next exchange.
+  /// all_gather returns, or meet_team() behind hand_on(); or, where a step is given up without it, until all
+  /// ranks have met in another way (World::sum of a status), which must come before the next exchange.
   virtual std::span<const SlicePartial> exchange(std::span<const Partial> local) = 0;
 
   /// Every rank has new weights in its own slice of `weights` (a slab made by make_slab, the same one on each
   /// call); afterwards all ranks have all of them.
   virtual void all_gather(std::span<float> weights) = 0;
+  /// The same without waiting for the ranks of the team, after exchange() only. What one of them has handed
+  /// on is there for whoever has seen an offer of TeamWork that it made behind it (Round::take), and for all
+  /// after meet_team(), which must come before the next exchange.
+  virtual void hand_on(std::span<float> weights) { all_gather(weights); }
 
   /// Sum over ranks in whatever order the library likes, in place: for `reproducibility: run`.
   virtual void all_reduce(std::span<float> values);
@@ -92,8 +97,10 @@ class Collective {
     int place = 0;  ///< of this rank in it
   };
   [[nodiscard]] virtual Team team() const { return {}; }
+  /// The slice that the rank at this place of the team owns.
+  [[nodiscard]] virtual Range slice_at(int /*place*/) const { return own_slice(); }
   /// Returns when all ranks of the team have called it as often as this one. What any of them wrote into
-  /// common memory before is seen by all then. Not between exchange() and all_gather().
+  /// common memory before is seen by all then. Not between exchange() and all_gather() or hand_on().
   virtual void meet_team() {}
   /// The number of a slab among those of this rank, by which the others of its team find it; and the slab
   /// with a number of the rank at this place of the team. Not collective, any thread. For teams of several

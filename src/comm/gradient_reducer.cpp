@@ -34,6 +34,9 @@ class TreeReducer final : public GradientReducer {
   void end(std::span<float> weights) override {
     together(collective_, Phase::gathering, Phase::reporting, [&] { collective_.all_gather(weights); });
   }
+  void hand_on(std::span<float> weights) override {
+    together(collective_, Phase::gathering, Phase::reporting, [&] { collective_.hand_on(weights); });
+  }
 
  private:
   Collective& collective_;
@@ -59,6 +62,7 @@ class AllReduceReducer final : public GradientReducer {
     std::transform(sum.begin(), sum.end(), out.begin(), [samples](float value) { return value / samples; });
   }
   void end(std::span<float> /*weights*/) override { collective_.activity().enter(Phase::reporting); }
+  void hand_on(std::span<float> weights) override { end(weights); }
 
  private:
   Collective& collective_;

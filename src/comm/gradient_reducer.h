@@ -13,7 +13,7 @@ namespace lockstep::comm {
 /// Turns the ranks' partial sums of a step into the mean gradient, and spreads the weights that come of it.
 ///
 /// A step: begin() on the main thread; mean() for every part of owned(), on any threads, each followed by the
-/// update of those weights; end() on the main thread.
+/// update of those weights; end() or hand_on() on the main thread.
 class GradientReducer {
  public:
   virtual ~GradientReducer() = default;
@@ -26,6 +26,8 @@ class GradientReducer {
   virtual void mean(std::int64_t first, float samples, std::span<float> out) const = 0;
   /// Makes the new weights in owned() known to all ranks. `weights` is a slab of the collective. Collective.
   virtual void end(std::span<float> weights) = 0;
+  /// The same without waiting for the ranks of this rank's team: see Collective::hand_on.
+  virtual void hand_on(std::span<float> weights) = 0;
 };
 
 /// lockstep: each rank finishes the one tree for its slice, and the slices are gathered. run: an all-reduce

@@ -137,12 +137,16 @@ std::span<const SlicePartial> SharedMemoryCollective::exchange(std::span<const P
 
 void SharedMemoryCollective::all_gather(std::span<float> weights) {
   if (!in_step_) meet();
+  hand_on(weights);
+  meet();
+}
+
+void SharedMemoryCollective::hand_on(std::span<float> weights) {
   in_step_ = false;
   const std::size_t index = number_of(weights.data());
   messages_.all_gather(weights);
   write_into_others(index, weights, own_slice());
   for (const Range slice : messages_.received_slices()) write_into_others(index, weights, slice);
-  meet();
 }
 
 /// Begins behind the own place, so that not all ranks write to the same one first.

@@ -17,8 +17,9 @@ namespace lockstep::comm {
 ///     exchange    each rank says which slabs hold its partial sums, then MEETING A
 ///                 receives other hosts' partial sums of its slice; sends its share of what they need
 ///     (caller)    reads all partial sums of its slice; updates its slice of its own weights
-///     all_gather  sends its slice to other hosts, and receives its share of their slices
-///                 writes these slices into the weights of all other ranks of its host, then MEETING B
+///     hand_on     sends its slice to other hosts, and receives its share of their slices
+///                 writes these slices into the weights of all other ranks of its host
+///     all_gather  is hand_on, then MEETING B
 ///
 /// Happens-before. What a rank writes before a meeting is seen by all of the host after it (release and
 /// acquire, see meet()). A: gradients and slab numbers are complete before anyone reads them; everyone is
@@ -26,7 +27,8 @@ namespace lockstep::comm {
 /// slice, in all slabs, and those that it receives, and reads only its own slice of weights and those: no two
 /// ranks touch one float. B: all weights are there before anyone reads them; everyone is done with the
 /// partial sums before anyone overwrites them. An all_gather that does not follow an exchange meets once more
-/// before it begins.
+/// before it begins. Without all_gather the caller brings B about in two parts: by a counter behind hand_on,
+/// at which others look before they read what was handed on, and by a meeting that follows.
 ///
 /// Common and visible memory take meetings of their own (meet_team), behind what was written there, or
 /// counters within it (TeamWork): an offer carries what a piece needs to whoever takes it, `done` what that
@@ -46,9 +48,13 @@ class SharedMemoryCollective final : public Collective {
   std::span<float> make_slab() override;
   std::span<const SlicePartial> exchange(std::span<const Partial> local) override;
   void all_gather(std::span<float> weights) override;
+  void hand_on(std::span<float> weights) override;
   std::span<float> make_common(std::int64_t floats, std::string_view purpose) override;
   std::vector<std::span<float>> make_visible(std::int64_t floats, std::string_view purpose) override;
   [[nodiscard]] Team team() const override;
+  [[nodiscard]] Range slice_at(int place) const override {
+    return slice(ranks_[static_cast<std::size_t>(place)]);
+  }
   void meet_team() override { meet(); }
   [[nodiscard]] std::size_t number_of(const float* slab) const override;
   [[nodiscard]] std::span<float> slab_of(int place, std::size_t number) const override;
@@ -71,7 +77,7 @@ class SharedMemoryCollective final : public Collective {
   std::vector<SharedMemory> common_;   // each in the segment of the host's first rank
   std::vector<SharedMemory> visible_;  // a segment of each rank
   std::uint64_t meetings_ = 0;
-  bool in_step_ = false;  // after exchange, before all_gather
+  bool in_step_ = false;  // after exchange, before hand_on
 };
 
 }  // namespace lockstep::comm

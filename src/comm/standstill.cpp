@@ -20,6 +20,12 @@ Place place_of(const RankSign& rank) {
   return {rank.activity.step, rank.activity.phase};
 }
 
+/// Whom a rank waits for in packing may still wait for messages from other hosts: that is one meeting.
+Place meeting_at(Place place) {
+  if (place.second == Phase::packing) place.second = Phase::gathering;
+  return place;
+}
+
 template <class Predicate>
 std::vector<int> those(std::span<const RankSign> ranks, Predicate predicate) {
   std::vector<int> found;
@@ -148,8 +154,8 @@ std::vector<int> culprits(std::span<const RankSign> ranks) {
       return found;
   if (auto idle = those(ranks, [](const RankSign& rank) { return !rank.activity.waiting; }); !idle.empty())
     return idle;
-  const Place front = furthest(ranks);
-  return those(ranks, [&](const RankSign& rank) { return place_of(rank) < front; });
+  const Place front = meeting_at(furthest(ranks));
+  return those(ranks, [&](const RankSign& rank) { return meeting_at(place_of(rank)) < front; });
 }
 
 std::string standstill_message(std::span<const RankSign> ranks, std::int64_t seconds) {

@@ -22,8 +22,10 @@ namespace lockstep::comm {
 /// waited for each other, in meet_team() or for something else that each of them brings.
 ///
 /// Happens-before: what a rank writes before offer() is seen by whoever takes a piece of it, and what is
-/// written for a piece by its owner after finish(). A piece that an exception ends counts as done: the rank
-/// that threw has to tell the others.
+/// written for a piece by its owner after finish(). When take() has none left for the main thread, that has
+/// seen the offers of all ranks, and what they wrote before; an offer that it makes then, in a round of
+/// another TeamWork, carries that on. A piece that an exception ends counts as done: the rank that threw has
+/// to tell the others.
 class TeamWork {
  public:
   /// With `floats` floats and `notes` numbers for what the pieces of this rank need. During set-up,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/partition.h"
 #include "device/network.h"
 
 namespace lockstep::device {
@@ -126,6 +127,8 @@ class Plan {
   /// `packed` lies on a cache line.
   [[nodiscard]] virtual Packing packing() const { return {}; }
   virtual void pack(std::span<const float> /*weights*/, std::int64_t /*piece*/, float* /*packed*/) const {}
+  /// The part of the slab that a piece is packed from, not empty; the rest may still be changing then.
+  [[nodiscard]] virtual Range packing_source(std::int64_t /*piece*/) const { return {}; }
   /// Then, or at the same time, this for each plan that is to run, in pieces likewise: takes both, which must
   /// stay valid, and packs what is this plan's alone (shared_bytes()).
   [[nodiscard]] virtual std::int64_t load_pieces() const { return 1; }

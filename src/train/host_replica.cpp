@@ -79,7 +79,7 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                     shards_of(world, blueprint), resources.workers.size(), data::Faults::as_armed,
                     augmentation(blueprint));
   });
-  engine_->share_packing(*collective_);
+  engine_->share_packing(*collective_, ownership_);
   engine_->share_joint_gradients(*collective_);
   engine_->share_shards(*collective_);
 }
@@ -155,6 +155,10 @@ void HostReplica::update() {
   has_looked_ = false;
   optimizer_->begin_step(step_.number, step_.learning_rate);
   not_finite_ = updater_.apply(tree_.partials(), step_.batch->global_samples, weights_);
+  if (engine_->packs_together())
+    reducer_->hand_on(weights_);
+  else
+    reducer_->end(weights_);
   weights_changed();  // the step's status came before the update
 }
 

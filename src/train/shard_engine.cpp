@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -25,6 +26,40 @@ std::size_t end_of_equals(const data::Batch& batch, std::size_t first, std::size
 
 Range shards_of(const data::Batch& batch) {
   return {batch.shards.front().shard, batch.shards.back().shard + 1};
+}
+
+/// Which pieces the ranks of a team pack in a first round, and which in a second one. A rank that comes to
+/// the first has handed on its slice of the weights, so it brings what is packed from that alone; who comes
+/// to the second has seen that all have come to the first, so all weights are there.
+std::array<PiecesByPlace, 2> packing_order(const device::Plan& plan, const comm::Collective& collective,
+                                           Ownership ownership) {
+  const auto size = static_cast<std::size_t>(collective.team().size);
+  PiecesByPlace first(size);
+  PiecesByPlace second(size);
+  auto deal = [size, next = std::size_t{0}](std::int64_t piece, PiecesByPlace& to) mutable {
+    to[next++ % size].push_back(piece);
+  };
+  const auto owner_of = [&](Range source) -> std::optional<std::size_t> {
+    check(!source.empty(), "a piece is packed from something");
+    for (std::size_t place = 0; place < size; ++place) {
+      const Range slice = collective.slice_at(static_cast<int>(place));
+      if (slice.begin <= source.begin && source.end <= slice.end) return place;
+    }
+    return std::nullopt;
+  };
+  for (std::int64_t piece = 0; piece < plan.packing().pieces; ++piece) {
+    if (size == 1 || ownership == Ownership::everything)
+      deal(piece, first);
+    else if (const auto owner = owner_of(plan.packing_source(piece)))
+      first[*owner].push_back(piece);
+    else
+      deal(piece, second);
+  }
+  return {std::move(first), std::move(second)};
+}
+
+bool is_empty(const PiecesByPlace& pieces) {
+  return std::ranges::all_of(pieces, [](const auto& of_place) { return of_place.empty(); });
 }
 
 }  // namespace
@@ -69,13 +104,17 @@ const device::Plan* ShardEngine::packer() const {
   return plans_.empty() ? packer_.get() : plans_.front().plan.get();
 }
 
-void ShardEngine::share_packing(comm::Collective& collective) {
+void ShardEngine::share_packing(comm::Collective& collective, Ownership ownership) {
   check(mode_ == device::Mode::training, "ranks without samples could not help in evaluation");
   const std::int64_t floats = packer()->packing().floats;
   if (floats == 0) return;  // on all ranks
   own_packed_ = {};
   packed_ = collective.make_common(floats, "packed weights").data();
-  packing_work_ = std::make_unique<comm::TeamWork>(collective, 0, 0, "counting what is packed");
+  for (PiecesByPlace& pieces : packing_order(*packer(), collective, ownership))
+    packing_rounds_.push_back(
+        {std::make_unique<comm::TeamWork>(collective, 0, 0, "counting what is packed"), std::move(pieces)});
+  // Other teams may need it; in the first one all wait for each other in any case.
+  if (is_empty(packing_rounds_.back().pieces)) packing_rounds_.pop_back();
   collective_ = &collective;
 }
 
@@ -85,8 +124,8 @@ void ShardEngine::weights_changed(std::span<const float> weights) {
   if (packer() != nullptr) pack_weights(*packer());
 }
 
-/// By this rank alone, or by those of its team, which begin with every n-th piece each. Plan::pack() does not
-/// throw: a rank that did would leave the others waiting.
+/// By this rank alone, or by those of its team. Plan::pack() does not throw: a rank that did would leave the
+/// others waiting.
 void ShardEngine::pack_weights(const device::Plan& packer) {
   const device::Packing packing = packer.packing();
   if (packed_ == nullptr && packing.floats > 0) {
@@ -103,12 +142,17 @@ void ShardEngine::pack_weights(const device::Plan& packer) {
     if (packing.pieces > 0) workers_.run_pieces(packing.pieces, pack);
     return;
   }
-  const auto [size, place] = collective_->team();
-  comm::TeamWork::Round round(*packing_work_);
-  round.offer((packing.pieces - place + size - 1) / size);
-  workers_.run([&, size = size](int worker) {
-    while (const auto piece = round.take(worker == 0)) pack(piece->index() * size + piece->place(), worker);
-  });
+  for (const PackingRound& together : packing_rounds_) {
+    const auto pieces_of = [&](int place) -> const std::vector<std::int64_t>& {
+      return together.pieces[static_cast<std::size_t>(place)];
+    };
+    comm::TeamWork::Round round(*together.work);
+    round.offer(std::ssize(pieces_of(together.work->place())));
+    workers_.run([&](int worker) {
+      while (const auto piece = round.take(worker == 0))
+        pack(pieces_of(piece->place())[static_cast<std::size_t>(piece->index())], worker);
+    });
+  }
   const comm::Activity::Waiting waiting(collective_->activity());
   collective_->meet_team();
 }

@@ -15,6 +15,7 @@
 #include "data/stripes.h"
 #include "device/backend.h"
 #include "train/joint_shards.h"
+#include "train/memory_check.h"
 #include "train/pieces.h"
 #include "train/plan_check.h"
 #include "train/profile.h"
@@ -36,6 +37,9 @@ struct SideWork {
   std::chrono::nanoseconds WorkerTimes::* time = nullptr;   ///< where it counts
 };
 
+/// Pieces of packing, by the place in the team of the rank that begins with them.
+using PiecesByPlace = std::vector<std::vector<std::int64_t>>;
+
 device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
 
 /// Hash of the bits that a shard gives: its gradient and its totals. Any thread; allocates nothing.
@@ -53,12 +57,15 @@ class ShardEngine {
 
   /// From now on the ranks of the collective's team pack weights together, into one copy for all of them:
   /// each has an engine of the same network, mode and instruction set. During set-up; weights_changed() must
-  /// come next. Collective; `collective` must outlive the engine.
-  void share_packing(comm::Collective& collective);
+  /// come next. `ownership`: who updates the weights. Collective; `collective` must outlive the engine.
+  void share_packing(comm::Collective& collective, Ownership ownership);
+  /// Whether weights_changed() may follow Collective::hand_on(), instead of all_gather().
+  [[nodiscard]] bool packs_together() const { return !packing_rounds_.empty(); }
   /// The weights to compute with, a slab: call after each change of them. They stay where they are until the
   /// next call. Packs them. Where ranks share that, all of them call it together, and as it overwrites what
   /// the others read, all must have waited for each other since any of them used its engine: for the status
-  /// of a step, or in a barrier.
+  /// of a step, or in a barrier. Each then begins with what its own slice is packed into, and all wait for
+  /// each other before it returns.
   void weights_changed(std::span<const float> weights);
 
   /// Forward and backward of all shards of the batch; their gradients go into `tree`, which must be fresh
@@ -124,8 +131,12 @@ class ShardEngine {
   std::vector<std::int64_t> loaded_;        // samples of those with the weights at hand
   std::unique_ptr<device::Plan> packer_;    // of a rank without samples, to help those that have some
   comm::Collective* collective_ = nullptr;  // if packed weights are in its team's common memory
-  std::unique_ptr<comm::TeamWork> packing_work_;
-  AlignedBuffer<float> own_packed_;  // if not
+  struct PackingRound {
+    std::unique_ptr<comm::TeamWork> work;
+    PiecesByPlace pieces;
+  };
+  std::vector<PackingRound> packing_rounds_;  // if so
+  AlignedBuffer<float> own_packed_;           // if not
   float* packed_ = nullptr;
   int at_a_time_ = 1;                                // shards that a worker takes, at most
   std::vector<std::vector<device::ShardJob>> jobs_;  // by worker: those that it has taken

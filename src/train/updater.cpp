@@ -51,7 +51,6 @@ std::optional<NotFinite> Updater::apply(std::span<const comm::Partial> partials,
       lowest = lower(lowest, found);
     }
   });
-  reducer_.end(weights);
   return std::accumulate(found_.begin(), found_.end(), std::optional<NotFinite>(), lower);
 }
 

@@ -13,7 +13,8 @@
 namespace lockstep::train {
 
 /// Turns a step's partial sums into new weights: exchange, finish the sums, apply the optimizer and take the
-/// hash, block by block while a block is in the cache, on all workers, then spread the weights.
+/// hash, block by block while a block is in the cache, on all workers. GradientReducer::end(), or
+/// hand_on(), must follow, by which others get the new weights.
 class Updater {
  public:
   Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, MemoryCheck& memory,

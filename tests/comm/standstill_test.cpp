@@ -80,6 +80,14 @@ TEST(Standstill, IsNobodysFaultWhereAllWaitAtOnePoint) {
       HasSubstr("gathering weights, step 7: all ranks wait for each other for 2 s; suspect the network"));
 }
 
+TEST(Standstill, IsNobodysFaultWhereSomeWaitForMessagesAndTheOthersForThem) {
+  const std::vector<RankSign> ranks{waiting(0, Phase::gathering, 7), waiting(1, Phase::packing, 7),
+                                    waiting(2, Phase::gathering, 7)};
+  EXPECT_THAT(culprits(ranks), IsEmpty());
+  const std::vector<RankSign> behind{waiting(0, Phase::exchanging, 7), waiting(1, Phase::packing, 7)};
+  EXPECT_THAT(culprits(behind), ElementsAre(0));
+}
+
 TEST(Standstill, OfOneRankIsItsOwn) {
   const std::vector<RankSign> ranks{working(0, Phase::loading, 1)};
   EXPECT_THAT(culprits(ranks), ElementsAre(0));

@@ -5,8 +5,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <set>
+#include <span>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "device/backend.h"
@@ -141,6 +144,45 @@ TEST(Network, packs_the_same_for_plans_of_all_sizes) {
       for (const std::int64_t samples : {3, 16, 65})
         EXPECT_TRUE(std::ranges::equal(pack(samples).span(), of_one.span(), {}, bits, bits)) << samples;
     }
+}
+
+TEST(Network, packs_a_piece_from_the_part_of_the_slab_that_it_names) {
+  const Network network = NetworkBuilder({3, 12, 12})
+                              .conv(48, 5)
+                              .relu()
+                              .max_pool(2)
+                              .conv(96, 3)
+                              .flatten()
+                              .dense(203)
+                              .relu()
+                              .dense(10)
+                              .build();
+  const auto slab = weights_of(network);
+  std::set<std::int64_t> beginnings;
+  for (const ConvolutionMethod method :
+       {ConvolutionMethod::winograd, ConvolutionMethod::automatic, ConvolutionMethod::onednn}) {
+    const auto plan = make_cpu_backend({.convolutions = method})->plan(network, 5, Mode::training);
+    const Packing packing = plan->packing();
+    const auto pack = [&](std::span<const float> weights, std::int64_t piece) {
+      AlignedBuffer<float> packed(static_cast<std::size_t>(packing.floats));
+      std::ranges::fill(packed.span(), 7.0F);
+      plan->pack(weights, piece, packed.data());
+      return packed;
+    };
+    for (std::int64_t piece = 0; piece < packing.pieces; ++piece) {
+      SCOPED_TRACE(piece);
+      const Range source = plan->packing_source(piece);
+      ASSERT_GT(source.size(), 0);
+      ASSERT_TRUE(source.begin >= 0 && source.end <= std::ssize(slab));
+      beginnings.insert(source.begin);
+      std::vector<float> elsewhere_unknown(slab.size(), std::numeric_limits<float>::quiet_NaN());
+      std::copy_n(slab.begin() + source.begin, source.size(), elsewhere_unknown.begin() + source.begin);
+      EXPECT_TRUE(std::ranges::equal(pack(elsewhere_unknown, piece).span(), pack(slab, piece).span()));
+    }
+  }
+  if (cpu::fused::processor_suits()) {
+    EXPECT_GT(beginnings.size(), 4U) << "a large layer's pieces come from different rows";
+  }
 }
 
 TEST(Network, without_parameters_has_a_zero_gradient) {

@@ -32,6 +32,9 @@ class HookedPlan final : public device::Plan {
     if (hooks_.packing) hooks_.packing(piece);
     inner_->pack(weights, piece, packed);
   }
+  [[nodiscard]] Range packing_source(std::int64_t piece) const override {
+    return inner_->packing_source(piece);
+  }
   [[nodiscard]] std::int64_t load_pieces() const override { return inner_->load_pieces(); }
   void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) override {
     inner_->load_piece(weights, piece, packed);

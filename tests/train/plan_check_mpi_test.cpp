@@ -46,6 +46,9 @@ class WrongPlan final : public device::Plan {
   void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override {
     right_->pack(weights, piece, packed);
   }
+  [[nodiscard]] Range packing_source(std::int64_t piece) const override {
+    return right_->packing_source(piece);
+  }
   [[nodiscard]] std::int64_t load_pieces() const override { return right_->load_pieces(); }
   void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) override {
     right_->load_piece(weights, piece, packed);

@@ -84,7 +84,7 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
                                                 workers_);
     if (joint_) engine->join(*joint_);
     if (!shares) return engine;
-    engine->share_packing(*collective_);
+    engine->share_packing(*collective_, Ownership::slices);
     engine->share_joint_gradients(*collective_);
     engine->share_shards(*collective_);
     return engine;

@@ -62,7 +62,9 @@ class UpdaterOnRanks : public ::testing::Test {
     MemoryCheck memory(parameters_, Ownership::slices, reducer_->owned(), optimizer_->state(), workers_);
     Updater updater(*reducer_, *optimizer_, memory, workers_);
     optimizer_->begin_step(1, learning_rate);
-    return updater.apply(partials_, samples, weights_);
+    const std::optional<NotFinite> found = updater.apply(partials_, samples, weights_);
+    reducer_->end(weights_);
+    return found;
   }
 
   /// Spoils the partial sums of the last rank.

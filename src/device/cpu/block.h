@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/partition.h"
 #include "device/backend.h"
 #include "device/cpu/onednn.h"
 
@@ -119,6 +120,7 @@ class Block {
   /// Weights that the block packs the same in all plans: see Plan::packing.
   [[nodiscard]] virtual Packing packing() const { return {}; }
   virtual void pack(std::span<const float> /*weights*/, std::int64_t /*piece*/, float* /*packed*/) const {}
+  [[nodiscard]] virtual Range packing_source(std::int64_t /*piece*/) const { return {}; }
   /// Takes the weights, and where its own are packed, which may not be complete yet.
   virtual void load(std::span<const float> /*weights*/, const float* /*packed*/) {}
   /// Bytes of what load() packs for this plan alone.

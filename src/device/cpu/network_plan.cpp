@@ -186,14 +186,26 @@ void NetworkPlan::check_slab(std::span<const float> weights) const {
   check(std::ssize(weights) == network_.parameters.slab_size(), "weights come as a whole slab");
 }
 
+/// Calls f with the stage that packs a piece, and the piece's number among those of this stage.
+template <class F>
+auto NetworkPlan::with_packing_stage(std::int64_t piece, F f) const {
+  check(0 <= piece && piece < packing_.pieces, "weights are packed in so many pieces");
+  auto stage = stages_.begin();
+  for (; piece >= stage->block->packing().pieces; ++stage) piece -= stage->block->packing().pieces;
+  return f(*stage, piece);
+}
+
 void NetworkPlan::pack(std::span<const float> weights, std::int64_t piece, float* packed) const {
   check_slab(weights);
-  for (const Stage& stage : stages_) {
-    const std::int64_t own = stage.block->packing().pieces;
-    if (piece < own) return stage.block->pack(weights, piece, packed + stage.packed);
-    piece -= own;
-  }
-  check(false, "weights are packed in so many pieces");
+  with_packing_stage(piece, [&](const Stage& stage, std::int64_t own_piece) {
+    stage.block->pack(weights, own_piece, packed + stage.packed);
+  });
+}
+
+Range NetworkPlan::packing_source(std::int64_t piece) const {
+  return with_packing_stage(piece, [](const Stage& stage, std::int64_t own_piece) {
+    return stage.block->packing_source(own_piece);
+  });
 }
 
 void NetworkPlan::load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) {

@@ -22,6 +22,7 @@ class NetworkPlan final : public Plan {
 
   [[nodiscard]] Packing packing() const override { return packing_; }
   void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override;
+  [[nodiscard]] Range packing_source(std::int64_t piece) const override;
   [[nodiscard]] std::int64_t load_pieces() const override { return std::ssize(stages_); }
   void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) override;
   using Plan::make_runner;
@@ -71,6 +72,8 @@ class NetworkPlan final : public Plan {
   void place_gradients();
   void place_buffers();
   void place_packed_weights();
+  template <class F>
+  auto with_packing_stage(std::int64_t piece, F f) const;
   void check_slab(std::span<const float> weights) const;
   void find_gaps();
   [[nodiscard]] Desc offered() const;

@@ -55,6 +55,10 @@ class DenseBlock final : public Block {
   void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override {
     kernels().dense_product.pack(extents_, piece, weights.data() + weight_.offset, packed);
   }
+  [[nodiscard]] Range packing_source(std::int64_t piece) const override {
+    const Range rows = kernels().dense_product.packed_rows(extents_, piece);
+    return {weight_.offset + rows.begin * extents_.in, weight_.offset + rows.end * extents_.in};
+  }
   void load(std::span<const float> weights, const float* packed) override {
     loaded_ = weights.data();
     packed_ = packed;

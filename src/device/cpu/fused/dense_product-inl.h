@@ -29,6 +29,7 @@ class DenseProducts {
     return {.packed_floats = packed_floats,
             .packing_pieces = packing_pieces,
             .pack = pack,
+            .packed_rows = packed_rows,
             .forward = forward,
             .data_gradient = data_gradient};
   }
@@ -54,8 +55,18 @@ class DenseProducts {
     return Panels(extents.out).count() * pieces_of_a_panel(extents);
   }
 
+  static std::int64_t panel_of(const DenseExtents& extents, std::int64_t piece) {
+    return piece / pieces_of_a_panel(extents);
+  }
+
+  /// W's rows are Wᵀ's columns.
+  static Range packed_rows(const DenseExtents& extents, std::int64_t piece) {
+    const Range columns = Panels(extents.out).columns(panel_of(extents, piece));
+    return {columns.begin, std::min(columns.end, extents.out)};
+  }
+
   static void pack(const DenseExtents& extents, std::int64_t piece, const float* weights, float* packed) {
-    const std::int64_t panel = piece / pieces_of_a_panel(extents);
+    const std::int64_t panel = panel_of(extents, piece);
     const Range columns = Panels(extents.out).columns(panel);
     float* const panel_flags = packed + flags(extents) + panel * blocks(extents);
     const std::int64_t first = piece % pieces_of_a_panel(extents) * blocks_of_a_piece;

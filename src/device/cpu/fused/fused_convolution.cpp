@@ -50,6 +50,9 @@ class FusedConvolution final : public Block {
   void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override {
     method_.pack(problem_, layout_, data_gradient_, piece, weights.data() + weight_.offset, packed);
   }
+  [[nodiscard]] Range packing_source(std::int64_t /*piece*/) const override {
+    return {weight_.offset, weight_.offset + weight_.count};
+  }
   void load(std::span<const float> weights, const float* packed) override {
     packed_ = packed;
     loaded_bias_ = bias_ ? weights.data() + bias_->offset : nullptr;

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/partition.h"
 #include "device/backend.h"
 #include "device/cpu/fused/problem.h"
 
@@ -83,6 +84,8 @@ struct DenseProduct {
   /// The weights are packed in so many pieces; different ones on different threads if you like.
   std::int64_t (*packing_pieces)(const DenseExtents& extents);
   void (*pack)(const DenseExtents& extents, std::int64_t piece, const float* weights, float* packed);
+  /// The rows of W that a piece is packed from.
+  Range (*packed_rows)(const DenseExtents& extents, std::int64_t piece);
   /// Of shards of so many samples each.
   void (*forward)(const DenseExtents& extents, std::int64_t samples, const DensePass& pass);
   /// dx = dy W, from the weights as they lie in the slab.
