@@ -15,7 +15,7 @@
 #include "data/stripes.h"
 #include "device/backend.h"
 #include "train/joint_shards.h"
-#include "train/memory_check.h"
+#include "train/packing_order.h"
 #include "train/pieces.h"
 #include "train/plan_check.h"
 #include "train/profile.h"
@@ -36,9 +36,6 @@ struct SideWork {
   std::function<void(std::int64_t piece, int worker)> run;  ///< any thread, each piece once
   std::chrono::nanoseconds WorkerTimes::* time = nullptr;   ///< where it counts
 };
-
-/// Pieces of packing, by the place in the team of the rank that begins with them.
-using PiecesByPlace = std::vector<std::vector<std::int64_t>>;
 
 device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
 
