@@ -17,6 +17,7 @@
 #include "comm/local_tree.h"
 #include "comm/mpi_calls.h"
 #include "comm/shared_memory_collective.h"
+#include "comm/team_work.h"
 #include "support/allocation_watch.h"
 #include "tensor/parameters.h"
 #include "tree_reference.h"
@@ -71,8 +72,8 @@ struct Rank {
     return tree.partials();
   }
 
-  /// One step whose 'optimizer' writes the mean gradient over the weights.
-  void run(const testing::Step& step) {
+  /// A step's 'optimizer': writes the mean gradient over the own slice of the weights.
+  void update(const testing::Step& step) {
     const std::span<const SlicePartial> partials = collective->exchange(compute(step));
     const Range own = collective->own_slice();
     for (std::int64_t first = 0; first < own.size(); first += 700) {
@@ -81,6 +82,9 @@ struct Rank {
           partials, shards, first, static_cast<float>(step.samples),
           weights.subspan(static_cast<std::size_t>(own.begin + first), static_cast<std::size_t>(count)));
     }
+  }
+  void run(const testing::Step& step) {
+    update(step);
     collective->all_gather(weights);
   }
 
@@ -126,6 +130,13 @@ class EveryCollective : public ::testing::TestWithParam<const char*> {
   }
   [[nodiscard]] Rank make_rank(std::int64_t shards, std::int64_t blocks) {
     return {world_, make(blocks, shards), shards, blocks};
+  }
+
+  /// The rank at this place of the own team: teams are those of the hosts.
+  [[nodiscard]] int rank_at(int place, const Collective& collective) const {
+    if (alternates()) return 2 * place + world_.rank() % 2;
+    if (ranks_on_a_host() > 0) return world_.rank() / ranks_on_a_host() * ranks_on_a_host() + place;
+    return collective.name() == "shared memory" ? place : world_.rank();
   }
 
   [[nodiscard]] std::int64_t fewest_shards() const {
@@ -231,15 +242,7 @@ TEST_P(EveryCollective, HasMemoryInCommonWithinATeam) {
   for (const float value : common) ASSERT_EQ(value, 0);
   world_.barrier();
 
-  // The teams are those of the hosts.
-  int expected_place = 0;
-  if (alternates())
-    expected_place = world_.rank() / 2;
-  else if (ranks_on_a_host() > 0)
-    expected_place = world_.rank() % ranks_on_a_host();
-  else if (rank.collective->name() == "shared memory")
-    expected_place = world_.rank();
-  EXPECT_EQ(place, expected_place);
+  EXPECT_EQ(rank_at(place, *rank.collective), world_.rank());
   std::int64_t sum = size;
   world_.sum({&sum, 1});
   std::int64_t teams = place == 0 ? size * size : 0;
@@ -254,6 +257,41 @@ TEST_P(EveryCollective, HasMemoryInCommonWithinATeam) {
     for (std::int64_t i = 0; i < floats; ++i)
       ASSERT_EQ(common[static_cast<std::size_t>(i)], static_cast<float>(step * floats + i)) << step;
     rank.run({static_cast<std::uint64_t>(step), 20, rank.shards});
+  }
+}
+
+/// A slice that a rank of the team has handed on can be read by who has seen an offer that it made behind
+/// that, and all of the weights after the meeting; in steps in which ranks are late in turn.
+TEST_P(EveryCollective, HandsOnASliceBeforeTheMeeting) {
+  const std::int64_t shards = std::max<std::int64_t>(8, fewest_shards());
+  Rank rank = make_rank(shards, 24);
+  TeamWork work(*rank.collective, 1, 1, "numbers");
+  for (int place = 0; place < work.ranks(); ++place)
+    ASSERT_EQ(rank.collective->slice_at(place), rank.collective->slice(rank_at(place, *rank.collective)));
+
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const testing::Step step{seed, 12, shards};
+    const std::vector<float> expected = testing::reference_mean(step, {0, rank.size});
+    const auto expect_slice_of = [&](int place) {
+      const Range slice = rank.collective->slice_at(place);
+      const auto part = [&](std::span<const float> slab) {
+        return slab.subspan(static_cast<std::size_t>(slice.begin), static_cast<std::size_t>(slice.size()));
+      };
+      ASSERT_EQ(testing::first_difference(part(rank.weights), part(expected)), -1)
+          << "step " << seed << ", place " << place;
+    };
+    if (static_cast<int>(seed) % world_.size() == world_.rank())
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    rank.update(step);
+    rank.collective->hand_on(rank.weights);
+    {
+      TeamWork::Round round(work);
+      round.offer(2);
+      while (const auto piece = round.take(true)) expect_slice_of(piece->place());
+      for (int place = 0; place < work.ranks(); ++place) expect_slice_of(place);
+    }
+    rank.collective->meet_team();
+    ASSERT_EQ(testing::first_difference(rank.weights, expected), -1) << "step " << seed;
   }
 }
 
