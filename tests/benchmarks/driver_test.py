@@ -1,5 +1,7 @@
 """What launch/benchmark computes around its measurements. Usage: driver_test.py PROGRAM MNIST_FILE"""
 
+import contextlib
+import io
 import sys
 import tempfile
 import unittest
@@ -10,8 +12,10 @@ sys.path.insert(0, str(ROOT / "launch" / "benchmark"))
 
 from aims import ORDER, ratios  # noqa: E402
 from arithmetic import useful_operations  # noqa: E402
+from experiments import Network  # noqa: E402
 from machine import Layout, Machine  # noqa: E402
 from measurements import Measurements  # noqa: E402
+from peers import Configuration, Peers, Workload  # noqa: E402
 from process import CommandError, run  # noqa: E402
 from programs import read_run  # noqa: E402
 from results import Results  # noqa: E402
@@ -69,6 +73,55 @@ class Layouts(unittest.TestCase):
         self.assertIn("core", Machine(2, [0, 1]).command(Layout(2, 1), ["program"]))
         self.assertIn("--oversubscribe", Machine(2, [0]).command(Layout(2, 1), ["program"]))
         self.assertEqual(Machine(4, [0, 2]).command(Layout(1, 2), ["p"]), ["taskset", "-c", "0,2", "p"])
+
+
+class Finalists(unittest.TestCase):
+    """Of trials that take what they are told to."""
+
+    class Told(Peers):
+        def __init__(self, seconds: dict[str, list[float]]):
+            super().__init__(Path("python"), Machine(2, [0, 1]))
+            self.seconds = seconds
+
+        def measure(self, workload: Workload, configuration: Configuration, steps: int) -> float:
+            left = self.seconds[str(configuration)]
+            if not left:
+                raise CommandError(["python"], 1, "no memory")
+            return left.pop(0)
+
+    def finalists_of(self, seconds: dict[str, list[float]]) -> tuple[list[str], list[dict]]:
+        peers = self.Told(seconds)
+        network = Network("mnist_cnn", Path("file"), 128, Path("images"), Path("labels"), 1)
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = peers.finalists(Workload("cnn", network, trial_steps=1))
+        return [str(configuration) for configuration in found], peers.tried
+
+    def test_one_slow_moment_does_not_cost_the_fastest_its_place(self):
+        found, tried = self.finalists_of(
+            {
+                "1 thread": [30, 30],
+                "1 thread, channels-last": [24, 22],
+                "2 threads": [20, 21],
+                "2 threads, channels-last": [25, 13],
+                "2 processes x 1 thread": [41],
+                "2 processes x 1 thread, channels-last": [18, 19],
+                "2 threads, channels-last, bfloat16": [5],
+            }
+        )
+        self.assertEqual(found, ["2 threads, channels-last", "2 processes x 1 thread, channels-last", "2 threads"])
+        self.assertEqual(len(tried), 7 + 5)
+
+    def test_what_fails_is_kept_but_does_not_enter(self):
+        only = "2 processes x 1 thread"
+        seconds: dict[str, list[float]] = {
+            f"{layout}{order}": []
+            for layout in ("1 thread", "2 threads", only)
+            for order in ("", ", channels-last", ", channels-last, bfloat16")
+        }
+        found, tried = self.finalists_of(seconds | {only: [1, 2]})
+        self.assertEqual(found, [only])
+        self.assertEqual(sum("failure" in trial for trial in tried), 6)
+        self.assertEqual(self.finalists_of(seconds)[0], [])
 
 
 class Rounds(unittest.TestCase):
