@@ -136,7 +136,7 @@ class EveryCollective : public ::testing::TestWithParam<const char*> {
   [[nodiscard]] int rank_at(int place, const Collective& collective) const {
     if (alternates()) return 2 * place + world_.rank() % 2;
     if (ranks_on_a_host() > 0) return world_.rank() / ranks_on_a_host() * ranks_on_a_host() + place;
-    return collective.name() == "shared memory" ? place : world_.rank();
+    return collective.name() == "shared memory" ? place : world_.rank() + place;  // alone in it: place 0
   }
 
   [[nodiscard]] std::int64_t fewest_shards() const {
@@ -277,7 +277,7 @@ TEST_P(EveryCollective, HandsOnASliceBeforeTheMeeting) {
       const auto part = [&](std::span<const float> slab) {
         return slab.subspan(static_cast<std::size_t>(slice.begin), static_cast<std::size_t>(slice.size()));
       };
-      ASSERT_EQ(testing::first_difference(part(rank.weights), part(expected)), -1)
+      EXPECT_EQ(testing::first_difference(part(rank.weights), part(expected)), -1)
           << "step " << seed << ", place " << place;
     };
     if (static_cast<int>(seed) % world_.size() == world_.rank())
