@@ -109,11 +109,11 @@ class AcceleratedPlan final : public Plan {
     weights_.put(*stream_, weights);
     stream_->synchronize();
   }
-  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner(int /*together*/) override {
+  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() override {
     return std::make_unique<AcceleratedRunner>(accelerator_, *plan_, network_, samples_, mode_,
                                                weights_.device());
   }
-  [[nodiscard]] std::int64_t runner_bytes(int /*together*/) const override { return plan_->runner_bytes(); }
+  [[nodiscard]] std::int64_t runner_bytes() const override { return plan_->runner_bytes(); }
   [[nodiscard]] std::int64_t shared_bytes() const override { return weights_.bytes(); }
   [[nodiscard]] std::vector<std::string> implementations() const override { return plan_->implementations(); }
 

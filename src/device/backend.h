@@ -91,13 +91,25 @@ class ShardRunner {
   /// Forward, loss, backward. Overwrites `gradient` (a slab) with the *sums* over the samples, gaps with
   /// zeros.
   virtual Totals train(const ShardInput& input, std::span<float> gradient) = 0;
-  /// The same for each of some shards, at most as many as the runner was made for: large weights are read
-  /// once for all of them. Sets their totals. The first one's `times` count for all.
-  virtual void train_together(std::span<ShardJob> jobs) {
-    for (ShardJob& job : jobs) job.totals = train(job.input, job.gradient);
-  }
   /// Forward and loss, without dropout.
   virtual Totals evaluate(const ShardInput& input) = 0;
+};
+
+/// Trains on many shards of one plan, with several workers. Each shard has a place, where its activations
+/// lie, and passes through in three parts: forward() up to the first layer of large weights, turn(), in which
+/// a group of neighbours passes that layer and all behind it together, forth and back, so that large weights
+/// are read once for the group, and backward(). Any worker may run any part, each one part at a time; parts
+/// of different groups, and forward() and backward() of different places, may run side by side. The bits are
+/// those of a ShardRunner. The plan must outlive it.
+class GroupRunner {
+ public:
+  virtual ~GroupRunner() = default;
+  virtual void forward(int place, int worker, const ShardInput& input) = 0;
+  /// Of shards in the places from `first` on, which all have come forward. Sets their totals, and begins
+  /// their gradients. The first one's `times` count for all.
+  virtual void turn(int first, int worker, std::span<ShardJob> jobs) = 0;
+  /// Completes the gradient.
+  virtual void backward(int place, int worker, const ShardJob& job) = 0;
 };
 
 enum class Mode : std::uint8_t { training, evaluation };
@@ -134,16 +146,25 @@ class Plan {
   [[nodiscard]] virtual std::int64_t load_pieces() const { return 1; }
   virtual void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) = 0;
 
-  /// The most shards that a worker gains from training together, a power of two; 1: it gains nothing.
-  [[nodiscard]] virtual int most_together() const { return 1; }
-  /// A runner for one worker, of so many shards together: at most what some plan of the backend says. Create
-  /// it on the thread that will use it, or before that thread starts to use it.
-  [[nodiscard]] virtual std::unique_ptr<ShardRunner> make_runner(int together) = 0;
-  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() { return make_runner(1); }
+  /// A runner for one worker. Create it on the thread that will use it, or before that thread starts to use
+  /// it.
+  [[nodiscard]] virtual std::unique_ptr<ShardRunner> make_runner() = 0;
   /// Bytes of such a runner's activations and scratch, and of weights that are packed for this plan alone.
-  [[nodiscard]] virtual std::int64_t runner_bytes(int together) const = 0;
-  [[nodiscard]] std::int64_t runner_bytes() const { return runner_bytes(1); }
+  [[nodiscard]] virtual std::int64_t runner_bytes() const = 0;
   [[nodiscard]] virtual std::int64_t shared_bytes() const = 0;
+
+  /// The most shards of a group that gain from it, a power of two; 1: none.
+  [[nodiscard]] virtual int most_together() const { return 1; }
+  /// Whether they gain so much that it is worth it if workers wait for each other, or cannot help other
+  /// ranks.
+  [[nodiscard]] virtual bool gains_much_together() const { return false; }
+  /// For so many shards in hand at a time; also where it gains nothing. Null where most_together() is always
+  /// 1.
+  [[nodiscard]] virtual std::unique_ptr<GroupRunner> make_group_runner(int /*places*/, int /*workers*/) {
+    return nullptr;
+  }
+  [[nodiscard]] virtual std::int64_t group_runner_bytes(int /*places*/, int /*workers*/) const { return 0; }
+
   /// For each node the implementation chosen, e.g. "brgconv:avx512_core"; nodes fused into the one before say
   /// "fused".
   [[nodiscard]] virtual std::vector<std::string> implementations() const = 0;

@@ -21,20 +21,20 @@ Range shards_of(const comm::World& world, const Blueprint& blueprint) {
 }
 
 std::unique_ptr<ShardEngine> make_engine(comm::World& world, const Blueprint& blueprint,
-                                         const Resources& resources) {
+                                         const comm::Collective& collective, const Resources& resources) {
   std::unique_ptr<ShardEngine> engine;
   world.agree([&] {
     engine = std::make_unique<ShardEngine>(resources.backend, blueprint.network, device::Mode::training,
                                            blueprint.train_stripes(), shards_of(world, blueprint),
-                                           resources.workers);
+                                           resources.workers, collective.team().size);
   });
   return engine;
 }
 
 /// The slabs of the tree, as many on every rank as the one that needs the most.
 std::vector<std::span<float>> tree_slabs(comm::World& world, comm::Collective& collective, Range shards,
-                                         std::int64_t total_shards, int workers, int at_a_time) {
-  std::int64_t needed = slabs_with_shared(shards, total_shards, workers, at_a_time, collective.team().size);
+                                         std::int64_t total_shards, int workers, const Grouping& grouping) {
+  std::int64_t needed = slabs_with_shared(shards, total_shards, workers, grouping, collective.team().size);
   world.max({&needed, 1});
   std::vector<std::span<float>> slabs;
   for (std::int64_t i = 0; i < needed; ++i) slabs.push_back(collective.make_slab());
@@ -60,10 +60,10 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                                            blueprint.network.parameters.slab_size(),
                                            blueprint.experiment.training.shards)),
       joint_(resources.backend.joint_gradients(blueprint.network)),
-      engine_(make_engine(world, blueprint, resources)),
+      engine_(make_engine(world, blueprint, *collective_, resources)),
       tree_(shards_of(world, blueprint), blueprint.experiment.training.shards,
             tree_slabs(world, *collective_, shards_of(world, blueprint), blueprint.experiment.training.shards,
-                       resources.workers.size(), engine_->at_a_time()),
+                       resources.workers.size(), engine_->grouping()),
             joint_ ? joint_->ranges() : std::span<const Range>()),
       optimizer_(make_optimizer(world, blueprint, resources.backend, reducer_->owned())),
       memory_(blueprint.network.parameters, ownership_of(blueprint.experiment), reducer_->owned(),

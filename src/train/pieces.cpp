@@ -10,10 +10,14 @@
 namespace lockstep::train {
 namespace {
 
-std::int64_t largest_piece(Range shards, std::int64_t together) {
+std::int64_t count_groups(Range shards, std::int64_t size) {
+  return shards.empty() ? 0 : (shards.end - 1) / size - shards.begin / size + 1;
+}
+
+std::int64_t largest_group(Range shards, std::int64_t size) {
   std::int64_t largest = 0;
   for (std::int64_t first = shards.begin, end = 0; first < shards.end; first = end) {
-    end = std::min((first / together + 1) * together, shards.end);
+    end = std::min((first / size + 1) * size, shards.end);
     largest = std::max(largest, end - first);
   }
   return largest;
@@ -44,23 +48,24 @@ std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards
   return {sizes.begin(), sizes.end()};
 }
 
-std::int64_t count_pieces(Range shards, std::int64_t together) {
-  return shards.empty() ? 0 : (shards.end - 1) / together - shards.begin / together + 1;
-}
-
-int shards_at_a_time(const device::Plan& plan, Range shards, std::int64_t workers) {
-  constexpr std::int64_t fewest_pieces = 2;  // of a worker: one that is slow leaves some to others
-  const auto suits = [&](std::int64_t together) {
-    if (largest_piece(shards, together) <= together / 2) return false;
+Grouping group_shards(const device::Plan& plan, Range shards, std::int64_t workers, int team) {
+  const bool gains_much = plan.gains_much_together();
+  if (team > 1 && !gains_much) return {};
+  int size = plan.most_together();
+  check(std::has_single_bit(static_cast<unsigned>(size)), "groups are of a power of two");
+  const auto suits = [&] {
+    if (largest_group(shards, size) <= size / 2) return false;
     if (workers == 1) return true;
-    const std::int64_t pieces = count_pieces(shards, together);
+    const std::int64_t groups = count_groups(shards, size);
+    if (!gains_much) return groups >= workers;
+    // The turn may be all that there is to do.
     const auto most = [&](std::int64_t items) { return (items + workers - 1) / workers; };
-    return pieces >= fewest_pieces * workers && most(pieces) * together <= most(shards.size());
+    return groups >= 2 * workers && most(groups) * size <= most(shards.size());
   };
-  int together = plan.most_together();
-  check(std::has_single_bit(static_cast<unsigned>(together)), "shards go together by powers of two");
-  while (together > 1 && !suits(together)) together /= 2;
-  return together;
+  while (size > 1 && !suits()) size /= 2;
+  if (size == 1) return {};
+  const std::int64_t in_flight = workers == 1 ? 1 : workers + 1;
+  return {.size = size, .in_flight = static_cast<int>(std::min(in_flight, count_groups(shards, size)))};
 }
 
 }  // namespace lockstep::train

@@ -23,12 +23,20 @@ std::vector<std::int64_t> piece_sizes(const data::Stripes& stripes, Range shards
 /// The distinct numbers of samples, none of them 0, that a shard of `shards` has in some step; largest first.
 std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards);
 
-/// How many of its `shards` a rank's worker takes at a time, a power of two: as many as such a plan gains
-/// from, if the workers still find pieces enough to end together.
-int shards_at_a_time(const device::Plan& plan, Range shards, std::int64_t workers);
+/// How a rank trains on its shards: those whose numbers divided by `size`, a power of two, are the same make
+/// a group (device::GroupRunner).
+struct Grouping {
+  int size = 1;  ///< 1: each shard is trained on by itself, by a worker of its own choice
+  /// Groups that may have begun and not be complete: one more than there are workers, if there are several,
+  /// so that none has to wait while another is at the turn of a group.
+  int in_flight = 1;
 
-/// In so many pieces do workers take these shards: those whose numbers divided by `together` are the same
-/// make one.
-std::int64_t count_pieces(Range shards, std::int64_t together);
+  [[nodiscard]] int places() const { return size * in_flight; }
+};
+
+/// Groups as large as such a plan gains from, if all workers still find something to do. `team`: the ranks of
+/// a host, which take single shards from each other (SharedShards): that is worth more, unless the plan gains
+/// much.
+Grouping group_shards(const device::Plan& plan, Range shards, std::int64_t workers, int team);
 
 }  // namespace lockstep::train

@@ -45,24 +45,27 @@ std::int64_t packed_bytes(const device::Network& network, device::Backend& backe
 
 /// Without packed weights, which many plans share.
 std::int64_t engine_bytes(const device::Network& network, device::Backend& backend, device::Mode mode,
-                          const data::Stripes& stripes, Range shards, std::int64_t runners, int together = 1,
-                          Pieces pieces = Pieces::shards) {
+                          const data::Stripes& stripes, Range shards, std::int64_t runners,
+                          const Grouping& grouping = {}, Pieces pieces = Pieces::shards) {
   std::int64_t total = 0;
   for (const std::int64_t samples : piece_sizes(stripes, shards, pieces)) {
     const auto plan = backend.plan(network, samples, mode);
-    total += plan->shared_bytes() + plan->runner_bytes(together) * runners;
+    total += plan->shared_bytes();
+    total += grouping.size > 1 ? plan->group_runner_bytes(grouping.places(), static_cast<int>(runners))
+                               : plan->runner_bytes() * runners;
   }
   return total;
 }
 
 /// How the workers of each rank take its shards in training, on CPUs.
 struct Workers {
-  std::vector<int> at_a_time;  ///< by rank: shards that a worker takes
-  int slabs = 0;               ///< on every rank as many as the one that needs the most
+  std::vector<Grouping> groupings;  ///< by rank
+  int slabs = 0;                    ///< on every rank as many as the one that needs the most
 };
 
+/// `team`: ranks of a host.
 Workers plan_workers(const Blueprint& blueprint, device::Backend& backend,
-                     std::span<const std::int64_t> threads) {
+                     std::span<const std::int64_t> threads, int team) {
   const data::Stripes stripes = blueprint.train_stripes();
   const int ranks = static_cast<int>(threads.size());
   std::map<std::int64_t, std::unique_ptr<device::Plan>> plans;  // by samples
@@ -71,16 +74,15 @@ Workers plan_workers(const Blueprint& blueprint, device::Backend& backend,
     const Range shards = comm::shards_of_rank(stripes.shards(), ranks, rank);
     const std::vector<std::int64_t> sizes = shard_sizes(stripes, shards);
     const std::int64_t count = threads[static_cast<std::size_t>(rank)];
-    int at_a_time = 1;
+    Grouping grouping;
     if (!sizes.empty()) {
       std::unique_ptr<device::Plan>& plan = plans[sizes.front()];
       if (!plan) plan = backend.plan(blueprint.network, sizes.front(), device::Mode::training);
-      at_a_time = shards_at_a_time(*plan, shards, count);
+      grouping = group_shards(*plan, shards, count, team);
     }
-    workers.at_a_time.push_back(at_a_time);
-    // As if all ranks were on one host: on several a rank may have fewer.
-    workers.slabs = std::max(workers.slabs, slabs_with_shared(shards, stripes.shards(),
-                                                              static_cast<int>(count), at_a_time, ranks));
+    workers.groupings.push_back(grouping);
+    workers.slabs = std::max(
+        workers.slabs, slabs_with_shared(shards, stripes.shards(), static_cast<int>(count), grouping, team));
   }
   return workers;
 }
@@ -128,15 +130,23 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
                                 on_gpu ? data::Loader::default_slots : data::StepLoader::slots);
   // A GPU keeps the gradient of each shard, or of all that it computes at once, and the mean of its own part.
   std::int64_t runners = own_threads, gradient_slabs = 0;
-  int together = 1;
   if (on_gpu) {
     const std::int64_t branches = blueprint.experiment.device.branches;
     runners = std::min(branches == 0 ? shards.size() : branches, shards.size());
     gradient_slabs = is_lockstep ? shards.size() : 1;
   } else {
-    const Workers workers = plan_workers(blueprint, backend, threads);
-    together = workers.at_a_time[static_cast<std::size_t>(rank)];
-    gradient_slabs = workers.slabs;
+    // Which ranks share a host is not known: what takes more counts.
+    std::int64_t most = 0;
+    for (const int team : {1, ranks}) {
+      const Workers workers = plan_workers(blueprint, backend, threads, team);
+      const Grouping& grouping = workers.groupings[static_cast<std::size_t>(rank)];
+      gradient_slabs = std::max<std::int64_t>(gradient_slabs, workers.slabs);
+      most = std::max(most, engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards,
+                                         runners, grouping) +
+                                SharedShards::bytes(stripes, shards_to_share(shards, grouping, team),
+                                                    blueprint.train.image.count()));
+    }
+    memory.activations = most + kept_bytes(blueprint.network, backend, stripes, shards);
   }
   memory.gradients = (gradient_slabs + (is_lockstep || on_gpu ? 0 : 1)) * slab * float_bytes;
   if (on_gpu) memory.gradients += (is_lockstep ? slice : slab) * float_bytes;
@@ -144,15 +154,12 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
       optimizer_slabs(blueprint.experiment.optimizer) * (is_lockstep ? slice : slab) * float_bytes;
   if (on_gpu && !is_lockstep) {
     memory.activations += engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards,
-                                       /*runners=*/1, /*together=*/1, Pieces::whole);
+                                       /*runners=*/1, Grouping(), Pieces::whole);
     runners = blueprint.experiment.checks.arithmetic_every > 0 ? 1 : 0;
   }
-  memory.activations +=
-      engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners, together);
-  if (!on_gpu)
+  if (on_gpu)
     memory.activations +=
-        kept_bytes(blueprint.network, backend, stripes, shards) +
-        SharedShards::bytes(stripes, shards_to_share(shards, together, ranks), blueprint.train.image.count());
+        engine_bytes(blueprint.network, backend, device::Mode::training, stripes, shards, runners);
   const bool has_samples = !shard_sizes(stripes, shards).empty();
   if (on_gpu ? has_samples : rank == 0)
     memory.activations += packed_bytes(blueprint.network, backend, device::Mode::training);

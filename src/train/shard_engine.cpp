@@ -4,9 +4,11 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
+#include "base/cpu_pause.h"
 #include "base/fault.h"
 #include "base/stopwatch.h"
 #include "io/hash.h"
@@ -15,13 +17,25 @@ namespace lockstep::train {
 
 namespace {
 
-/// Of the shards of the batch from `first` on, and before `end`, those that have as many samples as the
-/// first.
-std::size_t end_of_equals(const data::Batch& batch, std::size_t first, std::size_t end) {
-  std::size_t last = first + 1;
-  while (last < end && batch.shards[last].count == batch.shards[first].count) ++last;
-  return last;
-}
+/// A group of one, to be looked at like any shard.
+class LoneShard final : public device::ShardRunner {
+ public:
+  explicit LoneShard(device::GroupRunner& runner) : runner_(runner) {}
+  device::Totals train(const device::ShardInput& input, std::span<float> gradient) override {
+    device::ShardJob job{.input = input, .gradient = gradient, .totals = {}};
+    runner_.forward(0, 0, input);
+    runner_.turn(0, 0, {&job, 1});
+    runner_.backward(0, 0, job);
+    return job.totals;
+  }
+  device::Totals evaluate(const device::ShardInput& /*input*/) override {
+    check(false, "groups are for training");
+    return {};
+  }
+
+ private:
+  device::GroupRunner& runner_;
+};
 
 Range shards_of(const data::Batch& batch) {
   return {batch.shards.front().shard, batch.shards.back().shard + 1};
@@ -41,7 +55,7 @@ std::uint64_t result_hash(std::span<const float> gradient, const device::Totals&
 }
 
 ShardEngine::ShardEngine(device::Backend& backend, const device::Network& network, device::Mode mode,
-                         const data::Stripes& stripes, Range shards, WorkerPool& workers)
+                         const data::Stripes& stripes, Range shards, WorkerPool& workers, int team)
     : network_(network),
       mode_(mode),
       stripes_(stripes),
@@ -49,19 +63,29 @@ ShardEngine::ShardEngine(device::Backend& backend, const device::Network& networ
       workers_(workers),
       totals_(static_cast<std::size_t>(shards.size())) {
   for (const std::int64_t samples : shard_sizes(stripes, shards))
-    plans_.push_back({samples, backend.plan(network, samples, mode), {}});
+    plans_.push_back({samples, backend.plan(network, samples, mode), {}, {}});
   for (const SizedPlan& sized : plans_)
     check(sized.plan->packing() == plans_.front().plan->packing(), "plans pack alike");
   if (!plans_.empty())
-    at_a_time_ = shards_at_a_time(*plans_.front().plan, shards, workers.size());
+    grouping_ = group_shards(*plans_.front().plan, shards, workers.size(), team);
   else if (mode == device::Mode::training)
     packer_ = backend.plan(network, 1, mode);
-  for (SizedPlan& sized : plans_)
+  if (grouping_.size > 1) {
+    schedule_.emplace(totals_.size(), static_cast<std::size_t>(grouping_.in_flight));
+    groups_.reserve(totals_.size());
+    group_sizes_.reserve(totals_.size());
+    jobs_.resize(totals_.size());
+  }
+  for (SizedPlan& sized : plans_) {
+    if (grouping_.size > 1) {
+      sized.group_runner = sized.plan->make_group_runner(grouping_.places(), workers.size());
+      check(sized.group_runner != nullptr, "where one plan has groups, those of other sizes have them, too");
+      continue;
+    }
     for (int worker = 0; worker < workers.size(); ++worker)
-      sized.runners.push_back(sized.plan->make_runner(at_a_time_));
+      sized.runners.push_back(sized.plan->make_runner());
+  }
   loaded_.reserve(plans_.size());
-  jobs_.resize(static_cast<std::size_t>(workers.size()));
-  for (auto& jobs : jobs_) jobs.resize(static_cast<std::size_t>(at_a_time_));
 }
 
 /// Null where there are no plans that read packed weights, and nobody to pack them for.
@@ -133,18 +157,10 @@ void ShardEngine::share_joint_gradients(comm::Collective& collective) {
 void ShardEngine::share_shards(comm::Collective& collective) {
   check(!joint_ || joint_->is_shared(),
         "who computes a shard of another rank keeps what belongs to it there");
-  const Range own = shards_to_share(shards_, at_a_time_, collective.team().size);
+  const Range own = shards_to_share(shards_, grouping_, collective.team().size);
   shared_ = std::make_unique<SharedShards>(collective, stripes_, own, shards_.begin, network_.input.count(),
                                            workers_.size());
 }
-
-/// Neighbours in a batch, of one size, for the worker that took them.
-struct ShardEngine::Work {
-  int worker;
-  std::size_t first;  ///< in the batch
-  std::span<const data::ShardBatch> shards;
-  device::ShardRunner* runner;  ///< null for empty shards
-};
 
 WorkerTimes* ShardEngine::times_of(int worker) const {
   return profile_ == nullptr || !profile_->has_begun() ? nullptr : &profile_->of_worker(worker);
@@ -153,15 +169,18 @@ WorkerTimes* ShardEngine::times_of(int worker) const {
 /// One call of train().
 class ShardEngine::Training {
  public:
-  Training(ShardEngine& engine, const data::Batch& batch, comm::LocalTree& tree, ShardWatch* watch)
-      : engine_(engine), batch_(batch), tree_(tree), watch_(watch), shards_(shards_of(batch)) {
+  Training(ShardEngine& engine, const data::Batch& batch, comm::LocalTree& tree, ShardWatch* watch,
+           std::span<const SideWork> side)
+      : engine_(engine), batch_(batch), tree_(tree), watch_(watch), side_(side), shards_(shards_of(batch)) {
     if (engine.shared_) shared_.emplace(*engine.shared_);
     if (engine.joint_) joint_.emplace(*engine.joint_);
     const bool is_watched = watch != nullptr && shards_.contains(watch->shard);
     const bool looks_at_shards = is_watched || fault::any();
+    is_grouped_ = engine.grouping_.size > 1;
     offers_ = shared_ && !looks_at_shards;
-    helps_ = shared_ && !fault::any();
+    helps_ = shared_ && !is_grouped_ && !fault::any();
     is_joint_ = joint_ && !looks_at_shards;
+    for (const SideWork& work : side) side_pieces_ += work.pieces;
   }
 
   /// Before the workers begin.
@@ -169,19 +188,18 @@ class ShardEngine::Training {
     engine_.prepare(batch_);
     if (is_joint_) tree_.set_apart();
     if (offers_) shared_->offer(batch_, tree_);
+    if (!is_grouped_) return;
+    engine_.find_groups(batch_);
+    engine_.schedule_->begin(engine_.group_sizes_);
   }
 
-  /// Any thread, from here on: a worker's part in the shards.
+  /// Any thread, from here on: a worker's part.
   void work(int worker) {
-    const std::int64_t first_offered = offers_ ? engine_.shared_->own().begin : shards_.end;
-    const std::int64_t pieces = count_pieces({shards_.begin, first_offered}, engine_.at_a_time_);
-    for (std::int64_t piece = next_++; piece < pieces; piece = next_++) train_piece(piece, worker);
-    if (!helps_) return;
-    while (const auto piece = shared_->take(engine_.loaded_)) {
-      if (shared_->is_own(*piece))
-        train_piece(pieces + piece->index(), worker);
-      else
-        help(*piece, worker);
+    if (is_grouped_)
+      train_groups(worker);
+    else
+      train_shards(worker);
+    while (do_side_work(worker)) {
     }
   }
 
@@ -196,36 +214,123 @@ class ShardEngine::Training {
   }
 
  private:
-  void train_piece(std::int64_t piece, int worker) {
-    engine_.run_piece(batch_, piece, worker, [this](const Work& work) { train_shards(work); });
+  /// Each by itself: the rank's own ones, and what is offered to all of the team.
+  void train_shards(int worker) {
+    const std::int64_t first_offered = offers_ ? engine_.shared_->own().begin : shards_.end;
+    const std::int64_t not_offered = first_offered - shards_.begin;
+    for (std::int64_t index = next_++; index < not_offered; index = next_++) train_shard(index, worker);
+    if (!helps_) return;
+    while (const auto piece = shared_->take(engine_.loaded_)) {
+      if (shared_->is_own(*piece))
+        train_shard(not_offered + piece->index(), worker);
+      else
+        help(*piece, worker);
+    }
   }
 
-  void train_shards(const Work& work) {
-    WorkerTimes* const times = engine_.times_of(work.worker);
-    const auto jobs =
-        std::span(engine_.jobs_[static_cast<std::size_t>(work.worker)]).first(work.shards.size());
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-      jobs[i] = {.input = input_of(work.shards[i], batch_.epoch),
-                 .gradient = slab_for(work.shards[i].shard),
-                 .totals = {}};
-      if (is_joint_) jobs[i].input.kept = engine_.joint_->kept(work.first + i);
-      if (times != nullptr) jobs[i].input.times = &times->passes;
-      fault::stall(fault::Place::compute);
-    }
-    if (work.runner != nullptr)
-      work.runner->train_together(jobs);
+  void train_shard(std::int64_t index, int worker) {
+    const auto at = static_cast<std::size_t>(index);
+    device::ShardJob job = job_of(at);
+    job.gradient = slab_for(batch_.shards[at].shard);
+    job.input.times = pass_times_of(worker);
+    fault::stall(fault::Place::compute);
+    if (device::ShardRunner* const runner = engine_.runner_for(batch_.shards[at].count, worker))
+      job.totals = runner->train(job.input, job.gradient);
     else
-      for (const device::ShardJob& job : jobs) std::ranges::fill(job.gradient, 0.0F);
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-      const std::int64_t shard = work.shards[i].shard;
-      fault::damage_gradient(shards_, shard, jobs[i].gradient);
-      if (watch_ != nullptr && watch_->shard == shard)
-        watch_->hash = result_hash(jobs[i].gradient, jobs[i].totals);
-      Stopwatch stopwatch(times != nullptr);
-      tree_.add(shard, jobs[i].gradient);
-      if (times != nullptr) stopwatch.lap(times->adding);
-      engine_.totals_[work.first + i] = jobs[i].totals;
+      std::ranges::fill(job.gradient, 0.0F);
+    add(at, job, worker);
+  }
+
+  /// Of the shard with that index in the batch, without a gradient yet.
+  [[nodiscard]] device::ShardJob job_of(std::size_t index) const {
+    device::ShardJob job{.input = input_of(batch_.shards[index], batch_.epoch), .gradient = {}, .totals = {}};
+    if (is_joint_) job.input.kept = engine_.joint_->kept(index);
+    return job;
+  }
+
+  [[nodiscard]] device::PassTimes* pass_times_of(int worker) const {
+    WorkerTimes* const times = engine_.times_of(worker);
+    return times != nullptr ? &times->passes : nullptr;
+  }
+
+  /// Its gradient is complete.
+  void add(std::size_t index, const device::ShardJob& job, int worker) {
+    const std::int64_t shard = batch_.shards[index].shard;
+    fault::damage_gradient(shards_, shard, job.gradient);
+    if (watch_ != nullptr && watch_->shard == shard) watch_->hash = result_hash(job.gradient, job.totals);
+    WorkerTimes* const times = engine_.times_of(worker);
+    Stopwatch stopwatch(times != nullptr);
+    tree_.add(shard, job.gradient);
+    if (times != nullptr) stopwatch.lap(times->adding);
+    engine_.totals_[index] = job.totals;
+  }
+
+  void train_groups(int worker) {
+    constexpr int pauses = 64;
+    for (;;) {
+      const GroupSchedule::Answer next = engine_.schedule_->next();
+      switch (next.kind) {
+        case GroupSchedule::Answer::Kind::task:
+          try {
+            do_task(next.task, worker);
+          } catch (...) {
+            engine_.schedule_->stop();
+            throw;
+          }
+          engine_.schedule_->done(next.task);
+          break;
+        case GroupSchedule::Answer::Kind::wait:  // no side work: the look at memory is to come last
+          for (int i = 0; i < pauses; ++i) cpu_pause();
+          std::this_thread::yield();
+          break;
+        case GroupSchedule::Answer::Kind::end:
+          return;
+      }
     }
+  }
+
+  void do_task(const GroupTask& task, int worker) {
+    const Group& group = engine_.groups_[task.group];
+    const std::size_t index = group.first + task.shard;
+    const auto slot = task.group % static_cast<std::size_t>(engine_.grouping_.in_flight);
+    const int place = static_cast<int>(slot) * engine_.grouping_.size + static_cast<int>(task.shard);
+    device::ShardJob& job = engine_.jobs_[index];
+    switch (task.part) {
+      case GroupTask::Part::forward:
+        job = job_of(index);
+        job.input.times = pass_times_of(worker);
+        fault::stall(fault::Place::compute);
+        if (group.runner != nullptr) group.runner->forward(place, worker, job.input);
+        break;
+      case GroupTask::Part::turn: {
+        const auto jobs = std::span(engine_.jobs_).subspan(group.first, engine_.group_sizes_[task.group]);
+        for (device::ShardJob& each : jobs) each.gradient = tree_.take_slab();
+        job.input.times = pass_times_of(worker);
+        if (group.runner != nullptr) group.runner->turn(place, worker, jobs);
+        break;
+      }
+      case GroupTask::Part::backward:
+        job.input.times = pass_times_of(worker);
+        if (group.runner != nullptr)
+          group.runner->backward(place, worker, job);
+        else
+          std::ranges::fill(job.gradient, 0.0F);
+        add(index, job, worker);
+        break;
+    }
+  }
+
+  /// A piece, if any is left.
+  bool do_side_work(int worker) {
+    std::int64_t piece = next_side_++;
+    if (piece >= side_pieces_) return false;
+    WorkerTimes* const times = engine_.times_of(worker);
+    Stopwatch stopwatch(times != nullptr);
+    auto work = side_.begin();
+    for (; piece >= work->pieces; ++work) piece -= work->pieces;
+    work->run(piece, worker);
+    if (times != nullptr) stopwatch.lap(times->*work->time);
+    return true;
   }
 
   [[nodiscard]] std::span<float> slab_for(std::int64_t shard) const {
@@ -239,8 +344,7 @@ class ShardEngine::Training {
     SharedShards::Shard shard = shared_->begin(piece, worker);
     if (joint_) shard.input.kept = engine_.joint_->kept(shard.place, shard.index);
     if (times != nullptr) shard.input.times = &times->passes;
-    device::ShardRunner& runner = *engine_.plan_for(shard.samples).runners[static_cast<std::size_t>(worker)];
-    shared_->end(piece, runner.train(shard.input, shard.gradient));
+    shared_->end(piece, engine_.runner_for(shard.samples, worker)->train(shard.input, shard.gradient));
   }
 
   /// Waits for others that compute shards of this rank, and adds these.
@@ -259,26 +363,24 @@ class ShardEngine::Training {
   const data::Batch& batch_;
   comm::LocalTree& tree_;
   ShardWatch* watch_;
+  std::span<const SideWork> side_;
   Range shards_;
+  bool is_grouped_ = false;
   bool offers_ = false;    ///< some of its shards to others
   bool helps_ = false;     ///< others with theirs
   bool is_joint_ = false;  ///< not in a step in which single shards of the rank are looked at
   std::optional<SharedShards::Step> shared_;
   std::optional<JointShards::Step> joint_;
   std::atomic<std::int64_t> next_ = 0;
+  std::int64_t side_pieces_ = 0;
+  std::atomic<std::int64_t> next_side_ = 0;
 };
 
 std::span<const device::Totals> ShardEngine::train(const data::Batch& batch, comm::LocalTree& tree,
                                                    ShardWatch* watch, std::span<const SideWork> side) {
-  Training training(*this, batch, tree, watch);
+  Training training(*this, batch, tree, watch, side);
   training.begin();
-  std::int64_t side_pieces = 0;
-  for (const SideWork& work : side) side_pieces += work.pieces;
-  std::atomic<std::int64_t> next = 0;
-  workers_.run([&](int worker) {
-    training.work(worker);
-    for (std::int64_t piece = next++; piece < side_pieces; piece = next++) do_side_work(side, piece, worker);
-  });
+  workers_.run([&](int worker) { training.work(worker); });
   training.end();
   return totals_;
 }
@@ -291,13 +393,11 @@ void ShardEngine::stay_away() {
 
 std::span<const device::Totals> ShardEngine::evaluate(const data::Batch& batch) {
   prepare(batch);
-  workers_.run_pieces(count_pieces(shards_of(batch), at_a_time_), [&](std::int64_t piece, int worker) {
-    run_piece(batch, piece, worker, [&](const Work& work) {
-      for (std::size_t i = 0; i < work.shards.size(); ++i)
-        totals_[work.first + i] = work.runner != nullptr
-                                      ? work.runner->evaluate(input_of(work.shards[i], batch.epoch))
-                                      : device::Totals{};
-    });
+  workers_.run_pieces(std::ssize(batch.shards), [&](std::int64_t piece, int worker) {
+    const auto index = static_cast<std::size_t>(piece);
+    const data::ShardBatch& shard = batch.shards[index];
+    device::ShardRunner* const runner = runner_for(shard.count, worker);
+    totals_[index] = runner != nullptr ? runner->evaluate(input_of(shard, batch.epoch)) : device::Totals{};
   });
   return totals_;
 }
@@ -312,31 +412,28 @@ void ShardEngine::prepare(const data::Batch& batch) {
   }
 }
 
-/// Calls run_shards, which sets their totals, for the shards of a piece.
-template <class RunShards>
-void ShardEngine::run_piece(const data::Batch& batch, std::int64_t piece, int worker,
-                            RunShards&& run_shards) {
-  const Range shards = shards_of(batch);
-  const std::int64_t begin = (shards.begin / at_a_time_ + piece) * at_a_time_;
-  auto first = static_cast<std::size_t>(std::max(begin, shards.begin) - shards.begin);
-  const auto end = static_cast<std::size_t>(std::min(begin + at_a_time_, shards.end) - shards.begin);
-  while (first < end) {
-    const std::size_t last = end_of_equals(batch, first, end);
-    const std::int64_t samples = batch.shards[first].count;
-    device::ShardRunner* const runner =
-        samples == 0 ? nullptr : plan_for(samples).runners[static_cast<std::size_t>(worker)].get();
-    run_shards(Work{worker, first, std::span(batch.shards).subspan(first, last - first), runner});
-    first = last;
-  }
+/// Null for empty shards.
+device::ShardRunner* ShardEngine::runner_for(std::int64_t samples, int worker) {
+  check(grouping_.size == 1, "shards are trained on one by one");
+  return samples == 0 ? nullptr : plan_for(samples).runners[static_cast<std::size_t>(worker)].get();
 }
 
-void ShardEngine::do_side_work(std::span<const SideWork> side, std::int64_t piece, int worker) const {
-  WorkerTimes* const times = times_of(worker);
-  Stopwatch stopwatch(times != nullptr);
-  auto work = side.begin();
-  for (; piece >= work->pieces; ++work) piece -= work->pieces;
-  work->run(piece, worker);
-  if (times != nullptr) stopwatch.lap(times->*work->time);
+/// Of the shards of the batch.
+void ShardEngine::find_groups(const data::Batch& batch) {
+  groups_.clear();
+  group_sizes_.clear();
+  const data::ShardBatch* before = nullptr;
+  for (std::size_t index = 0; index < batch.shards.size(); ++index) {
+    const data::ShardBatch& shard = batch.shards[index];
+    if (before == nullptr || before->count != shard.count ||
+        before->shard / grouping_.size != shard.shard / grouping_.size) {
+      groups_.push_back(
+          {.first = index, .runner = shard.count == 0 ? nullptr : plan_for(shard.count).group_runner.get()});
+      group_sizes_.push_back(0);
+    }
+    ++group_sizes_.back();
+    before = &shard;
+  }
 }
 
 /// Spreads the pieces over the workers, if there is more to do than to take pointers.
@@ -365,7 +462,15 @@ std::vector<PlanHash> ShardEngine::hash_plans(std::span<float> gradient) {
   std::vector<PlanHash> hashes;
   for (SizedPlan& sized : plans_) {
     load_weights(*sized.plan);
-    hashes.push_back(hash_plan(network_, mode_, sized.samples, *sized.runners.front(), gradient));
+    const auto hash = [&](device::ShardRunner& runner) {
+      hashes.push_back(hash_plan(network_, mode_, sized.samples, runner, gradient));
+    };
+    if (sized.group_runner) {
+      LoneShard lone(*sized.group_runner);
+      hash(lone);
+    } else {
+      hash(*sized.runners.front());
+    }
   }
   return hashes;
 }
@@ -376,7 +481,9 @@ std::int64_t ShardEngine::bytes() const {
   if (keeps_packed && packer() != nullptr)
     total += packer()->packing().floats * static_cast<std::int64_t>(sizeof(float));
   for (const SizedPlan& sized : plans_)
-    total += sized.plan->shared_bytes() + sized.plan->runner_bytes(at_a_time_) * workers_.size();
+    total += sized.plan->shared_bytes() +
+             (sized.group_runner ? sized.plan->group_runner_bytes(grouping_.places(), workers_.size())
+                                 : sized.plan->runner_bytes() * workers_.size());
   if (joint_) total += joint_->bytes();
   if (shared_) total += shared_->bytes();
   return total;

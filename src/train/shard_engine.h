@@ -14,6 +14,7 @@
 #include "data/loader.h"
 #include "data/stripes.h"
 #include "device/backend.h"
+#include "train/group_schedule.h"
 #include "train/joint_shards.h"
 #include "train/packing_order.h"
 #include "train/pieces.h"
@@ -42,15 +43,15 @@ device::ShardInput input_of(const data::ShardBatch& shard, std::int64_t epoch);
 /// Hash of the bits that a shard gives: its gradient and its totals. Any thread; allocates nothing.
 std::uint64_t result_hash(std::span<const float> gradient, const device::Totals& totals);
 
-/// Runs a rank's shards of a step on its workers: one plan for each number of samples that occurs, one runner
-/// for each worker and plan. Which worker takes which shards is decided while it runs and changes no bit of a
-/// result.
+/// Runs a rank's shards of a step on its workers: one plan for each number of samples that occurs, and for
+/// each of them a runner for each worker, or one for groups of shards. Which worker does what is decided
+/// while it runs and changes no bit of a result.
 class ShardEngine {
  public:
-  /// `stripes` says which sizes of shard occur among the rank's `shards`. The references must outlive the
-  /// engine.
+  /// `stripes` says which sizes of shard occur among the rank's `shards`. `team`: ranks that will share
+  /// shards, if their network suits. The references must outlive the engine.
   ShardEngine(device::Backend& backend, const device::Network& network, device::Mode mode,
-              const data::Stripes& stripes, Range shards, WorkerPool& workers);
+              const data::Stripes& stripes, Range shards, WorkerPool& workers, int team = 1);
 
   /// From now on the ranks of the collective's team pack weights together, into one copy for all of them:
   /// each has an engine of the same network, mode and instruction set. During set-up; weights_changed() must
@@ -95,8 +96,8 @@ class ShardEngine {
   /// `gradient` is a slab to work in.
   std::vector<PlanHash> hash_plans(std::span<float> gradient);
 
-  /// How many shards a worker takes at a time: see LocalTree::slabs_needed().
-  [[nodiscard]] int at_a_time() const { return at_a_time_; }
+  /// How it trains: see slabs_with_shared().
+  [[nodiscard]] const Grouping& grouping() const { return grouping_; }
   /// Bytes of plans, of all workers' runners, and of packed weights unless another rank keeps them.
   [[nodiscard]] std::int64_t bytes() const;
 
@@ -104,18 +105,22 @@ class ShardEngine {
   struct SizedPlan {
     std::int64_t samples;
     std::unique_ptr<device::Plan> plan;
-    std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker
+    std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker, unless
+    std::unique_ptr<device::GroupRunner> group_runner;          // shards are trained on in groups
+  };
+  /// Neighbours in a batch, of one size.
+  struct Group {
+    std::size_t first = 0;                  // in the batch
+    device::GroupRunner* runner = nullptr;  // null for empty shards
   };
   void pack_weights(const device::Plan& packer);
   void load_weights(device::Plan& plan);
   [[nodiscard]] const device::Plan* packer() const;
   SizedPlan& plan_for(std::int64_t samples);
-  struct Work;
   class Training;
   void prepare(const data::Batch& batch);
-  template <class RunShards>
-  void run_piece(const data::Batch& batch, std::int64_t piece, int worker, RunShards&& run_shards);
-  void do_side_work(std::span<const SideWork> side, std::int64_t piece, int worker) const;
+  device::ShardRunner* runner_for(std::int64_t samples, int worker);
+  void find_groups(const data::Batch& batch);
   [[nodiscard]] WorkerTimes* times_of(int worker) const;
 
   const device::Network& network_;
@@ -135,8 +140,11 @@ class ShardEngine {
   std::vector<PackingRound> packing_rounds_;  // if so
   AlignedBuffer<float> own_packed_;           // if not
   float* packed_ = nullptr;
-  int at_a_time_ = 1;                                // shards that a worker takes, at most
-  std::vector<std::vector<device::ShardJob>> jobs_;  // by worker: those that it has taken
+  Grouping grouping_;
+  std::optional<GroupSchedule> schedule_;  // if there are groups
+  std::vector<Group> groups_;              // of the batch in hand
+  std::vector<std::size_t> group_sizes_;
+  std::vector<device::ShardJob> jobs_;  // their shards'
   std::vector<device::Totals> totals_;
   std::optional<JointShards> joint_;
   std::unique_ptr<SharedShards> shared_;

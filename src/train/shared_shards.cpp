@@ -62,17 +62,19 @@ class Notes {
 
 }  // namespace
 
-Range shards_to_share(Range shards, int at_a_time, int team) {
-  if (team == 1 || at_a_time > 1 || shards.size() < 2) return {shards.end, shards.end};
+Range shards_to_share(Range shards, const Grouping& grouping, int team) {
+  if (team == 1 || grouping.size > 1 || shards.size() < 2) return {shards.end, shards.end};
   return {shards.end - std::clamp<std::int64_t>(shards.size() / 4, 1, 2), shards.end};
 }
 
 /// Those that are shared have theirs from the start; the others are a beginning of the shards, which workers
 /// take in ascending order. It is enough, too, where nothing is shared: the last ones hold a slab each at
-/// most.
-int slabs_with_shared(Range shards, std::int64_t total_shards, int workers, int at_a_time, int team) {
-  const Range shared = shards_to_share(shards, at_a_time, team);
-  return comm::LocalTree::slabs_needed({shards.begin, shared.begin}, total_shards, workers, at_a_time) +
+/// most. Groups are in flight as if each had a worker that takes all its shards at a time.
+int slabs_with_shared(Range shards, std::int64_t total_shards, int workers, const Grouping& grouping,
+                      int team) {
+  const Range shared = shards_to_share(shards, grouping, team);
+  return comm::LocalTree::slabs_needed({shards.begin, shared.begin}, total_shards,
+                                       grouping.size > 1 ? grouping.in_flight : workers, grouping.size) +
          static_cast<int>(shared.size());
 }
 

@@ -12,15 +12,17 @@
 #include "data/batch_maker.h"
 #include "data/stripes.h"
 #include "device/backend.h"
+#include "train/pieces.h"
 
 namespace lockstep::train {
 
 /// Those of a rank's shards that others of its team, of so many ranks, may compute: the last ones, a quarter
-/// of them, but one at least and two at most. None of a single shard, nor where a worker takes several at a
-/// time (ShardEngine::at_a_time), which is faster than to take single ones.
-Range shards_to_share(Range shards, int at_a_time, int team);
+/// of them, but one at least and two at most. None of a single shard, nor where they are trained on in groups
+/// (group_shards).
+Range shards_to_share(Range shards, const Grouping& grouping, int team);
 /// Slabs that the tree of these shards then needs: see LocalTree::slabs_needed().
-int slabs_with_shared(Range shards, std::int64_t total_shards, int workers, int at_a_time, int team);
+int slabs_with_shared(Range shards, std::int64_t total_shards, int workers, const Grouping& grouping,
+                      int team);
 
 /// Shards of training that whoever of a team is free computes. A core that is slower than another by a third
 /// or more then does not hold it up for long; smaller differences are what JointShards makes up for.

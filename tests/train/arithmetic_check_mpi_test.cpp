@@ -67,10 +67,10 @@ class FlawedPlan final : public device::Plan {
   void load_piece(std::span<const float> weights, std::int64_t /*piece*/, const float* /*packed*/) override {
     weights_ = weights;
   }
-  std::unique_ptr<device::ShardRunner> make_runner(int /*together*/) override {
+  std::unique_ptr<device::ShardRunner> make_runner() override {
     return std::make_unique<FlawedRunner>(samples_, flaw_, runs_, weights_);
   }
-  [[nodiscard]] std::int64_t runner_bytes(int /*together*/) const override { return 10; }
+  [[nodiscard]] std::int64_t runner_bytes() const override { return 10; }
   [[nodiscard]] std::int64_t shared_bytes() const override { return 1; }
   [[nodiscard]] std::vector<std::string> implementations() const override { return {}; }
 

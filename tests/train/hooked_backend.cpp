@@ -23,6 +23,27 @@ class HookedRunner final : public device::ShardRunner {
   const Hooks& hooks_;
 };
 
+class HookedGroupRunner final : public device::GroupRunner {
+ public:
+  HookedGroupRunner(std::unique_ptr<device::GroupRunner> inner, const Hooks& hooks)
+      : inner_(std::move(inner)), hooks_(hooks) {}
+  void forward(int place, int worker, const device::ShardInput& input) override {
+    if (hooks_.before) hooks_.before(input);
+    inner_->forward(place, worker, input);
+  }
+  void turn(int first, int worker, std::span<device::ShardJob> jobs) override {
+    inner_->turn(first, worker, jobs);
+  }
+  void backward(int place, int worker, const device::ShardJob& job) override {
+    inner_->backward(place, worker, job);
+    if (hooks_.after) hooks_.after(job.input, job.gradient);
+  }
+
+ private:
+  std::unique_ptr<device::GroupRunner> inner_;
+  const Hooks& hooks_;
+};
+
 class HookedPlan final : public device::Plan {
  public:
   HookedPlan(std::unique_ptr<device::Plan> inner, const Hooks& hooks)
@@ -39,14 +60,19 @@ class HookedPlan final : public device::Plan {
   void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) override {
     inner_->load_piece(weights, piece, packed);
   }
-  [[nodiscard]] int most_together() const override { return inner_->most_together(); }
-  std::unique_ptr<device::ShardRunner> make_runner(int together) override {
-    return std::make_unique<HookedRunner>(inner_->make_runner(together), hooks_);
+  std::unique_ptr<device::ShardRunner> make_runner() override {
+    return std::make_unique<HookedRunner>(inner_->make_runner(), hooks_);
   }
-  [[nodiscard]] std::int64_t runner_bytes(int together) const override {
-    return inner_->runner_bytes(together);
-  }
+  [[nodiscard]] std::int64_t runner_bytes() const override { return inner_->runner_bytes(); }
   [[nodiscard]] std::int64_t shared_bytes() const override { return inner_->shared_bytes(); }
+  [[nodiscard]] int most_together() const override { return inner_->most_together(); }
+  [[nodiscard]] bool gains_much_together() const override { return inner_->gains_much_together(); }
+  std::unique_ptr<device::GroupRunner> make_group_runner(int places, int workers) override {
+    return std::make_unique<HookedGroupRunner>(inner_->make_group_runner(places, workers), hooks_);
+  }
+  [[nodiscard]] std::int64_t group_runner_bytes(int places, int workers) const override {
+    return inner_->group_runner_bytes(places, workers);
+  }
   [[nodiscard]] std::vector<std::string> implementations() const override {
     return inner_->implementations();
   }

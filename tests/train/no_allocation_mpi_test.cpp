@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/world.h"
+#include "device/cpu/fused/choice.h"
 #include "io/file_descriptor.h"
 #include "metrics/console.h"
 #include "support/allocation_watch.h"
@@ -40,14 +41,20 @@ class Watcher final : public metrics::Sink {
 
 class NoAllocationOnRanks : public ::testing::Test {
  protected:
-  void train(std::vector<std::string> overrides) {
-    overrides.emplace_back("model.7.units=600");  // enough for own kernels to pack
+  /// 600 units are enough for own kernels to pack.
+  void train(std::vector<std::string> overrides, int units = 600) {
+    overrides.push_back("model.7.units=" + std::to_string(units));
     constexpr std::int64_t samples = 32 * 40 + 13;
     const lockstep::testing::TemporaryFolder folder;  // one for each rank
     const Blueprint blueprint =
         make_blueprint(sample_experiment(write_samples(folder.file("data.h5"), samples), overrides));
     const auto backend = device::make_cpu_backend();
     constexpr int threads = 2;
+    if (units > 600 && device::cpu::fused::processor_suits()) {
+      constexpr std::int64_t samples_of_a_shard = 4;
+      ASSERT_GT(backend->plan(blueprint.network, samples_of_a_shard, device::Mode::training)->most_together(),
+                1);
+    }
     WorkerPool workers(threads, device::prepare_cpu_thread);
     Trainer trainer(world_, blueprint, {.backend = *backend, .workers = workers});
 
@@ -81,6 +88,11 @@ class NoAllocationOnRanks : public ::testing::Test {
 
 TEST_F(NoAllocationOnRanks, InLockstepMode) {
   train({"checks.arithmetic_every=7"});
+}
+
+/// Where there is one rank; others share shards.
+TEST_F(NoAllocationOnRanks, InGroups) {
+  train({"model.3.stride=1", "checks.arithmetic_every=7"}, 2700);
 }
 
 TEST_F(NoAllocationOnRanks, WithMessages) {

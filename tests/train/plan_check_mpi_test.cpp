@@ -53,13 +53,10 @@ class WrongPlan final : public device::Plan {
   void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) override {
     right_->load_piece(weights, piece, packed);
   }
-  [[nodiscard]] int most_together() const override { return right_->most_together(); }
-  std::unique_ptr<device::ShardRunner> make_runner(int together) override {
-    return std::make_unique<WrongRunner>(right_->make_runner(together));
+  std::unique_ptr<device::ShardRunner> make_runner() override {
+    return std::make_unique<WrongRunner>(right_->make_runner());
   }
-  [[nodiscard]] std::int64_t runner_bytes(int together) const override {
-    return right_->runner_bytes(together);
-  }
+  [[nodiscard]] std::int64_t runner_bytes() const override { return right_->runner_bytes(); }
   [[nodiscard]] std::int64_t shared_bytes() const override { return right_->shared_bytes(); }
   [[nodiscard]] std::vector<std::string> implementations() const override {
     return right_->implementations();

@@ -80,7 +80,7 @@ TEST_F(RankMemoryTest, IsWhatTheObjectsTake) {
         }
         const std::int64_t kept_by_the_first = rank == 0 ? 0 : packed.floats * std::int64_t{sizeof(float)};
         const Range own = comm::shards_of_rank(full.experiment.training.shards, ranks, rank);
-        const std::int64_t shared = SharedShards::bytes(full.train_stripes(), shards_to_share(own, 1, ranks),
+        const std::int64_t shared = SharedShards::bytes(full.train_stripes(), shards_to_share(own, {}, ranks),
                                                         full.train.image.count());
         EXPECT_EQ(planned.activations + kept_by_the_first, taken.activations + shared);
         const auto batches = static_cast<double>(taken.batches);
@@ -116,10 +116,10 @@ TEST_F(RankMemoryTest, KnowsThatShardsGoTogetherWhereWeightsAreLarge) {
         real(blueprint({"model=[flatten, {dense: {units: 8000}}, relu, {dense: {units: 4}}]"}), 1, 0, threads)
             .activations);
     const auto plan = backend_->plan(large.network, 4, device::Mode::training);
-    const int at_a_time = shards_at_a_time(*plan, {0, 8}, threads);
-    EXPECT_EQ(planned.gradients, slab * comm::LocalTree::slabs_needed({0, 8}, 8, threads, at_a_time));
+    const Grouping grouping = group_shards(*plan, {0, 8}, threads, 1);
+    EXPECT_EQ(planned.gradients, slab * slabs_with_shared({0, 8}, 8, threads, grouping, 1));
     if (plan->most_together() > 1) {
-      EXPECT_EQ(at_a_time, threads == 1 ? 4 : 2);
+      EXPECT_EQ(grouping.size, threads == 1 ? 4 : 2);
     }
   }
 }

@@ -9,8 +9,12 @@
 #include <stdexcept>
 
 #include "base/aligned_buffer.h"
+#include "device/chains.h"
+#include "device/cpu/fused/choice.h"
 #include "device/network_builder.h"
+#include "train/generated_batch.h"
 #include "train/hooked_gradients.h"
+#include "train/shared_shards.h"
 
 namespace lockstep::train {
 namespace {
@@ -55,10 +59,6 @@ class CountingRunner final : public device::ShardRunner {
     std::fill(gradient.begin(), gradient.end(), static_cast<float>(input.rows[0] + 1));
     return evaluate(input);
   }
-  void train_together(std::span<device::ShardJob> jobs) override {
-    calls_.ran_together(jobs.size());
-    ShardRunner::train_together(jobs);
-  }
   device::Totals evaluate(const device::ShardInput& input) override {
     if (input.rows[0] == bad_row_) throw std::runtime_error("a shard that fails");
     calls_.ran(samples_, input.rows[0]);
@@ -71,19 +71,67 @@ class CountingRunner final : public device::ShardRunner {
   std::int64_t bad_row_;
 };
 
+/// The same in three parts, each of which must find in its place the shard that the one before left there.
+class CountingGroupRunner final : public device::GroupRunner {
+ public:
+  CountingGroupRunner(std::int64_t samples, Calls& calls, std::int64_t bad_row, int places)
+      : samples_(samples),
+        calls_(calls),
+        bad_row_(bad_row),
+        rows_(static_cast<std::size_t>(places), nobody) {}
+  void forward(int place, int /*worker*/, const device::ShardInput& input) override {
+    if (input.rows[0] == bad_row_) throw std::runtime_error("a shard that fails");
+    const std::int64_t before = row(place).exchange(input.rows[0]);
+    if (bad_row_ < 0) {
+      EXPECT_EQ(before, nobody);  // else it may come from a step that broke off
+    }
+  }
+  void turn(int first, int /*worker*/, std::span<device::ShardJob> jobs) override {
+    calls_.ran_together(jobs.size());
+    for (device::ShardJob& job : jobs) {
+      EXPECT_EQ(row(first++), job.input.rows[0]);
+      job.totals = {.loss = static_cast<double>(job.input.rows[0]), .correct = 0, .samples = samples_};
+      std::ranges::fill(job.gradient.first(1), static_cast<float>(job.input.rows[0] + 1));
+    }
+  }
+  void backward(int place, int /*worker*/, const device::ShardJob& job) override {
+    EXPECT_EQ(row(place).exchange(nobody), job.input.rows[0]);
+    calls_.ran(samples_, job.input.rows[0]);
+    std::ranges::fill(job.gradient.subspan(1), job.gradient.front());
+  }
+
+ private:
+  static constexpr std::int64_t nobody = -2;
+  std::atomic_ref<std::int64_t> row(int place) {
+    return std::atomic_ref(rows_.at(static_cast<std::size_t>(place)));
+  }
+
+  std::int64_t samples_;
+  Calls& calls_;
+  std::int64_t bad_row_;
+  std::vector<std::int64_t> rows_;  // by place
+};
+
 class CountingPlan final : public device::Plan {
  public:
-  CountingPlan(std::int64_t samples, Calls& calls, std::int64_t bad_row, int together)
-      : samples_(samples), calls_(calls), bad_row_(bad_row), together_(together) {}
+  CountingPlan(std::int64_t samples, Calls& calls, std::int64_t bad_row, int together, bool much = false)
+      : samples_(samples), calls_(calls), bad_row_(bad_row), together_(together), much_(much) {}
   void load_piece(std::span<const float> /*weights*/, std::int64_t /*piece*/,
                   const float* /*packed*/) override {
     ++calls_.loads;
   }
   [[nodiscard]] int most_together() const override { return together_; }
-  std::unique_ptr<device::ShardRunner> make_runner(int /*together*/) override {
+  [[nodiscard]] bool gains_much_together() const override { return much_; }
+  std::unique_ptr<device::ShardRunner> make_runner() override {
     return std::make_unique<CountingRunner>(samples_, calls_, bad_row_);
   }
-  [[nodiscard]] std::int64_t runner_bytes(int together) const override { return 10 * together; }
+  [[nodiscard]] std::int64_t runner_bytes() const override { return 10; }
+  std::unique_ptr<device::GroupRunner> make_group_runner(int places, int /*workers*/) override {
+    return std::make_unique<CountingGroupRunner>(samples_, calls_, bad_row_, places);
+  }
+  [[nodiscard]] std::int64_t group_runner_bytes(int places, int workers) const override {
+    return 10 * places + 100 * workers;
+  }
   [[nodiscard]] std::int64_t shared_bytes() const override { return 1; }
   [[nodiscard]] std::vector<std::string> implementations() const override { return {}; }
 
@@ -92,6 +140,7 @@ class CountingPlan final : public device::Plan {
   Calls& calls_;
   std::int64_t bad_row_;
   int together_;
+  bool much_;
 };
 
 class CountingBackend final : public device::Backend {
@@ -132,10 +181,10 @@ class ShardEngineTest : public ::testing::Test {
     }
   }
 
-  /// As many as a tree of all shards needs if the workers take so many at a time.
-  std::vector<std::span<float>> make_slabs(int at_a_time = 1) {
+  /// As many as a tree of all shards needs.
+  std::vector<std::span<float>> make_slabs(const Grouping& grouping = {}) {
     std::vector<std::span<float>> spans;
-    for (int i = 0; i < comm::LocalTree::slabs_needed({0, shards}, shards, workers_.size(), at_a_time); ++i)
+    for (int i = 0; i < slabs_with_shared({0, shards}, shards, workers_.size(), grouping, 1); ++i)
       spans.push_back(slabs_.emplace_back(slab_size).span());
     return spans;
   }
@@ -176,75 +225,193 @@ TEST_F(ShardEngineTest, AddsTheGradientsOfAllShardsAndZerosOfAnEmptyOne) {
   }
 }
 
-/// Two workers take two neighbours at a time, of which those of one size go together: 1 1 | 1, 2 | 1, 0 |
-/// 1, 2.
-TEST_F(ShardEngineTest, GivesNeighboursOfOneSizeToARunnerTogether) {
+/// Groups are of four, of which those of one size go together: 1 1 1 | 2, 1 | 0 | 1 | 2.
+TEST_F(ShardEngineTest, TrainsOnNeighboursOfOneSizeInGroups) {
   backend_.together = 4;
   ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
-  ASSERT_EQ(engine.at_a_time(), 2);
-  comm::LocalTree tree({0, shards}, shards, make_slabs(engine.at_a_time()));
+  ASSERT_EQ(engine.grouping().size, 4);
+  ASSERT_EQ(engine.grouping().in_flight, 2);
+  comm::LocalTree tree({0, shards}, shards, make_slabs(engine.grouping()));
   for (int step = 0; step < 100; ++step) {
     tree.reset();
     engine.weights_changed({});
     const auto totals = engine.train(batch_, tree);
     ASSERT_EQ(tree.partials()[0].data[0], 1 + 2 + 3 + 4 + 6 + 8 + 9);
+    ASSERT_EQ(tree.partials()[0].data[slab_size - 1], 1 + 2 + 3 + 4 + 6 + 8 + 9);
     std::vector<double> rows;
     for (const device::Totals& shard : totals) rows.push_back(shard.loss);
     ASSERT_THAT(rows, ElementsAre(0, 1, 2, 3, 5, 0, 7, 8));
     if (step == 0) {
-      EXPECT_THAT(backend_.calls.together(), ElementsAre(1, 1, 1, 1, 1, 2));
+      EXPECT_THAT(backend_.calls.together(), ElementsAre(1, 1, 1, 1, 3));
     }
   }
-  EXPECT_EQ(engine.bytes(), 2 * (1 + 2 * 20)) << "two plans, two workers, two shards";
+  EXPECT_EQ(engine.bytes(), 2 * (1 + 10 * 8 + 100 * 2)) << "two plans, eight places, two workers";
 }
 
-TEST_F(ShardEngineTest, TakesShardsTogetherThatBelongToOneSubtree) {
+TEST_F(ShardEngineTest, GroupsShardsThatBelongToOneSubtree) {
   backend_.together = 4;
   WorkerPool one(1, prepare_nothing);
   const data::Stripes equal(16, 16, shards);
   ShardEngine engine(backend_, network_, device::Mode::training, equal, {3, shards}, one);
-  ASSERT_EQ(engine.at_a_time(), 4);
+  ASSERT_EQ(engine.grouping().size, 4);
+  EXPECT_EQ(engine.grouping().in_flight, 1) << "one worker has no other to wait for";
   batch_.shards.erase(batch_.shards.begin(), batch_.shards.begin() + 3);
   for (data::ShardBatch& shard : batch_.shards) shard.count = 2;
-  comm::LocalTree tree({3, shards}, shards, make_slabs(4));
+  comm::LocalTree tree({3, shards}, shards, make_slabs(engine.grouping()));
   tree.reset();
   engine.weights_changed({});
   engine.train(batch_, tree);
   EXPECT_THAT(backend_.calls.together(), ElementsAre(1, 4)) << "3 | 4 5 6 7";
 }
 
-TEST_F(ShardEngineTest, RethrowsWhatOneOfSeveralShardsThrewAndStaysUsable) {
+TEST_F(ShardEngineTest, RethrowsWhatOneOfAGroupThrewAndStaysUsable) {
   backend_.together = 2;
   backend_.bad_row = 1;
-  ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
-  comm::LocalTree tree({0, shards}, shards, make_slabs(engine.at_a_time()));
-  engine.weights_changed({});
-  tree.reset();
-  EXPECT_THROW(engine.train(batch_, tree), std::runtime_error);
+  const auto engine = std::make_unique<ShardEngine>(backend_, network_, device::Mode::training, stripes_,
+                                                    Range{0, shards}, workers_);
+  ASSERT_EQ(engine->grouping().size, 2);
+  comm::LocalTree tree({0, shards}, shards, make_slabs(engine->grouping()));
+  for (int step = 0; step < 20; ++step) {
+    engine->weights_changed({});
+    tree.reset();
+    EXPECT_THROW(engine->train(batch_, tree), std::runtime_error);
+  }
   batch_.shards[1].count = 0;
   for (int step = 0; step < 3; ++step) {
+    engine->weights_changed({});
     tree.reset();
-    EXPECT_EQ(engine.train(batch_, tree)[0].samples, 1);
+    EXPECT_EQ(engine->train(batch_, tree)[0].samples, 1);
     EXPECT_EQ(tree.partials()[0].data[0], 1 + 3 + 4 + 6 + 8 + 9);
   }
 }
 
-TEST(ShardsAtATime, AreAsManyAsThePlanGainsFromIfWorkersStillEndTogether) {
+TEST_F(ShardEngineTest, DoesSideWorkOnceBehindGroups) {
+  backend_.together = 4;
+  ShardEngine engine(backend_, network_, device::Mode::training, stripes_, {0, shards}, workers_);
+  comm::LocalTree tree({0, shards}, shards, make_slabs(engine.grouping()));
+  std::array<std::atomic<int>, 5> done{};
+  const SideWork side{.pieces = 5,
+                      .run = [&](std::int64_t piece, int) { ++done[static_cast<std::size_t>(piece)]; },
+                      .time = nullptr};
+  for (int step = 1; step <= 20; ++step) {
+    engine.weights_changed({});
+    tree.reset();
+    engine.train(batch_, tree, nullptr, {&side, 1});
+    for (const auto& times : done) ASSERT_EQ(times, step);
+  }
+}
+
+TEST(Grouping, TakesAsManyAsThePlanGainsFromIfWorkersFindSomethingToDo) {
   Calls calls;
-  const auto at_a_time = [&](int together, Range shards, std::int64_t workers) {
-    return shards_at_a_time(CountingPlan(1, calls, -1, together), shards, workers);
+  const auto size = [&](int together, Range shards, std::int64_t workers, bool much = false) {
+    return group_shards(CountingPlan(1, calls, -1, together, much), shards, workers, 1).size;
   };
-  EXPECT_EQ(at_a_time(4, {0, 8}, 1), 4);
-  EXPECT_EQ(at_a_time(4, {0, 3}, 1), 4);
-  EXPECT_EQ(at_a_time(4, {0, 2}, 1), 2) << "there are no more";
-  EXPECT_EQ(at_a_time(4, {5, 6}, 1), 1);
-  EXPECT_EQ(at_a_time(4, {0, 8}, 2), 2) << "two pieces for each worker";
-  EXPECT_EQ(at_a_time(4, {0, 16}, 2), 4);
-  EXPECT_EQ(at_a_time(4, {0, 8}, 3), 1);
-  EXPECT_EQ(at_a_time(4, {0, 24}, 5), 1) << "of twelve pairs some worker would have three";
-  EXPECT_EQ(at_a_time(4, {1, 9}, 2), 1) << "1 | 2 3 | 4 5 | 6 7 | 8: five shards for one worker";
-  EXPECT_EQ(at_a_time(4, {0, 0}, 1), 1);
-  EXPECT_EQ(at_a_time(1, {0, 8}, 1), 1);
+  EXPECT_EQ(size(4, {0, 8}, 1), 4);
+  EXPECT_EQ(size(4, {0, 3}, 1), 4);
+  EXPECT_EQ(size(4, {0, 2}, 1), 2) << "there are no more";
+  EXPECT_EQ(size(4, {5, 6}, 1), 1);
+  EXPECT_EQ(size(4, {0, 8}, 2), 4);
+  EXPECT_EQ(size(4, {0, 8}, 3), 2) << "a turn for each worker";
+  EXPECT_EQ(size(4, {0, 8}, 5), 1);
+  EXPECT_EQ(size(4, {0, 24}, 5), 4);
+  EXPECT_EQ(size(4, {1, 9}, 2), 4) << "1 2 3 | 4 5 6 7 | 8";
+  EXPECT_EQ(size(4, {0, 0}, 1), 1);
+  EXPECT_EQ(size(1, {0, 8}, 1), 1);
+  // Where turns are most of the work.
+  EXPECT_EQ(size(4, {0, 8}, 1, true), 4);
+  EXPECT_EQ(size(4, {0, 8}, 2, true), 2) << "two for each worker";
+  EXPECT_EQ(size(4, {0, 16}, 2, true), 4);
+  EXPECT_EQ(size(4, {0, 8}, 3, true), 1);
+  EXPECT_EQ(size(4, {0, 24}, 5, true), 1) << "of twelve pairs some worker would have three";
+  EXPECT_EQ(size(4, {1, 9}, 2, true), 1) << "1 | 2 3 | 4 5 | 6 7 | 8: five shards for one worker";
+}
+
+TEST(Grouping, HasOneMoreInFlightThanWorkersIfThereAreSoMany) {
+  Calls calls;
+  const CountingPlan plan(1, calls, -1, 4);
+  EXPECT_EQ(group_shards(plan, {0, 64}, 1, 1).places(), 4);
+  EXPECT_EQ(group_shards(plan, {0, 64}, 2, 1).places(), 12);
+  EXPECT_EQ(group_shards(plan, {0, 8}, 2, 1).places(), 8);
+  EXPECT_EQ(group_shards(plan, {0, 8}, 8, 1).places(), 1);
+}
+
+TEST(Grouping, LeavesSingleShardsToATeamUnlessThePlanGainsMuch) {
+  Calls calls;
+  const auto size = [&](int team, bool much) {
+    return group_shards(CountingPlan(1, calls, -1, 4, much), {0, 4}, 1, team).size;
+  };
+  EXPECT_EQ(size(1, false), 4);
+  EXPECT_EQ(size(2, false), 1);
+  EXPECT_EQ(size(2, true), 4);
+}
+
+/// By the CPU's kernels, on any number of workers: shards of 6 and 7 samples; of 0 and 1; of 8.
+class GroupsOfKernels : public ::testing::Test {
+ protected:
+  struct Result {
+    std::vector<std::vector<float>> sums;
+    std::vector<double> losses;
+    std::uint64_t hash = 0;
+    friend bool operator==(const Result&, const Result&) = default;
+  };
+
+  /// `team`: with more than one, shards are trained on by themselves.
+  Result train(const data::Stripes& stripes, int workers, int team, std::int64_t watched, bool joins) {
+    WorkerPool pool(workers, device::prepare_cpu_thread);
+    ShardEngine engine(*backend_, network_, device::Mode::training, stripes, shards_, pool, team);
+    EXPECT_EQ(engine.grouping().size > 1, team == 1 && suits_);
+    const auto joint = backend_->joint_gradients(network_);
+    joins = joins && joint;
+    if (joins) engine.join(*joint);
+    const auto size = static_cast<std::size_t>(network_.parameters.slab_size());
+    std::vector<AlignedBuffer<float>> slabs;
+    std::vector<std::span<float>> spans;
+    for (int i = 0; i < slabs_with_shared(shards_, total_shards, workers, engine.grouping(), 1); ++i)
+      spans.push_back(slabs.emplace_back(size).span());
+    comm::LocalTree tree(shards_, total_shards, spans, joins ? joint->ranges() : std::span<const Range>());
+    Result result;
+    for (int step = 0; step < 3; ++step) {
+      tree.reset();
+      engine.weights_changed(weights_);
+      ShardWatch watch{.shard = watched};
+      const auto totals = engine.train(batch_.of_step(stripes, step), tree, step == 1 ? &watch : nullptr);
+      result.hash += watch.hash;
+      for (const device::Totals& shard : totals) result.losses.push_back(shard.loss);
+      for (const comm::Partial& partial : tree.partials())
+        result.sums.emplace_back(partial.data, partial.data + size);
+    }
+    return result;
+  }
+
+  static constexpr std::int64_t total_shards = 16;
+  static constexpr Range shards_{1, 15};
+  bool suits_ = device::cpu::fused::processor_suits();
+  device::Network network_ = testing::NetworkBuilder({1, 28, 28})
+                                 .conv(8, 5)
+                                 .relu()
+                                 .max_pool(2)
+                                 .dropout(0.3)
+                                 .flatten()
+                                 .dense(256)
+                                 .relu()
+                                 .dense(4)
+                                 .build();
+  std::unique_ptr<device::Backend> backend_ = device::make_cpu_backend();
+  std::vector<float> weights_ = testing::weights_of(network_);
+  testing::GeneratedBatch batch_{shards_, std::int64_t{28} * 28};
+};
+
+TEST_F(GroupsOfKernels, GiveTheBitsOfSingleShards) {
+  if (!suits_) GTEST_SKIP() << "not run: there are no own kernels without fused multiply-adds";
+  for (const std::int64_t samples : {100, 9, 128}) {
+    const data::Stripes stripes(samples, samples, total_shards);
+    for (const bool joins : {false, true}) {
+      const Result expected = train(stripes, 1, 2, 6, joins);
+      EXPECT_NE(expected.hash, 0U);
+      for (const int workers : {1, 2, 3, 4})
+        EXPECT_EQ(train(stripes, workers, 1, 6, joins), expected) << samples << " samples, " << workers;
+    }
+  }
 }
 
 /// Six shards, which are two subtrees, of 1 and 2 samples and one of them empty, by the CPU's kernels.

@@ -30,14 +30,14 @@ using std::chrono::milliseconds;
 constexpr std::int64_t total_shards = 16;
 
 TEST(SharedShards, AreTheLastOfARankThatHasSeveral) {
-  EXPECT_EQ(shards_to_share({0, 4}, 1, 2), (Range{3, 4}));
-  EXPECT_EQ(shards_to_share({8, 16}, 1, 2), (Range{14, 16}));
-  EXPECT_EQ(shards_to_share({64, 128}, 1, 2), (Range{126, 128}));
-  EXPECT_EQ(shards_to_share({2, 4}, 1, 4), (Range{3, 4}));
-  EXPECT_TRUE(shards_to_share({2, 3}, 1, 8).empty()) << "a rank begins with its only shard itself";
-  EXPECT_TRUE(shards_to_share({2, 2}, 1, 8).empty());
-  EXPECT_TRUE(shards_to_share({0, 8}, 1, 1).empty()) << "nobody is there to take any";
-  EXPECT_TRUE(shards_to_share({0, 8}, 2, 2).empty()) << "taken two at a time";
+  EXPECT_EQ(shards_to_share({0, 4}, {}, 2), (Range{3, 4}));
+  EXPECT_EQ(shards_to_share({8, 16}, {}, 2), (Range{14, 16}));
+  EXPECT_EQ(shards_to_share({64, 128}, {}, 2), (Range{126, 128}));
+  EXPECT_EQ(shards_to_share({2, 4}, {}, 4), (Range{3, 4}));
+  EXPECT_TRUE(shards_to_share({2, 3}, {}, 8).empty()) << "a rank begins with its only shard itself";
+  EXPECT_TRUE(shards_to_share({2, 2}, {}, 8).empty());
+  EXPECT_TRUE(shards_to_share({0, 8}, {}, 1).empty()) << "nobody is there to take any";
+  EXPECT_TRUE(shards_to_share({0, 8}, {.size = 2, .in_flight = 2}, 2).empty()) << "in groups";
 }
 
 /// So that they are enough in steps in which a rank keeps all of its shards.
@@ -47,7 +47,7 @@ TEST(SharedShards, NeedNoFewerSlabsThanATreeOfAll) {
       for (const int workers : {1, 2, 5})
         for (int rank = 0; rank < ranks; ++rank) {
           const Range shards = comm::shards_of_rank(total, ranks, rank);
-          EXPECT_GE(slabs_with_shared(shards, total, workers, 1, ranks),
+          EXPECT_GE(slabs_with_shared(shards, total, workers, {}, ranks),
                     comm::LocalTree::slabs_needed(shards, total, workers));
         }
 }
@@ -68,7 +68,7 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
     weights_.resize(static_cast<std::size_t>(network_.parameters.slab_size()));
     generate_weights(network_.parameters, weights_);
     std::int64_t slabs =
-        slabs_with_shared(shards_, total_shards, workers_.size(), 1, collective_->team().size);
+        slabs_with_shared(shards_, total_shards, workers_.size(), {}, collective_->team().size);
     world_.max({&slabs, 1});
     while (std::ssize(slabs_) < slabs) slabs_.push_back(collective_->make_slab());
     if (joint_) {
@@ -155,7 +155,7 @@ TEST_P(SharedShardsTest, GiveTheBitsOfEachRanksOwn) {
     const data::Stripes stripes(samples, samples, total_shards);
     const auto alone = engine(stripes, false);
     const auto together = engine(stripes, true);
-    ASSERT_EQ(together->at_a_time(), 1);
+    ASSERT_EQ(together->grouping().size, 1);
     for (int step = 0; step < 12; ++step) {
       const data::Batch& batch = this->batch(stripes, step);
       pause_ = milliseconds(0);
@@ -186,7 +186,7 @@ TEST_P(SharedShardsTest, AreComputedByWhoeverIsFree) {
   pause_ = milliseconds(is_slow ? 200 : 10);  // by then the slow one has offered its shards
   train(*engine, batch(stripes, 0));
   const auto done = static_cast<std::int64_t>(computed().size());
-  const std::int64_t shared = shards_to_share(shards_, 1, collective_->team().size).size();
+  const std::int64_t shared = shards_to_share(shards_, {}, collective_->team().size).size();
   if (!is_slow || shared == 0) return;
   EXPECT_LT(done, shards_.size());
   EXPECT_GE(done, shards_.size() - shared);

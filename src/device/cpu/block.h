@@ -12,7 +12,7 @@
 
 /// A block is what runs one node of a network on the CPU, or a node and those behind it that it computes
 /// along the way. `Block` is the plan, shared by all workers; `BlockRunner` is one worker's, bound to that
-/// worker's memory.
+/// worker's scratch memory and to a shard's.
 namespace lockstep::device::cpu {
 
 /// Where a block stands, and what is asked of it.
@@ -90,7 +90,9 @@ struct Pass {
   float* kept = nullptr;      ///< see ShardInput
 };
 
-/// Throws dnnl::error where the library fails; the network's runner adds the layer's name.
+/// Throws dnnl::error where the library fails; the network's runner adds the layer's name. Another runner,
+/// bound to the same shard's memory, may run backward: what that needs lies there, in src, dst or a buffer
+/// with Life::whole, and nowhere else.
 class BlockRunner {
  public:
   BlockRunner() = default;

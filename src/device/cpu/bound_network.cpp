@@ -1,15 +1,20 @@
 #include "device/cpu/bound_network.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "device/cpu/layer_error.h"
 #include "device/cpu/loss.h"
 
 namespace lockstep::device::cpu {
 
-BoundNetwork::BoundNetwork(const NetworkPlan& plan, std::span<std::byte> scratch)
-    : plan_(plan), arena_(static_cast<std::size_t>(plan.arena().bytes())) {
-  std::memset(arena_.data(), 0, arena_.size());
+AlignedBuffer<std::byte> BoundNetwork::make_arena(const NetworkPlan& plan) {
+  AlignedBuffer<std::byte> arena(static_cast<std::size_t>(plan.arena().bytes()));
+  std::ranges::fill(arena.span(), std::byte{0});
+  return arena;
+}
+
+BoundNetwork::BoundNetwork(const NetworkPlan& plan, std::span<std::byte> arena, std::span<std::byte> scratch)
+    : plan_(plan), arena_(arena), scratch_(scratch) {
   std::vector<dnnl::memory> activations;
   for (const auto& tensor : plan.activations()) activations.push_back(bind(tensor));
   std::vector<dnnl::memory> gradients;
@@ -25,7 +30,9 @@ BoundNetwork::BoundNetwork(const NetworkPlan& plan, std::span<std::byte> scratch
                       .diff_dst = gradients[index + 1],
                       .buffers = {}};
     for (std::size_t buffer = 0; buffer < stage.buffers.size(); ++buffer)
-      bindings.buffers.push_back(bind(contract.buffers[buffer], stage.buffers[buffer], scratch));
+      bindings.buffers.push_back(bind({.desc = contract.buffers[buffer].desc,
+                                       .place = stage.buffers[buffer],
+                                       .is_scratch = is_scratch(contract.buffers[buffer].life)}));
     stages_.push_back(
         with_layer(*stage.node, plan.samples(), [&] { return stage.block->make_runner(bindings); }));
   }
@@ -39,12 +46,9 @@ dnnl::memory BoundNetwork::bind(const NetworkPlan::Tensor& tensor) {
     images_.emplace_back(tensor.desc, plan_.engine(), nullptr);
     return images_.back();
   }
-  return {tensor.desc, plan_.engine(), arena_.data() + plan_.arena().offset(tensor.place)};
-}
-
-dnnl::memory BoundNetwork::bind(const Contract::Buffer& buffer, int place, std::span<std::byte> scratch) {
-  if (!is_scratch(buffer.life)) return bind({buffer.desc, place});
-  return {buffer.desc, plan_.engine(), scratch.data() + plan_.scratch().offset(place)};
+  const Arena& layout = tensor.is_scratch ? plan_.scratch() : plan_.arena();
+  return {tensor.desc, plan_.engine(),
+          (tensor.is_scratch ? scratch_ : arena_).data() + layout.offset(tensor.place)};
 }
 
 void BoundNetwork::set_images(const float* images) {

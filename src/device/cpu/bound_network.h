@@ -9,11 +9,15 @@
 
 namespace lockstep::device::cpu {
 
-/// A plan's stages, bound to memory: for one shard at a time. Must not outlive the plan.
+/// A plan's stages, bound to memory: for one shard at a time. Must not outlive the plan, nor the memory.
 class BoundNetwork {
  public:
-  /// `scratch`: as large as plan.scratch(). Others of one thread may have the same.
-  BoundNetwork(const NetworkPlan& plan, std::span<std::byte> scratch);
+  /// `arena` and `scratch`: as large as the plan's. Others of one shard may have the same arena, and others
+  /// of one thread the same scratch memory.
+  BoundNetwork(const NetworkPlan& plan, std::span<std::byte> arena, std::span<std::byte> scratch);
+
+  /// Memory for an arena, filled with zeros.
+  [[nodiscard]] static AlignedBuffer<std::byte> make_arena(const NetworkPlan& plan);
 
   /// Where the images of the shard lie.
   void set_images(const float* images);
@@ -23,10 +27,9 @@ class BoundNetwork {
 
  private:
   dnnl::memory bind(const NetworkPlan::Tensor& tensor);
-  dnnl::memory bind(const Contract::Buffer& buffer, int place, std::span<std::byte> scratch);
 
   const NetworkPlan& plan_;
-  AlignedBuffer<std::byte> arena_;
+  std::span<std::byte> arena_, scratch_;
   std::vector<dnnl::memory> images_;  ///< views of the caller's images
   dnnl::memory outputs_, output_gradient_;
   std::vector<std::unique_ptr<BlockRunner>> stages_;

@@ -9,6 +9,7 @@
 #include "device/cpu/dropout.h"
 #include "device/cpu/layer_error.h"
 #include "device/cpu/layout_change.h"
+#include "device/cpu/network_group_runner.h"
 #include "device/cpu/network_runner.h"
 #include "device/cpu/pooling.h"
 
@@ -27,6 +28,7 @@ NetworkPlan::NetworkPlan(const dnnl::engine& engine, const Network& network, std
   check(samples >= 1, "a shard has samples");
   check_chain(network);
   add_nodes();
+  find_turn();
   place_activations();
   place_gradients();
   place_buffers();
@@ -95,6 +97,11 @@ void NetworkPlan::append_layout_change(const Desc& dst, const Desc& diff_dst, co
       {.block = std::move(change), .node = &node, .is_layout_change = true, .buffers = {}, .packed = 0});
 }
 
+void NetworkPlan::find_turn() {
+  const auto is_large = [](const Stage& stage) { return stage.block->contract().large_weights > 0; };
+  turn_ = static_cast<std::size_t>(std::ranges::find_if(stages_, is_large) - stages_.begin());
+}
+
 // Times of a pass of S stages: stage s runs forward at s and backward at 2 S - s, the loss at S.
 int NetworkPlan::forward_time(std::size_t stage) {
   return static_cast<int>(stage);
@@ -139,14 +146,19 @@ void NetworkPlan::place_gradients() {
                        reserve(outputs, forward_time(stages_.size()), backward_time(stages_.size() - 1))};
   for (std::size_t stage = stages_.size() - 1; stage > backward_end_; --stage) {
     const Contract& contract = stages_[stage].block->contract();
-    const int diff_dst = gradients_[stage + 1].place;
+    const Tensor& above = gradients_[stage + 1];
     const int read = backward_time(stage - 1);
-    int diff_src = diff_dst;
-    if (contract.diff_src_is_diff_dst)
-      extend(diff_dst, read);
-    else
-      diff_src = reserve(contract.diff_src, backward_time(stage), read);
-    gradients_[stage] = {contract.diff_src, diff_src};
+    Tensor& below = gradients_[stage];
+    below = {.desc = contract.diff_src, .place = above.place, .is_scratch = above.is_scratch};
+    if (contract.diff_src_is_diff_dst) {
+      (above.is_scratch ? scratch_ : arena_).extend(above.place, read);
+      continue;
+    }
+    // Below the turn a worker goes down to the end with a shard, and needs it no more before the next one.
+    below.is_scratch = stage < turn_ && turn_ < stages_.size();
+    below.place =
+        (below.is_scratch ? scratch_ : arena_)
+            .reserve(static_cast<std::int64_t>(contract.diff_src.get_size()), backward_time(stage), read);
   }
 }
 
@@ -216,22 +228,39 @@ void NetworkPlan::load_piece(std::span<const float> weights, std::int64_t piece,
   with_layer(*stage.node, samples_, [&] { stage.block->load(weights, packed + stage.packed); });
 }
 
-/// More of them take at most as much memory for their activations as the weights that they read once.
+/// Bytes of weights that a group reads once.
+std::int64_t NetworkPlan::large_weights() const {
+  std::int64_t total = 0;
+  for (const Stage& stage : stages_) total += stage.block->contract().large_weights;
+  return total;
+}
+
+/// Weights that the second-level cache of no core holds.
+bool NetworkPlan::gains_much_together() const {
+  return large_weights() > std::int64_t{4} << 20;
+}
+
+/// More of them take at most as much memory for their activations as the weights that they read once. Where
+/// these are not very large, shards must do other work by themselves below the turn, so that workers that
+/// meet there find enough that can be done apart.
 int NetworkPlan::most_together() const {
   if (mode_ == Mode::evaluation) return 1;
-  std::int64_t large_weights = 0;
+  if (!gains_much_together() && backward_end_ >= turn_) return 1;
   int together = 1;
-  for (const Stage& stage : stages_) {
-    large_weights += stage.block->contract().large_weights;
-    together = std::max(together, stage.block->contract().most_together);
-  }
-  while (together > 1 && (together - 1) * arena_.bytes() > large_weights) together /= 2;
+  for (const Stage& stage : stages_) together = std::max(together, stage.block->contract().most_together);
+  while (together > 1 && (together - 1) * arena_.bytes() > large_weights()) together /= 2;
   return together;
 }
 
-std::unique_ptr<ShardRunner> NetworkPlan::make_runner(int together) {
+std::unique_ptr<ShardRunner> NetworkPlan::make_runner() {
   prepare_cpu_thread();
-  return std::make_unique<NetworkRunner>(*this, together);
+  return std::make_unique<NetworkRunner>(*this);
+}
+
+std::unique_ptr<GroupRunner> NetworkPlan::make_group_runner(int places, int workers) {
+  check(mode_ == Mode::training, "groups are for training");
+  prepare_cpu_thread();
+  return std::make_unique<NetworkGroupRunner>(*this, places, workers);
 }
 
 std::int64_t NetworkPlan::shared_bytes() const {

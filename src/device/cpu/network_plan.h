@@ -10,8 +10,8 @@
 
 namespace lockstep::device::cpu {
 
-/// A chain of blocks from the images to the outputs, and the layout of one worker's memory: an arena for each
-/// of the shards that it runs together, and one for scratch memory, which one stage needs at a time.
+/// A chain of blocks from the images to the outputs, and the layout of memory: an arena for each shard, and
+/// one for each worker's scratch memory, in which nothing stays from one part of a GroupRunner to the next.
 ///
 /// Between stage s - 1 and stage s lies edge s: an activation, and in training its gradient. Edge 0 is the
 /// images, which belong to the caller; the last edge is the outputs, plain, which the loss reads.
@@ -25,14 +25,15 @@ class NetworkPlan final : public Plan {
   [[nodiscard]] Range packing_source(std::int64_t piece) const override;
   [[nodiscard]] std::int64_t load_pieces() const override { return std::ssize(stages_); }
   void load_piece(std::span<const float> weights, std::int64_t piece, const float* packed) override;
-  using Plan::make_runner;
-  [[nodiscard]] int most_together() const override;
-  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner(int together) override;
-  using Plan::runner_bytes;
-  [[nodiscard]] std::int64_t runner_bytes(int together) const override {
-    return together * arena_.bytes() + scratch_.bytes();
-  }
+  [[nodiscard]] std::unique_ptr<ShardRunner> make_runner() override;
+  [[nodiscard]] std::int64_t runner_bytes() const override { return arena_.bytes() + scratch_.bytes(); }
   [[nodiscard]] std::int64_t shared_bytes() const override;
+  [[nodiscard]] int most_together() const override;
+  [[nodiscard]] bool gains_much_together() const override;
+  [[nodiscard]] std::unique_ptr<GroupRunner> make_group_runner(int places, int workers) override;
+  [[nodiscard]] std::int64_t group_runner_bytes(int places, int workers) const override {
+    return places * arena_.bytes() + workers * scratch_.bytes();
+  }
   [[nodiscard]] std::vector<std::string> implementations() const override;
 
   struct Stage {
@@ -44,7 +45,8 @@ class NetworkPlan final : public Plan {
   };
   struct Tensor {
     Desc desc;
-    int place = -1;  ///< in the arena; images: the caller's memory
+    int place = -1;  ///< in an arena; images: the caller's memory
+    bool is_scratch = false;
   };
   static constexpr int images = -2;  ///< a Tensor's place
 
@@ -55,19 +57,22 @@ class NetworkPlan final : public Plan {
   [[nodiscard]] const std::vector<Stage>& stages() const { return stages_; }
   [[nodiscard]] const std::vector<Tensor>& activations() const { return activations_; }  ///< by edge
   [[nodiscard]] const std::vector<Tensor>& gradients() const { return gradients_; }      ///< by edge
+  /// The first stage of large weights; the number of stages if there is none.
+  [[nodiscard]] std::size_t turn() const { return turn_; }
   /// The lowest stage that runs backward; the number of stages if none does.
   [[nodiscard]] std::size_t backward_end() const { return backward_end_; }
   /// Ranges of a gradient slab that no block writes.
   [[nodiscard]] const std::vector<Range>& gaps() const { return gaps_; }
   /// What each shard needs for itself.
   [[nodiscard]] const Arena& arena() const { return arena_; }
-  /// What one stage works in, of whichever shard.
+  /// What a worker works in, whichever shard it is at.
   [[nodiscard]] const Arena& scratch() const { return scratch_; }
 
  private:
   void add_nodes();
   void append(std::unique_ptr<Block> block, const Node& node);
   void append_layout_change(const Desc& dst, const Desc& diff_dst, const Node& node);
+  void find_turn();
   void place_activations();
   void place_gradients();
   void place_buffers();
@@ -79,6 +84,7 @@ class NetworkPlan final : public Plan {
   [[nodiscard]] Desc offered() const;
   [[nodiscard]] static int forward_time(std::size_t stage);
   [[nodiscard]] int backward_time(std::size_t stage) const;
+  [[nodiscard]] std::int64_t large_weights() const;
   int reserve(const Desc& desc, int first, int last);
   void extend(int place, int time);
 
@@ -89,7 +95,7 @@ class NetworkPlan final : public Plan {
   CpuOptions options_;
   std::vector<Stage> stages_;
   std::vector<Tensor> activations_, gradients_;
-  std::size_t backward_end_ = 0;
+  std::size_t turn_ = 0, backward_end_ = 0;
   std::vector<Range> gaps_;
   Arena arena_, scratch_;
   Packing packing_;

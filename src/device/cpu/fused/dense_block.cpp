@@ -185,7 +185,7 @@ bool packs_dense(std::int64_t in, std::int64_t out) {
 }
 
 bool has_large_weights(std::int64_t in, std::int64_t out) {
-  return in * out > std::int64_t{1} << 20;
+  return in * out > std::int64_t{1} << 18;
 }
 
 bool has_own_dense(ConvolutionMethod convolutions) {

@@ -12,8 +12,8 @@ inline constexpr std::int64_t most_copied = std::int64_t{4} << 20;
 /// Whether the forward pass of own kernels reads packed weights and leaves out zeros. With few outputs there
 /// are too few sums to hide the latency of a multiply-add, and packing would take longer than the product.
 bool packs_dense(std::int64_t in, std::int64_t out);
-/// Whether the weights are so much larger than the second-level cache that to read them for each shard takes
-/// longer than what shards lose that run together: they find less of their own in the caches.
+/// Whether the weights are so large that to read them for each shard takes longer than what shards lose that
+/// form a group: they find less of their own in the caches.
 bool has_large_weights(std::int64_t in, std::int64_t out);
 /// Whether own kernels compute the dense layers: in training all, in evaluation those that they are faster at
 /// or that nobody packs.
