@@ -117,7 +117,7 @@ class ShardEngine {
   void load_weights(device::Plan& plan);
   [[nodiscard]] const device::Plan* packer() const;
   SizedPlan& plan_for(std::int64_t samples);
-  class Training;
+  class Training;  // shard_training.cpp
   void prepare(const data::Batch& batch);
   device::ShardRunner* runner_for(std::int64_t samples, int worker);
   void find_groups(const data::Batch& batch);
