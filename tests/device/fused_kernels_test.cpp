@@ -1,6 +1,7 @@
 // The fused kernels against loops in double precision, and against each other's bits.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -21,6 +22,55 @@ TEST(FusedKernels, agree_with_loops_for_any_geometry) {
   const fused::Kernels& kernels = fused::kernels();
   for (std::uint32_t seed = 0; seed < 300 && !HasFatalFailure(); ++seed)
     check_fused(kernels, draw_fused(seed), seed);
+}
+
+/// Geometries of which few windows are alive.
+FusedCase draw_sparse(std::uint32_t seed) {
+  FusedCase one = draw_fused(seed);
+  if (!is_winograd(one.way)) one.way = seed % 2 == 0 ? Way::winograd2 : Way::winograd4;
+  one.data_gradient = seed % 4 != 0;
+  one.bias = one.problem.relu = one.problem.pool = true;
+  one.problem.plain_src = false;
+  return one;
+}
+
+FusedInputs draw_sparse_inputs(const FusedCase& one, std::uint32_t seed) {
+  FusedInputs inputs = draw_inputs(one, seed);
+  let_few_live(one, inputs);
+  return inputs;
+}
+
+void check_sparse(const fused::Kernels& kernels, const FusedCase& one, std::uint32_t seed) {
+  SCOPED_TRACE(one.text());
+  const FusedInputs inputs = draw_sparse_inputs(one, seed);
+  const FusedOutputs actual = run_fused(kernels, one, inputs);
+  EXPECT_LT(alive_share(actual.record), 0.5);
+  expect_within_bounds(one, inputs, actual);
+}
+
+TEST(FusedKernels, agree_with_loops_where_few_windows_are_alive) {
+  for (std::uint32_t seed = 0; seed < 200 && !HasFatalFailure(); ++seed)
+    check_sparse(fused::kernels(), draw_sparse(seed), seed);
+  for (std::uint32_t seed = 1000; seed < 1020 && !HasFatalFailure(); ++seed)
+    check_sparse(fused::all_kernels().back(), draw_sparse(seed), seed);
+}
+
+/// More channels than are listed at a time, runs of more vectors than registers hold, and samples in strips.
+TEST(FusedKernels, agree_with_loops_where_few_of_many_windows_are_alive) {
+  for (const auto& [in_channels, out_channels, kernel, extent] :
+       {std::array{20, 130, 5, 6}, std::array{100, 60, 3, 7}, std::array{48, 40, 5, 18},
+        std::array{24, 48, 5, 23}}) {
+    const FusedCase one = padded_case(Way::winograd4, {.samples = 3,
+                                                       .in_channels = in_channels,
+                                                       .in_height = extent,
+                                                       .in_width = extent + 3,
+                                                       .out_channels = out_channels,
+                                                       .kernel = kernel,
+                                                       .relu = true,
+                                                       .pool = true});
+    for (const fused::Kernels& kernels : fused::all_kernels())
+      if (!HasFatalFailure()) check_sparse(kernels, one, 1);
+  }
 }
 
 TEST(FusedKernels, agree_with_loops_without_vectors_too) {
@@ -142,6 +192,27 @@ TEST(FusedKernels, lose_a_digit_at_most) {
     }
 }
 
+/// Sums of few products by the definition are nearer than transformed ones: that they are what was computed.
+TEST(FusedKernels, lose_no_digit_where_few_windows_are_alive) {
+  for (const Way way : {Way::winograd2, Way::winograd4}) {
+    FusedCase one = padded_case(way, {.samples = 4,
+                                      .in_channels = 24,
+                                      .in_height = 12,
+                                      .in_width = 12,
+                                      .out_channels = 48,
+                                      .kernel = 5,
+                                      .relu = true,
+                                      .pool = true});
+    SCOPED_TRACE(one.text());
+    const FusedInputs inputs = draw_sparse_inputs(one, 1);
+    const FusedOutputs actual = run_fused(fused::kernels(), one, inputs);
+    const FusedExpected expected = expect_fused(one, inputs, actual.record);
+    constexpr double most = 3e-7;
+    EXPECT_LT(relative_error(actual.dweights, expected.dweights), most);
+    EXPECT_LT(relative_error(actual.dx, expected.dx), most);
+  }
+}
+
 void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected,
                       const char* what) {
   ASSERT_EQ(actual.size(), expected.size());
@@ -155,9 +226,10 @@ TEST(FusedKernels, give_the_same_bits_on_every_instruction_set) {
   ASSERT_FALSE(all.empty());
   if (all.size() == 1)
     GTEST_SKIP() << "not run: this processor has " << all.front().instruction_set << " only";
-  for (std::uint32_t seed = 0; seed < 120; ++seed) {
-    const FusedCase one = draw_fused(seed);
-    const FusedInputs inputs = draw_inputs(one, seed);
+  for (std::uint32_t seed = 0; seed < 180; ++seed) {
+    const bool sparse = seed >= 120;
+    const FusedCase one = sparse ? draw_sparse(seed) : draw_fused(seed);
+    const FusedInputs inputs = sparse ? draw_sparse_inputs(one, seed) : draw_inputs(one, seed);
     const FusedOutputs first = run_fused(all.front(), one, inputs);
     for (const fused::Kernels& other : all) {
       SCOPED_TRACE(one.text() + ", " + all.front().instruction_set + " and " + other.instruction_set);
@@ -172,13 +244,22 @@ TEST(FusedKernels, give_the_same_bits_on_every_instruction_set) {
   }
 }
 
-/// Bits of a sample's outputs do not depend on the other samples, nor on the strips that they fall into.
+/// Bits of a sample's outputs do not depend on the other samples, nor on the strips that they fall into;
+/// behind a ReLU and a pool those of its gradient do in so far as it is that of all which takes one way or
+/// the other.
 TEST(FusedKernels, compute_each_sample_as_if_it_were_alone) {
-  for (std::uint32_t seed = 2000; seed < 2040; ++seed) {
-    FusedCase one = draw_fused(seed);
-    SCOPED_TRACE(one.text());
+  for (std::uint32_t seed = 2000; seed < 2060; ++seed) {
+    const bool sparse = seed >= 2040;
+    FusedCase one = sparse ? draw_sparse(seed) : draw_fused(seed);
     one.problem.samples = 5;
-    const FusedInputs inputs = draw_inputs(one, seed);
+    if (sparse) {
+      one.problem.in_height = one.problem.in_width = 12;
+      one.problem.out_height = one.problem.out_width = 8;
+    } else if (one.problem.pool) {
+      one.problem.relu = false;
+    }
+    SCOPED_TRACE(one.text());
+    const FusedInputs inputs = sparse ? draw_sparse_inputs(one, seed) : draw_inputs(one, seed);
     const FusedOutputs together = run_fused(fused::kernels(), one, inputs);
     one.problem.samples = 1;
     const auto part = [](const std::vector<float>& all, std::size_t n) {

@@ -42,6 +42,12 @@ struct FusedInputs {
 /// For every third seed the images have a background of zeros.
 FusedInputs draw_inputs(const FusedCase& one, std::uint32_t seed);
 
+/// Chooses biases with which about three in ten windows are alive behind a ReLU and a pool: the gradients
+/// then take another way. The case must have them.
+void let_few_live(const FusedCase& one, FusedInputs& inputs);
+/// Of windows and channels, behind a ReLU and a pool.
+double alive_share(const std::vector<std::uint8_t>& record);
+
 /// From channels-last (or whatever of the two axes is outer) to C, H, W and back.
 std::vector<float> reordered(const std::vector<float>& from, std::int64_t samples, std::int64_t outer,
                              std::int64_t inner);
@@ -69,7 +75,7 @@ FusedExpected expect_fused(const FusedCase& one, const FusedInputs& inputs,
 /// magnitude their sum with absolute values. Winograd's sums run through the transform domain: the magnitude
 /// is what the same algorithm gives when each matrix and each number is replaced by its absolute value, and k
 /// is the length of the sum there, and 2 n for each of the transforms of n points (one more for the rounded
-/// matrix of the filters).
+/// matrix of the filters). Where few windows are alive, their gradients are direct sums, too.
 struct FusedBounds {
   std::vector<double> z, dweights, dbias, dx;
 };

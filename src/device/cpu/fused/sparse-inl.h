@@ -106,19 +106,21 @@ struct RowBlock {
     for (int n = 0; n < kVectors; ++n)  // not Max: NaN stays NaN
       sum[n] = hn::IfThenElse(hn::Lt(sum[n], hn::Zero(Full())), hn::Zero(Full()), sum[n]);
   }
+  /// Adds a factor times a row.
+  HWY_INLINE void add_row(Vector<Full> factor, const float* HWY_RESTRICT row) {
+    // Hides from GCC how this pointer was made: it would keep one for each vector, more than there are
+    // registers, instead of one and constant offsets.
+    __asm__("" : "+r"(row));
+    LOCKSTEP_UNROLL
+    for (int n = 0; n < kVectors; ++n)
+      sum[n] = fma(Full(), factor, hn::LoadU(Full(), row + n * lanes), sum[n]);
+  }
   /// Adds those of A's numbers whose bits are set, a[k · step], times rows of B.
   HWY_INLINE void add_rows(std::uint64_t mask, const float* HWY_RESTRICT a, std::int64_t step,
                            const float* HWY_RESTRICT b) {
     for (; mask != 0; mask &= mask - 1) {
       const std::int64_t k = std::countr_zero(mask);
-      const Vector<Full> factor = hn::Set(Full(), a[k * step]);
-      const float* HWY_RESTRICT row = b + k * (kVectors * lanes);
-      // Hides from GCC how this pointer was made: it would keep one for each vector, more than there are
-      // registers, instead of one and constant offsets.
-      __asm__("" : "+r"(row));
-      LOCKSTEP_UNROLL
-      for (int n = 0; n < kVectors; ++n)
-        sum[n] = fma(Full(), factor, hn::LoadU(Full(), row + n * lanes), sum[n]);
+      add_row(hn::Set(Full(), a[k * step]), b + k * (kVectors * lanes));
     }
   }
 };

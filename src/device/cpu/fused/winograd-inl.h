@@ -16,6 +16,8 @@
 // Work goes by strips of tile rows. The distance from point to point is an odd number of cache lines: a
 // transform touches all points of a tile or filter, and powers of two would put them into a few sets of the
 // cache.
+//
+// Where few outputs are alive behind a ReLU and a pool, backward goes by the definition (alive-inl.h).
 #if defined(LOCKSTEP_FUSED_WINOGRAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_WINOGRAD_INL_H_
 #undef LOCKSTEP_FUSED_WINOGRAD_INL_H_
@@ -23,6 +25,7 @@
 #define LOCKSTEP_FUSED_WINOGRAD_INL_H_
 #endif
 
+#include "device/cpu/fused/alive-inl.h"
 #include "device/cpu/fused/product-inl.h"
 #include "device/cpu/fused/winograd_input-inl.h"
 #include "device/cpu/fused/winograd_output-inl.h"
@@ -69,11 +72,27 @@ struct Winograd {
     layout.packed =
         Weights::floats(problem, layout) + (data_gradient ? Weights::transposed_floats(problem, layout) : 0);
     layout.packing_pieces = Weights::pieces(problem, layout) * (data_gradient ? 2 : 1);
+    if (data_gradient && AliveGradients::suits(problem)) {
+      layout.alive_filters = layout.packed;
+      layout.packed += AliveGradients::packed_floats(problem);
+      ++layout.packing_pieces;
+    }
     layout.forward_workspace =
         points * (layout.in_point + layout.out_point) + Tiles::windows * staging_of(problem);
     layout.backward_workspace = layout.forward_workspace + Weights::floats(problem, layout);
+    if (AliveGradients::suits(problem))
+      layout.backward_workspace =
+          std::max(layout.backward_workspace, AliveGradients::workspace_floats(problem));
     layout.record = problem.all_window_rows() * problem.window_columns() * layout.out_stride;
     return layout;
+  }
+
+  static void pack(const Problem& problem, const Layout& layout, bool /*data_gradient*/,
+                   std::int64_t piece, const float* weights, float* packed) {
+    if (layout.alive_filters > 0 && piece + 1 == layout.packing_pieces)
+      AliveGradients::pack(problem, weights, packed + layout.alive_filters);
+    else
+      Weights::pack(problem, layout, piece, weights, packed);
   }
 
   /// The parts of the workspace.
@@ -115,6 +134,14 @@ struct Winograd {
   }
 
   static void backward(const Problem& problem, const Layout& layout, const Backward& pass) {
+    const float* const alive_filters = pass.dx == nullptr ? nullptr : pass.packed + layout.alive_filters;
+    if (AliveGradients::suits(problem) && AliveGradients::pays(problem, layout, pass, alive_filters))
+      AliveGradients::backward(problem, layout, pass, alive_filters);
+    else
+      transformed_backward(problem, layout, pass);
+  }
+
+  static void transformed_backward(const Problem& problem, const Layout& layout, const Backward& pass) {
     const Workspace workspace(problem, layout, pass.workspace);
     const std::int64_t filter = Weights::point(problem, layout);
     const std::int64_t data_filter = Weights::transposed_point(problem, layout);
@@ -149,7 +176,7 @@ struct Winograd {
     Weights::unpack(problem, layout, workspace.du, pass.dweight);
   }
 
-  static constexpr Method method() { return {layout, Weights::pack, forward, backward}; }
+  static constexpr Method method() { return {layout, pack, forward, backward}; }
 };
 
 // NOLINTNEXTLINE(google-readability-namespace-comments)

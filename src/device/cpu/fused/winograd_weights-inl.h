@@ -74,11 +74,12 @@ struct WinogradWeights {
     }
   }
 
-  static void pack(const Problem& problem, const Layout& layout, bool data_gradient, std::int64_t piece,
-                   const float* weights, float* packed) {
+  /// First the pieces of u, then those of u transposed.
+  static void pack(const Problem& problem, const Layout& layout, std::int64_t piece, const float* weights,
+                   float* packed) {
     constexpr std::int64_t taps = std::int64_t{kKernel} * kKernel;
     const std::int64_t out_filter = problem.in_channels * taps;
-    const std::int64_t pieces = data_gradient ? layout.packing_pieces / 2 : layout.packing_pieces;
+    const std::int64_t pieces = WinogradWeights::pieces(problem, layout);
     if (piece < pieces)
       pack_rows(lockstep::piece(problem.in_channels, pieces, piece), problem.out_channels, weights, taps,
                 out_filter, layout.out_stride, point(problem, layout), packed);

@@ -1,0 +1,392 @@
+// Both gradients behind a ReLU and a max-pool from the outputs that are alive: those that won their window
+// and that the ReLU let through. Each adds to both one product by the definition, gradient times filter and
+// gradient times patch. Where few are alive, these are fewer products than Winograd's, and nothing is
+// transformed.
+//
+// Which are alive depends on the numbers, so they are listed: by output channel for the weight gradient, by
+// cell of the convolution's output for the data gradient. A row of taps over all input channels, a run, is
+// contiguous in a channels-last sample, and is kept so in the filters. It lies in registers, as a sum, while
+// what is in a list passes by: patches of one channel, or filters that meet in one cell.
+//
+// Samples are copied into planes with the padding around them, small enough for the first-level cache, or cut
+// into strips that are.
+#if defined(LOCKSTEP_FUSED_ALIVE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCKSTEP_FUSED_ALIVE_INL_H_
+#undef LOCKSTEP_FUSED_ALIVE_INL_H_
+#else
+#define LOCKSTEP_FUSED_ALIVE_INL_H_
+#endif
+
+#include <algorithm>
+#include <bit>
+
+#include "device/cpu/fused/rows-inl.h"
+#include "device/cpu/fused/sparse-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
+
+class AliveGradients {
+ public:
+  /// By extents. The filters are read for each strip, from the second-level cache.
+  static bool suits(const Problem& problem) {
+    constexpr std::int64_t most_weights = std::int64_t{64} * 1024;
+    return problem.relu && problem.pool &&
+           problem.kernel * problem.kernel * problem.in_channels * problem.out_channels <= most_weights;
+  }
+
+  /// Of pack(), on a cache line.
+  static std::int64_t packed_floats(const Problem& problem) { return filter_floats(problem) + flag_floats; }
+  /// The filters, from OIHW.
+  static void pack(const Problem& problem, const float* weights, float* packed) {
+    clear(packed, filter_floats(problem));
+    for_each_tap_row(problem, [&](std::int64_t place) {
+      for (std::int64_t j = 0; j < problem.kernel; ++j) packed[place + j * problem.in_channels] = *weights++;
+    });
+    packed[filter_floats(problem)] = all_finite(packed, filter_floats(problem)) ? 1 : 0;
+  }
+
+  /// Floats that backward() works in.
+  static std::int64_t workspace_floats(const Problem& problem) {
+    return Workspace(problem, nullptr).floats();
+  }
+
+  /// Whether it takes less time than Winograd's kernels and gives infinity and NaN to all whom the definition
+  /// does: zero times infinity is NaN. `packed` is null where no data gradient is asked for.
+  static bool pays(const Problem& problem, const Layout& layout, const Backward& pass, const float* packed) {
+    const std::int64_t windows = problem.all_window_rows() * problem.window_columns();
+    std::int64_t alive = 0;
+    for (std::int64_t window = 0; window < windows; ++window) {
+      const std::uint8_t* const record = pass.record + window * layout.out_stride;
+      std::uint32_t of_window = 0;
+      for (std::int64_t out = 0; out < problem.out_channels; ++out) of_window += record[out] < 4 ? 1U : 0U;
+      alive += of_window;
+    }
+    if (2 * alive > windows * problem.out_channels) return false;
+    if (packed != nullptr && packed[filter_floats(problem)] == 0) return false;
+    return all_finite(pass.x, problem.samples * sample_floats(problem));
+  }
+
+  static void backward(const Problem& problem, const Layout& layout, const Backward& pass,
+                       const float* packed) {
+    Workspace work(problem, pass.workspace);
+    clear(work.sums, filter_floats(problem));
+    if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
+    for (std::int64_t first = 0; first < problem.samples; first += work.samples) {
+      const std::int64_t end = std::min(first + work.samples, problem.samples);
+      take_planes(problem, pass, {first, end}, work);
+      for (std::int64_t row = 0; row < problem.window_rows(); row += work.strip_rows) {
+        std::fill_n(work.counts, problem.out_channels, 0);
+        for (std::int64_t sample = first; sample < end; ++sample) {
+          list(problem, layout, pass, sample, {row, std::min(row + work.strip_rows, problem.window_rows())},
+               (sample - first) * work.plane_floats, work);
+          if (pass.dx != nullptr) add_filters(problem, packed, work);
+        }
+        add_patches(problem, work);
+      }
+      if (pass.dx != nullptr) give_planes(problem, pass, {first, end}, work);
+    }
+    unpack(problem, work.sums, pass.dweight);
+  }
+
+ private:
+  static constexpr std::int64_t flag_floats = 16;
+  static constexpr std::int64_t behind = 16;  ///< floats that the last run of a plane reads beyond it
+  static constexpr std::int64_t chunk = 64;   ///< channels of a cell that are listed at a time
+  /// Vectors of a run in registers; one is left for the factor.
+  static constexpr int most = registers == 32 ? 16 : 15;
+
+  static std::int64_t sample_floats(const Problem& problem) {
+    return problem.in_height * problem.in_width * problem.in_channels;
+  }
+  /// A row of taps over all input channels, with what fills its last vector.
+  static std::int64_t padded_run(const Problem& problem) {
+    return round_up(problem.kernel * problem.in_channels, lanes);
+  }
+  /// Filters are kept by row of taps, then by output channel: runs.
+  static std::int64_t filter_floats(const Problem& problem) {
+    return problem.kernel * problem.out_channels * padded_run(problem);
+  }
+  /// Calls f(place) for each row of taps of the weights in their order, OIHW: where its first tap is kept.
+  /// The next one's is in_channels behind it.
+  template <class F>
+  static HWY_INLINE void for_each_tap_row(const Problem& problem, F f) {
+    const std::int64_t run = padded_run(problem);
+    for (std::int64_t out = 0; out < problem.out_channels; ++out)
+      for (std::int64_t in = 0; in < problem.in_channels; ++in)
+        for (std::int64_t i = 0; i < problem.kernel; ++i) f((i * problem.out_channels + out) * run + in);
+  }
+
+  /// Extents of a padded sample.
+  static std::int64_t plane_width(const Problem& problem) { return problem.out_width + problem.kernel - 1; }
+  static std::int64_t plane_height(const Problem& problem) { return problem.out_height + problem.kernel - 1; }
+
+  /// The parts of the workspace, and how the shard is cut.
+  struct Workspace {
+    std::int64_t plane_floats;  ///< of a sample, and what runs read behind it
+    std::int64_t samples;       ///< at a time
+    std::int64_t strip_rows;    ///< of windows, in each of them
+    std::int64_t capacity;      ///< windows at a time
+    float *sums, *copies, *staging;
+    const float* x;  ///< planes
+    float* dx;       ///< of its gradient
+    /// By output channel: how many patches, where in the planes they begin, and times what they count.
+    std::int32_t *counts, *patches;
+    float* patch_factors;
+    /// By cell: where in the planes its patch begins, and where its filters end, which are output channels.
+    std::int32_t *cells, *ends, *filters;
+    float* filter_factors;
+    std::int64_t cell_count = 0;
+
+    Workspace(const Problem& problem, float* memory) {
+      constexpr std::int64_t fitting = std::int64_t{7} * 1024;  // floats, in the first-level cache
+      const std::int64_t row = plane_width(problem) * problem.in_channels;
+      plane_floats =
+          are_planes(problem) ? sample_floats(problem) : round_up(plane_height(problem) * row + behind, 16);
+      samples = std::clamp<std::int64_t>(fitting / plane_floats, 1, problem.samples);
+      const std::int64_t rows_fitting = (fitting / row - problem.kernel + 1) / 2;
+      strip_rows = plane_floats <= fitting ? problem.window_rows()
+                                           : std::clamp<std::int64_t>(rows_fitting, 1, problem.window_rows());
+      capacity = samples * strip_rows * problem.window_columns();
+      const std::int64_t windows = strip_rows * problem.window_columns();
+      const std::int64_t channels = problem.out_channels;
+      memory_ = memory;
+      sums = floats_of(filter_floats(problem));
+      const std::int64_t copied = are_planes(problem) ? 0 : samples * plane_floats;
+      x = copies = floats_of(copied);
+      dx = floats_of(copied);
+      staging = floats_of(staging_of(problem));
+      counts = ints_of(channels);
+      patches = ints_of(channels * capacity);
+      patch_factors = floats_of(channels * capacity);
+      const std::int64_t most_cells = 4 * windows * ((channels + chunk - 1) / chunk);
+      cells = ints_of(most_cells);
+      ends = ints_of(most_cells);
+      filters = ints_of(channels * windows);
+      filter_factors = floats_of(channels * windows);
+    }
+    [[nodiscard]] std::int64_t floats() const { return used_; }
+
+   private:
+    float* floats_of(std::int64_t count) {
+      float* const part = memory_ == nullptr ? nullptr : memory_ + used_;
+      used_ += round_up(count, 16);
+      return part;
+    }
+    std::int32_t* ints_of(std::int64_t count) { return reinterpret_cast<std::int32_t*>(floats_of(count)); }
+    float* memory_;
+    std::int64_t used_ = 0;
+  };
+
+  /// Whether samples serve as planes where they are: there is nothing around them to be read.
+  static bool are_planes(const Problem& problem) {
+    return plane_height(problem) == problem.in_height && plane_width(problem) == problem.in_width &&
+           problem.pad_top == 0 && problem.pad_left == 0 &&
+           padded_run(problem) == problem.kernel * problem.in_channels;
+  }
+  /// Gets the planes of these samples, and those of their gradients, with zeros.
+  static void take_planes(const Problem& problem, const Backward& pass, Range samples, Workspace& work) {
+    const std::int64_t floats = sample_floats(problem);
+    if (are_planes(problem)) {
+      work.x = pass.x + samples.begin * floats;
+      if (pass.dx != nullptr) work.dx = pass.dx + samples.begin * floats;
+    } else {
+      for (std::int64_t sample = samples.begin; sample < samples.end; ++sample)
+        copy_in(problem, pass.x + sample * floats,
+                work.copies + (sample - samples.begin) * work.plane_floats);
+      work.x = work.copies;
+    }
+    if (pass.dx != nullptr) clear(work.dx, samples.size() * work.plane_floats);
+  }
+  /// Takes the gradients to where they belong.
+  static void give_planes(const Problem& problem, const Backward& pass, Range samples,
+                          const Workspace& work) {
+    if (are_planes(problem)) return;
+    for (std::int64_t sample = samples.begin; sample < samples.end; ++sample)
+      copy_out(problem, work.dx + (sample - samples.begin) * work.plane_floats,
+               pass.dx + sample * sample_floats(problem));
+  }
+
+  /// A sample with the padding around it.
+  static void copy_in(const Problem& problem, const float* x, float* plane) {
+    const std::int64_t channels = problem.in_channels;
+    const std::int64_t width = plane_width(problem);
+    const std::int64_t columns = std::min(problem.in_width, width - problem.pad_left);
+    for (std::int64_t row = 0; row < plane_height(problem); ++row, plane += width * channels) {
+      const std::int64_t from = row - problem.pad_top;
+      if (from < 0 || from >= problem.in_height) {
+        clear(plane, width * channels);
+        continue;
+      }
+      clear(plane, problem.pad_left * channels);
+      std::copy_n(x + from * problem.in_width * channels, columns * channels,
+                  plane + problem.pad_left * channels);
+      clear(plane + (problem.pad_left + columns) * channels, (width - problem.pad_left - columns) * channels);
+    }
+    clear(plane, behind);
+  }
+  /// The other way, without the padding; zeros where no patch reaches.
+  static void copy_out(const Problem& problem, const float* plane, float* dx) {
+    const std::int64_t channels = problem.in_channels;
+    const std::int64_t width = plane_width(problem);
+    const std::int64_t columns = std::min(problem.in_width, width - problem.pad_left);
+    for (std::int64_t row = 0; row < problem.in_height; ++row, dx += problem.in_width * channels) {
+      const std::int64_t from = row + problem.pad_top;
+      const std::int64_t count = from < plane_height(problem) ? columns : 0;
+      std::copy_n(plane + (from * width + problem.pad_left) * channels, count * channels, dx);
+      clear(dx + count * channels, (problem.in_width - count) * channels);
+    }
+  }
+
+  /// Lists what is alive in these window rows of a sample, whose plane begins `plane` floats behind the first
+  /// one: appends to the channels' lists, and begins those of cells. Adds to the bias's gradient.
+  static void list(const Problem& problem, const Layout& layout, const Backward& pass, std::int64_t sample,
+                   Range rows, std::int64_t plane, Workspace& work) {
+    work.cell_count = 0;
+    std::int32_t listed = 0;
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      const auto outputs =
+          source(problem, sample * problem.window_rows() + row, layout.out_stride, pass, work.staging);
+      for (std::int64_t column = 0; column < problem.window_columns(); ++column) {
+        const float* const gradients = outputs.y + column * problem.out_channels;
+        const std::uint8_t* const winners = outputs.record + column * layout.out_stride;
+        for (std::int64_t first = 0; first < problem.out_channels; first += chunk) {
+          std::uint64_t alive[4] = {};
+          find_alive(problem, gradients, winners, first, pass.dbias, alive);
+          for (std::int64_t cell = 0; cell < 4; ++cell) {
+            if (alive[cell] == 0) continue;
+            const std::int64_t at = (2 * row + cell / 2) * plane_width(problem) + 2 * column + cell % 2;
+            const auto patch = static_cast<std::int32_t>(plane + at * problem.in_channels);
+            for (std::uint64_t bits = alive[cell]; bits != 0; bits &= bits - 1) {
+              const std::int64_t out = first + std::countr_zero(bits);
+              const float gradient = gradients[out];
+              work.filters[listed] = static_cast<std::int32_t>(out);
+              work.filter_factors[listed++] = gradient;
+              const std::int64_t next = out * work.capacity + work.counts[out]++;
+              work.patches[next] = patch;
+              work.patch_factors[next] = gradient;
+            }
+            work.cells[work.cell_count] = patch;
+            work.ends[work.cell_count++] = listed;
+          }
+        }
+      }
+    }
+  }
+
+  /// Of a chunk of a window's channels, one bit each, by cell: whether it is alive there and its gradient is
+  /// not zero.
+  static HWY_INLINE void find_alive(const Problem& problem, const float* gradients,
+                                    const std::uint8_t* winners, std::int64_t first, float* dbias,
+                                    std::uint64_t* alive) {
+    const auto bits_of = [](auto d, auto mask) {
+      std::uint8_t bytes[8] = {};
+      hn::StoreMaskBits(d, mask, bytes);
+      return bytes[0] | std::uint64_t{bytes[1]} << 8U;
+    };
+    const std::int64_t channels = std::min(chunk, problem.out_channels - first);
+    for_each_vector(channels, [&](auto d, std::int64_t c, auto count) {
+      const hn::RebindToSigned<decltype(d)> ints;
+      const auto zero = hn::Zero(d);
+      const auto winner = load_record(d, winners + first + c);
+      const auto dead = hn::RebindMask(d, hn::Eq(winner, hn::Set(ints, 4)));
+      const auto gradient = hn::IfThenZeroElse(dead, load(d, gradients + first + c, count));
+      if (dbias != nullptr) {
+        float* const sum = dbias + first + c;
+        store(d, hn::Add(load(d, sum, count), gradient), sum, count);
+      }
+      const auto counts = hn::Not(hn::Eq(gradient, zero));
+      for (int cell = 0; cell < 4; ++cell) {
+        const auto wins = hn::RebindMask(d, hn::Eq(winner, hn::Set(ints, cell)));
+        alive[cell] |= bits_of(d, hn::And(wins, counts)) << static_cast<unsigned>(c);
+      }
+    });
+  }
+
+  /// Adds factors times rows, of which `row_of` says where they begin, to a part of a run, whose last vector
+  /// has `last` numbers.
+  template <int kVectors, class RowOf>
+  static HWY_INLINE void add(std::int32_t count, const float* HWY_RESTRICT factors, RowOf row_of,
+                             std::int64_t last, float* HWY_RESTRICT to) {
+    RowBlock<kVectors> sum;
+    sum.load_from(to, last);
+    for (std::int32_t i = 0; i < count; ++i) sum.add_row(hn::Set(Full(), factors[i]), row_of(i));
+    sum.store_to(to, last);
+  }
+
+  /// Filters that meet in a cell.
+  struct Cell {
+    std::int32_t count;
+    const float* factors;
+    const std::int32_t* filters;
+  };
+  /// `rows`: a filter's row of taps, which is `stride` from the next filter's.
+  template <int kVectors>
+  static HWY_NOINLINE void add_to_cell(const Cell& cell, const float* rows, std::int64_t stride,
+                                       std::int64_t last, float* to) {
+    add<kVectors>(
+        cell.count, cell.factors, [&](std::int32_t i) { return rows + cell.filters[i] * stride; }, last, to);
+  }
+  using AddToCell = void (*)(const Cell& cell, const float* rows, std::int64_t stride, std::int64_t last,
+                             float* to);
+  template <int kMost = most>
+  static AddToCell add_to_cell_of(std::int64_t vectors) {
+    if constexpr (kMost > 1) {
+      if (vectors < kMost) return add_to_cell_of<kMost - 1>(vectors);
+    }
+    return add_to_cell<kMost>;
+  }
+
+  /// Each number of dx is a sum over rows of taps, then cells, then channels, however runs are cut.
+  static void add_filters(const Problem& problem, const float* packed, const Workspace& work) {
+    const std::int64_t run = padded_run(problem);
+    const std::int64_t row_floats = plane_width(problem) * problem.in_channels;
+    const std::int64_t last = lanes - (run - problem.kernel * problem.in_channels);
+    // All parts of a run but the last are of `most` vectors. Nothing is written behind it: there are others.
+    const std::int64_t before = (run - 1) / (most * lanes) * (most * lanes);
+    const AddToCell add_last = add_to_cell_of((run - before) / lanes);
+    for (std::int64_t i = 0; i < problem.kernel; ++i) {
+      const float* const rows = packed + i * problem.out_channels * run;
+      std::int32_t begin = 0;
+      for (std::int64_t index = 0; index < work.cell_count; ++index) {
+        const std::int32_t end = work.ends[index];
+        const Cell cell{end - begin, work.filter_factors + begin, work.filters + begin};
+        float* const to = work.dx + work.cells[index] + i * row_floats;
+        for (std::int64_t n = 0; n < before; n += most * lanes)
+          add_to_cell<most>(cell, rows + n, run, lanes, to + n);
+        add_last(cell, rows + before, run, last, to + before);
+        begin = end;
+      }
+    }
+  }
+
+  /// Adds the strip's patches to the weight gradient.
+  static void add_patches(const Problem& problem, const Workspace& work) {
+    const std::int64_t run = padded_run(problem);
+    const std::int64_t row_floats = plane_width(problem) * problem.in_channels;
+    for (std::int64_t i = 0; i < problem.kernel; ++i)
+      for (std::int64_t n = 0; n < run; n += most * lanes)
+        with_vectors<most>(std::min<std::int64_t>((run - n) / lanes, most), [&](auto vectors) {
+          const float* const x = work.x + i * row_floats + n;
+          float* to = work.sums + i * problem.out_channels * run + n;
+          for (std::int64_t out = 0; out < problem.out_channels; ++out, to += run) {
+            const std::int32_t* const patches = work.patches + out * work.capacity;
+            add<vectors>(
+                work.counts[out], work.patch_factors + out * work.capacity,
+                [&](std::int32_t k) { return x + patches[k]; }, lanes, to);
+          }
+        });
+  }
+
+  static void unpack(const Problem& problem, const float* sums, float* dweight) {
+    for_each_tap_row(problem, [&](std::int64_t place) {
+      for (std::int64_t j = 0; j < problem.kernel; ++j) *dweight++ = sums[place + j * problem.in_channels];
+    });
+  }
+};
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::device::cpu::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
