@@ -43,6 +43,12 @@ Layer inner(std::int64_t in, std::int64_t size, std::int64_t out, std::int64_t k
   return convolution(in, size, out, kernel, pad, pool, false);
 }
 
+Layer with_few_alive(Layer layer) {
+  layer.name += "_few_alive";
+  layer.few_alive = true;
+  return layer;
+}
+
 }  // namespace
 
 double Layer::operations() const {
@@ -104,9 +110,11 @@ std::vector<Layer> layers() {
       // configs/mnist_cnn.yaml
       first(1, 28, 24, 5, 0, true),
       inner(24, 12, 48, 5, 0, true),
+      with_few_alive(inner(24, 12, 48, 5, 0, true)),
       // launch/benchmark/cifar_shaped.yaml
       first(3, 32, 64, 3, 1, false),
       inner(64, 32, 64, 3, 1, true),
+      with_few_alive(inner(64, 32, 64, 3, 1, true)),
       inner(64, 16, 128, 3, 1, false),
       inner(128, 16, 128, 3, 1, true),
       inner(128, 8, 256, 3, 1, true),

@@ -13,6 +13,9 @@ struct Layer {
   std::string name;
   device::cpu::fused::Problem problem;
   bool lowest;  ///< no data gradient, and the direct kernels can do it too
+  /// As in a trained network, three in ten windows are alive behind the pool, for each channel. Else numbers
+  /// are random, and nearly all are.
+  bool few_alive = false;
 
   /// Operations of one pass as the definition counts them, two for a multiply-add.
   [[nodiscard]] double operations() const;
