@@ -41,9 +41,8 @@ class Fused {
  public:
   Fused(const Layer& layer, const fused::Method& method)
       : problem_(layer.problem),
-        has_data_gradient_(!layer.lowest),
         method_(method),
-        layout_(method_.layout(problem_, has_data_gradient_)),
+        layout_(method_.layout(problem_, /*data_gradient=*/!layer.lowest)),
         x_(random_floats(problem_.samples * problem_.in_height * problem_.in_width * problem_.in_channels)),
         weights_(
             random_floats(problem_.out_channels * problem_.in_channels * problem_.kernel * problem_.kernel)),
@@ -58,15 +57,15 @@ class Fused {
         workspace_(static_cast<std::size_t>(layout_.backward_workspace)),
         record_(static_cast<std::size_t>(layout_.record)) {
     if (layer.few_alive) {
-      // An output is about normal, with a deviation of √(products / 9); the greatest of four is rarely above
-      // 1.4 of them.
+      // An output is about normal, with a deviation of √(products / 9); the greatest of four is above 1.4
+      // of them three times in ten.
       const auto products = static_cast<double>(problem_.kernel * problem_.kernel * problem_.in_channels);
       std::ranges::fill(bias_.span(), static_cast<float>(-1.4 * std::sqrt(products / 9)));
     }
     pack();
     forward();  // the record is there whichever pass is measured
   }
-  void pack() { method_.pack_all(problem_, layout_, has_data_gradient_, weights_.data(), packed_.data()); }
+  void pack() { method_.pack_all(problem_, layout_, weights_.data(), packed_.data()); }
   [[nodiscard]] std::int64_t packed_bytes() const {
     return static_cast<std::int64_t>(packed_.span().size_bytes());
   }
@@ -94,7 +93,6 @@ class Fused {
 
  private:
   fused::Problem problem_;
-  bool has_data_gradient_;
   fused::Method method_;
   fused::Layout layout_;
   AlignedBuffer<float> x_, weights_, bias_, y_, dy_, dweights_, dbias_, dx_, packed_, workspace_;

@@ -47,6 +47,8 @@ FusedInputs draw_inputs(const FusedCase& one, std::uint32_t seed);
 void let_few_live(const FusedCase& one, FusedInputs& inputs);
 /// Of windows and channels, behind a ReLU and a pool.
 double alive_share(const std::vector<std::uint8_t>& record);
+/// Whether the gradients are made from alive outputs only, if all numbers are finite.
+bool goes_by_the_alive(const FusedCase& one, const std::vector<std::uint8_t>& record);
 
 /// From channels-last (or whatever of the two axes is outer) to C, H, W and back.
 std::vector<float> reordered(const std::vector<float>& from, std::int64_t samples, std::int64_t outer,

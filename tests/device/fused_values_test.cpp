@@ -1,10 +1,12 @@
 // The fused kernels where numbers are special: equal outputs, zeros, NaN and infinity.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string>
 
 #include "device/fused_oracle.h"
 
@@ -167,6 +169,51 @@ TEST(FusedNonFinite, reaches_every_output_that_loops_give_it_to) {
       }
     }
   }
+}
+
+/// In the corner of one sample in eight, so that few windows are alive all the same; in a weight; and in the
+/// gradient of a window that is alive, and of one that is not.
+TEST(FusedNonFinite, reaches_the_gradients_where_few_windows_are_alive) {
+  for (const std::int64_t kernel : {3, 5})
+    for (const bool data_gradient : {false, true})
+      for (const float value : {nan, infinity, -infinity}) {
+        FusedCase one = padded_case(Way::winograd4, {.samples = 8,
+                                                     .in_channels = 17,
+                                                     .in_height = 12,
+                                                     .in_width = 12,
+                                                     .out_channels = 18,
+                                                     .kernel = kernel,
+                                                     .relu = true,
+                                                     .pool = true});
+        one.data_gradient = data_gradient;
+        FusedInputs finite = draw_inputs(one, 1);
+        let_few_live(one, finite);
+        const auto record = run_fused(fused::kernels(), one, finite).record;
+        const auto first = [&](bool alive) {
+          const auto found =
+              std::ranges::find_if(record, [=](std::uint8_t winner) { return (winner < 4) == alive; });
+          return static_cast<std::size_t>(found - record.begin());
+        };
+        for (const int place : {0, 1, 2, 3}) {
+          FusedInputs inputs = finite;
+          if (place == 0) inputs.x.front() = value;
+          if (place == 1) inputs.weights.back() = value;
+          if (place == 2) inputs.dy.at(first(true)) = value;
+          if (place == 3) inputs.dy.at(first(false)) = value;
+          for (const fused::Kernels& kernels : fused::all_kernels()) {
+            SCOPED_TRACE(one.text() + ", " + kernels.instruction_set + ", place " + std::to_string(place));
+            const FusedOutputs actual = run_fused(kernels, one, inputs);
+            if (place != 1) {
+              ASSERT_TRUE(goes_by_the_alive(one, actual.record));
+            }
+            const FusedExpected expected = expect_fused(one, inputs, actual.record);
+            expect_not_finite_where(actual.dweights, expected.dweights, "weight gradient");
+            expect_not_finite_where(actual.dbias, expected.dbias, "bias gradient");
+            if (data_gradient) expect_not_finite_where(actual.dx, expected.dx, "dx");
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
 }
 
 /// Windows that see zeros only are left out of the weight gradient unless their own gradient is not finite.

@@ -8,8 +8,8 @@
 // contiguous in a channels-last sample, and is kept so in the filters. It lies in registers, as a sum, while
 // what is in a list passes by: patches of one channel, or filters that meet in one cell.
 //
-// Samples are copied into planes with the padding around them, small enough for the first-level cache, or cut
-// into strips that are.
+// Samples are read, and their gradients made, as planes with the padding around them. As many go at a time as
+// the first-level cache holds; where it does not hold one, its windows go strip by strip.
 #if defined(LOCKSTEP_FUSED_ALIVE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_ALIVE_INL_H_
 #undef LOCKSTEP_FUSED_ALIVE_INL_H_
@@ -28,18 +28,22 @@ namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
 class AliveGradients {
  public:
-  /// By extents. The filters are read for each strip, from the second-level cache.
+  /// By extents. The filters are read for each strip, from the second-level cache; and short runs are not
+  /// worth their lists.
   static bool suits(const Problem& problem) {
-    constexpr std::int64_t most_weights = std::int64_t{64} * 1024;
-    return problem.relu && problem.pool &&
-           problem.kernel * problem.kernel * problem.in_channels * problem.out_channels <= most_weights;
+    constexpr std::int64_t most_weights = std::int64_t{64} * 1024, least_run = 40;
+    constexpr std::int64_t most_floats = std::int64_t{1} << 31U;  // of planes, whose places are 32 bits
+    const std::int64_t run = problem.kernel * problem.in_channels;
+    return problem.relu && problem.pool && run >= least_run &&
+           run * problem.kernel * problem.out_channels <= most_weights &&
+           plane_height(problem) * plane_width(problem) * problem.in_channels < most_floats;
   }
 
   /// Of pack(), on a cache line.
   static std::int64_t packed_floats(const Problem& problem) { return filter_floats(problem) + flag_floats; }
   /// The filters, from OIHW.
   static void pack(const Problem& problem, const float* weights, float* packed) {
-    clear(packed, filter_floats(problem));
+    clear(packed, packed_floats(problem));
     for_each_tap_row(problem, [&](std::int64_t place) {
       for (std::int64_t j = 0; j < problem.kernel; ++j) packed[place + j * problem.in_channels] = *weights++;
     });
@@ -51,8 +55,9 @@ class AliveGradients {
     return Workspace(problem, nullptr).floats();
   }
 
-  /// Whether it takes less time than Winograd's kernels and gives infinity and NaN to all whom the definition
-  /// does: zero times infinity is NaN. `packed` is null where no data gradient is asked for.
+  /// Whether it takes less time than Winograd's kernels, which few outputs make sure of, and gives infinity
+  /// and NaN to all whom the definition does: zero times infinity is NaN. By the shard's numbers alone.
+  /// `packed` is null where no data gradient is asked for.
   static bool pays(const Problem& problem, const Layout& layout, const Backward& pass, const float* packed) {
     const std::int64_t windows = problem.all_window_rows() * problem.window_columns();
     std::int64_t alive = 0;
@@ -78,9 +83,10 @@ class AliveGradients {
       for (std::int64_t row = 0; row < problem.window_rows(); row += work.strip_rows) {
         std::fill_n(work.counts, problem.out_channels, 0);
         for (std::int64_t sample = first; sample < end; ++sample) {
-          list(problem, layout, pass, sample, {row, std::min(row + work.strip_rows, problem.window_rows())},
-               (sample - first) * work.plane_floats, work);
-          if (pass.dx != nullptr) add_filters(problem, packed, work);
+          const Range rows{row, std::min(row + work.strip_rows, problem.window_rows())};
+          const std::int64_t cells =
+              list(problem, layout, pass, sample, rows, (sample - first) * work.plane_floats, work);
+          if (pass.dx != nullptr) add_filters(problem, packed, cells, work);
         }
         add_patches(problem, work);
       }
@@ -91,10 +97,11 @@ class AliveGradients {
 
  private:
   static constexpr std::int64_t flag_floats = 16;
-  static constexpr std::int64_t behind = 16;  ///< floats that the last run of a plane reads beyond it
-  static constexpr std::int64_t chunk = 64;   ///< channels of a cell that are listed at a time
-  /// Vectors of a run in registers; one is left for the factor.
-  static constexpr int most = registers == 32 ? 16 : 15;
+  static constexpr std::int64_t overhang = 16;        ///< floats that the last run of a plane reads beyond it
+  static constexpr std::int64_t chunk_channels = 64;  ///< of a window, that are listed at a time
+  /// Vectors of a run in registers: all sixteen but one for the factor, or half of 32.
+  static constexpr int most_vectors_of_run = registers == 32 ? 16 : 15;
+  static constexpr std::int64_t most_of_run = most_vectors_of_run * lanes;
 
   static std::int64_t sample_floats(const Problem& problem) {
     return problem.in_height * problem.in_width * problem.in_channels;
@@ -123,43 +130,46 @@ class AliveGradients {
 
   /// The parts of the workspace, and how the shard is cut.
   struct Workspace {
+    bool in_place;              ///< samples serve as planes where they are
     std::int64_t plane_floats;  ///< of a sample, and what runs read behind it
     std::int64_t samples;       ///< at a time
     std::int64_t strip_rows;    ///< of windows, in each of them
     std::int64_t capacity;      ///< windows at a time
-    float *sums, *copies, *staging;
-    const float* x;  ///< planes
-    float* dx;       ///< of its gradient
+    float *sums, *x_copies, *dx_copies, *staging;
+    const float* x = nullptr;  ///< the planes in hand
+    float* dx = nullptr;       ///< those of its gradient
     /// By output channel: how many patches, where in the planes they begin, and times what they count.
     std::int32_t *counts, *patches;
     float* patch_factors;
     /// By cell: where in the planes its patch begins, and where its filters end, which are output channels.
     std::int32_t *cells, *ends, *filters;
     float* filter_factors;
-    std::int64_t cell_count = 0;
 
     Workspace(const Problem& problem, float* memory) {
       constexpr std::int64_t fitting = std::int64_t{7} * 1024;  // floats, in the first-level cache
       const std::int64_t row = plane_width(problem) * problem.in_channels;
-      plane_floats =
-          are_planes(problem) ? sample_floats(problem) : round_up(plane_height(problem) * row + behind, 16);
-      samples = std::clamp<std::int64_t>(fitting / plane_floats, 1, problem.samples);
+      in_place = are_planes(problem);
+      plane_floats = in_place ? sample_floats(problem) : round_up(plane_height(problem) * row + overhang, 16);
+      // Strips show in the order of dx's sums, so they must not depend on lanes, as plane_floats does.
+      // Samples at a time do not show: there are several only where each is one strip.
       const std::int64_t rows_fitting = (fitting / row - problem.kernel + 1) / 2;
-      strip_rows = plane_floats <= fitting ? problem.window_rows()
-                                           : std::clamp<std::int64_t>(rows_fitting, 1, problem.window_rows());
+      strip_rows = std::clamp<std::int64_t>(rows_fitting, 1, problem.window_rows());
+      samples = strip_rows < problem.window_rows()
+                    ? 1
+                    : std::clamp<std::int64_t>(fitting / plane_floats, 1, problem.samples);
       capacity = samples * strip_rows * problem.window_columns();
       const std::int64_t windows = strip_rows * problem.window_columns();
       const std::int64_t channels = problem.out_channels;
       memory_ = memory;
       sums = floats_of(filter_floats(problem));
-      const std::int64_t copied = are_planes(problem) ? 0 : samples * plane_floats;
-      x = copies = floats_of(copied);
-      dx = floats_of(copied);
+      const std::int64_t copied = in_place ? 0 : samples * plane_floats;
+      x_copies = floats_of(copied);
+      dx_copies = floats_of(copied);
       staging = floats_of(staging_of(problem));
       counts = ints_of(channels);
       patches = ints_of(channels * capacity);
       patch_factors = floats_of(channels * capacity);
-      const std::int64_t most_cells = 4 * windows * ((channels + chunk - 1) / chunk);
+      const std::int64_t most_cells = 4 * windows * ((channels + chunk_channels - 1) / chunk_channels);
       cells = ints_of(most_cells);
       ends = ints_of(most_cells);
       filters = ints_of(channels * windows);
@@ -178,7 +188,7 @@ class AliveGradients {
     std::int64_t used_ = 0;
   };
 
-  /// Whether samples serve as planes where they are: there is nothing around them to be read.
+  /// Whether there is nothing around samples to be read.
   static bool are_planes(const Problem& problem) {
     return plane_height(problem) == problem.in_height && plane_width(problem) == problem.in_width &&
            problem.pad_top == 0 && problem.pad_left == 0 &&
@@ -187,62 +197,69 @@ class AliveGradients {
   /// Gets the planes of these samples, and those of their gradients, with zeros.
   static void take_planes(const Problem& problem, const Backward& pass, Range samples, Workspace& work) {
     const std::int64_t floats = sample_floats(problem);
-    if (are_planes(problem)) {
-      work.x = pass.x + samples.begin * floats;
-      if (pass.dx != nullptr) work.dx = pass.dx + samples.begin * floats;
-    } else {
+    work.x = work.in_place ? pass.x + samples.begin * floats : work.x_copies;
+    if (pass.dx != nullptr) work.dx = work.in_place ? pass.dx + samples.begin * floats : work.dx_copies;
+    if (!work.in_place)
       for (std::int64_t sample = samples.begin; sample < samples.end; ++sample)
         copy_in(problem, pass.x + sample * floats,
-                work.copies + (sample - samples.begin) * work.plane_floats);
-      work.x = work.copies;
-    }
+                work.x_copies + (sample - samples.begin) * work.plane_floats);
     if (pass.dx != nullptr) clear(work.dx, samples.size() * work.plane_floats);
   }
   /// Takes the gradients to where they belong.
   static void give_planes(const Problem& problem, const Backward& pass, Range samples,
                           const Workspace& work) {
-    if (are_planes(problem)) return;
+    if (work.in_place) return;
     for (std::int64_t sample = samples.begin; sample < samples.end; ++sample)
       copy_out(problem, work.dx + (sample - samples.begin) * work.plane_floats,
                pass.dx + sample * sample_floats(problem));
   }
 
+  /// Columns of a sample that lie in the plane; it has as many on their left as `left`.
+  struct Columns {
+    std::int64_t left, count;
+    explicit Columns(const Problem& problem)
+        : left(std::min(problem.pad_left, plane_width(problem))),
+          count(std::min(problem.in_width, plane_width(problem) - left)) {}
+  };
+
   /// A sample with the padding around it.
   static void copy_in(const Problem& problem, const float* x, float* plane) {
     const std::int64_t channels = problem.in_channels;
     const std::int64_t width = plane_width(problem);
-    const std::int64_t columns = std::min(problem.in_width, width - problem.pad_left);
+    const Columns columns(problem);
     for (std::int64_t row = 0; row < plane_height(problem); ++row, plane += width * channels) {
       const std::int64_t from = row - problem.pad_top;
       if (from < 0 || from >= problem.in_height) {
         clear(plane, width * channels);
         continue;
       }
-      clear(plane, problem.pad_left * channels);
-      std::copy_n(x + from * problem.in_width * channels, columns * channels,
-                  plane + problem.pad_left * channels);
-      clear(plane + (problem.pad_left + columns) * channels, (width - problem.pad_left - columns) * channels);
+      const std::int64_t end = columns.left + columns.count;
+      clear(plane, columns.left * channels);
+      std::copy_n(x + from * problem.in_width * channels, columns.count * channels,
+                  plane + columns.left * channels);
+      clear(plane + end * channels, (width - end) * channels);
     }
-    clear(plane, behind);
+    clear(plane, overhang);
   }
   /// The other way, without the padding; zeros where no patch reaches.
   static void copy_out(const Problem& problem, const float* plane, float* dx) {
     const std::int64_t channels = problem.in_channels;
     const std::int64_t width = plane_width(problem);
-    const std::int64_t columns = std::min(problem.in_width, width - problem.pad_left);
+    const Columns columns(problem);
     for (std::int64_t row = 0; row < problem.in_height; ++row, dx += problem.in_width * channels) {
       const std::int64_t from = row + problem.pad_top;
-      const std::int64_t count = from < plane_height(problem) ? columns : 0;
-      std::copy_n(plane + (from * width + problem.pad_left) * channels, count * channels, dx);
+      const std::int64_t count = from < plane_height(problem) ? columns.count : 0;
+      std::copy_n(plane + (from * width + columns.left) * channels, count * channels, dx);
       clear(dx + count * channels, (problem.in_width - count) * channels);
     }
   }
 
   /// Lists what is alive in these window rows of a sample, whose plane begins `plane` floats behind the first
-  /// one: appends to the channels' lists, and begins those of cells. Adds to the bias's gradient.
-  static void list(const Problem& problem, const Layout& layout, const Backward& pass, std::int64_t sample,
-                   Range rows, std::int64_t plane, Workspace& work) {
-    work.cell_count = 0;
+  /// one: appends to the channels' lists, and begins those of cells. Returns how many of these there are.
+  /// Adds to the bias's gradient.
+  static std::int64_t list(const Problem& problem, const Layout& layout, const Backward& pass,
+                           std::int64_t sample, Range rows, std::int64_t plane, Workspace& work) {
+    std::int64_t cells = 0;
     std::int32_t listed = 0;
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
       const auto outputs =
@@ -250,7 +267,7 @@ class AliveGradients {
       for (std::int64_t column = 0; column < problem.window_columns(); ++column) {
         const float* const gradients = outputs.y + column * problem.out_channels;
         const std::uint8_t* const winners = outputs.record + column * layout.out_stride;
-        for (std::int64_t first = 0; first < problem.out_channels; first += chunk) {
+        for (std::int64_t first = 0; first < problem.out_channels; first += chunk_channels) {
           std::uint64_t alive[4] = {};
           find_alive(problem, gradients, winners, first, pass.dbias, alive);
           for (std::int64_t cell = 0; cell < 4; ++cell) {
@@ -266,16 +283,17 @@ class AliveGradients {
               work.patches[next] = patch;
               work.patch_factors[next] = gradient;
             }
-            work.cells[work.cell_count] = patch;
-            work.ends[work.cell_count++] = listed;
+            work.cells[cells] = patch;
+            work.ends[cells++] = listed;
           }
         }
       }
     }
+    return cells;
   }
 
   /// Of a chunk of a window's channels, one bit each, by cell: whether it is alive there and its gradient is
-  /// not zero.
+  /// not zero. Adds these to the bias's.
   static HWY_INLINE void find_alive(const Problem& problem, const float* gradients,
                                     const std::uint8_t* winners, std::int64_t first, float* dbias,
                                     std::uint64_t* alive) {
@@ -284,10 +302,9 @@ class AliveGradients {
       hn::StoreMaskBits(d, mask, bytes);
       return bytes[0] | std::uint64_t{bytes[1]} << 8U;
     };
-    const std::int64_t channels = std::min(chunk, problem.out_channels - first);
+    const std::int64_t channels = std::min(chunk_channels, problem.out_channels - first);
     for_each_vector(channels, [&](auto d, std::int64_t c, auto count) {
       const hn::RebindToSigned<decltype(d)> ints;
-      const auto zero = hn::Zero(d);
       const auto winner = load_record(d, winners + first + c);
       const auto dead = hn::RebindMask(d, hn::Eq(winner, hn::Set(ints, 4)));
       const auto gradient = hn::IfThenZeroElse(dead, load(d, gradients + first + c, count));
@@ -295,10 +312,10 @@ class AliveGradients {
         float* const sum = dbias + first + c;
         store(d, hn::Add(load(d, sum, count), gradient), sum, count);
       }
-      const auto counts = hn::Not(hn::Eq(gradient, zero));
+      const auto flows = hn::Not(hn::Eq(gradient, hn::Zero(d)));
       for (int cell = 0; cell < 4; ++cell) {
         const auto wins = hn::RebindMask(d, hn::Eq(winner, hn::Set(ints, cell)));
-        alive[cell] |= bits_of(d, hn::And(wins, counts)) << static_cast<unsigned>(c);
+        alive[cell] |= bits_of(d, hn::And(wins, flows)) << static_cast<unsigned>(c);
       }
     });
   }
@@ -329,7 +346,7 @@ class AliveGradients {
   }
   using AddToCell = void (*)(const Cell& cell, const float* rows, std::int64_t stride, std::int64_t last,
                              float* to);
-  template <int kMost = most>
+  template <int kMost = most_vectors_of_run>
   static AddToCell add_to_cell_of(std::int64_t vectors) {
     if constexpr (kMost > 1) {
       if (vectors < kMost) return add_to_cell_of<kMost - 1>(vectors);
@@ -337,23 +354,26 @@ class AliveGradients {
     return add_to_cell<kMost>;
   }
 
-  /// Each number of dx is a sum over rows of taps, then cells, then channels, however runs are cut.
-  static void add_filters(const Problem& problem, const float* packed, const Workspace& work) {
+  /// Each number of dx is a sum over strips, in these over rows of taps, then windows, chunks of channels,
+  /// cells and channels, however runs are cut.
+  static void add_filters(const Problem& problem, const float* packed, std::int64_t cells,
+                          const Workspace& work) {
     const std::int64_t run = padded_run(problem);
     const std::int64_t row_floats = plane_width(problem) * problem.in_channels;
     const std::int64_t last = lanes - (run - problem.kernel * problem.in_channels);
-    // All parts of a run but the last are of `most` vectors. Nothing is written behind it: there are others.
-    const std::int64_t before = (run - 1) / (most * lanes) * (most * lanes);
+    // All parts of a run but the last are as long as can be. Behind it nothing is written: there is more of
+    // dx.
+    const std::int64_t before = (run - 1) / most_of_run * most_of_run;
     const AddToCell add_last = add_to_cell_of((run - before) / lanes);
     for (std::int64_t i = 0; i < problem.kernel; ++i) {
       const float* const rows = packed + i * problem.out_channels * run;
       std::int32_t begin = 0;
-      for (std::int64_t index = 0; index < work.cell_count; ++index) {
+      for (std::int64_t index = 0; index < cells; ++index) {
         const std::int32_t end = work.ends[index];
         const Cell cell{end - begin, work.filter_factors + begin, work.filters + begin};
         float* const to = work.dx + work.cells[index] + i * row_floats;
-        for (std::int64_t n = 0; n < before; n += most * lanes)
-          add_to_cell<most>(cell, rows + n, run, lanes, to + n);
+        for (std::int64_t n = 0; n < before; n += most_of_run)
+          add_to_cell<most_vectors_of_run>(cell, rows + n, run, lanes, to + n);
         add_last(cell, rows + before, run, last, to + before);
         begin = end;
       }
@@ -365,11 +385,12 @@ class AliveGradients {
     const std::int64_t run = padded_run(problem);
     const std::int64_t row_floats = plane_width(problem) * problem.in_channels;
     for (std::int64_t i = 0; i < problem.kernel; ++i)
-      for (std::int64_t n = 0; n < run; n += most * lanes)
-        with_vectors<most>(std::min<std::int64_t>((run - n) / lanes, most), [&](auto vectors) {
+      for (std::int64_t n = 0; n < run; n += most_of_run)
+        with_vectors<most_vectors_of_run>(std::min(run - n, most_of_run) / lanes, [&](auto vectors) {
           const float* const x = work.x + i * row_floats + n;
           float* to = work.sums + i * problem.out_channels * run + n;
           for (std::int64_t out = 0; out < problem.out_channels; ++out, to += run) {
+            if (work.counts[out] == 0) continue;
             const std::int32_t* const patches = work.patches + out * work.capacity;
             add<vectors>(
                 work.counts[out], work.patch_factors + out * work.capacity,

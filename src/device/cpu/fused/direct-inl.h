@@ -94,8 +94,8 @@ struct Direct {
   };
 
   /// Weights as [in][tap][out].
-  static void pack(const Problem& problem, const Layout& layout, bool /*data_gradient*/,
-                   std::int64_t /*piece*/, const float* weights, float* packed) {
+  static void pack(const Problem& problem, const Layout& layout, std::int64_t /*piece*/, const float* weights,
+                   float* packed) {
     constexpr int taps = kKernel * kKernel;
     for (std::int64_t in = 0; in < problem.in_channels; ++in) {
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {

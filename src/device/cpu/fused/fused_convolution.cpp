@@ -48,7 +48,7 @@ class FusedConvolution final : public Block {
     return {.floats = layout_.packed, .pieces = layout_.packing_pieces};
   }
   void pack(std::span<const float> weights, std::int64_t piece, float* packed) const override {
-    method_.pack(problem_, layout_, data_gradient_, piece, weights.data() + weight_.offset, packed);
+    method_.pack(problem_, layout_, piece, weights.data() + weight_.offset, packed);
   }
   [[nodiscard]] Range packing_source(std::int64_t /*piece*/) const override {
     return {weight_.offset, weight_.offset + weight_.count};

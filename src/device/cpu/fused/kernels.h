@@ -35,15 +35,14 @@ struct Backward {
 struct Method {
   Layout (*layout)(const Problem& problem, bool data_gradient);
   /// A piece of the weights from OIHW; different pieces on different threads if you like.
-  void (*pack)(const Problem& problem, const Layout& layout, bool data_gradient, std::int64_t piece,
-               const float* weights, float* packed);
+  void (*pack)(const Problem& problem, const Layout& layout, std::int64_t piece, const float* weights,
+               float* packed);
   void (*forward)(const Problem& problem, const Layout& layout, const Forward& pass);
   void (*backward)(const Problem& problem, const Layout& layout, const Backward& pass);
 
-  void pack_all(const Problem& problem, const Layout& layout, bool data_gradient, const float* weights,
-                float* packed) const {
+  void pack_all(const Problem& problem, const Layout& layout, const float* weights, float* packed) const {
     for (std::int64_t piece = 0; piece < layout.packing_pieces; ++piece)
-      pack(problem, layout, data_gradient, piece, weights, packed);
+      pack(problem, layout, piece, weights, packed);
   }
 };
 

@@ -87,8 +87,8 @@ struct Winograd {
     return layout;
   }
 
-  static void pack(const Problem& problem, const Layout& layout, bool /*data_gradient*/,
-                   std::int64_t piece, const float* weights, float* packed) {
+  static void pack(const Problem& problem, const Layout& layout, std::int64_t piece, const float* weights,
+                   float* packed) {
     if (layout.alive_filters > 0 && piece + 1 == layout.packing_pieces)
       AliveGradients::pack(problem, weights, packed + layout.alive_filters);
     else
@@ -134,11 +134,12 @@ struct Winograd {
   }
 
   static void backward(const Problem& problem, const Layout& layout, const Backward& pass) {
-    const float* const alive_filters = pass.dx == nullptr ? nullptr : pass.packed + layout.alive_filters;
-    if (AliveGradients::suits(problem) && AliveGradients::pays(problem, layout, pass, alive_filters))
-      AliveGradients::backward(problem, layout, pass, alive_filters);
-    else
-      transformed_backward(problem, layout, pass);
+    if (AliveGradients::suits(problem)) {
+      const float* const filters = pass.dx == nullptr ? nullptr : pass.packed + layout.alive_filters;
+      if (AliveGradients::pays(problem, layout, pass, filters))
+        return AliveGradients::backward(problem, layout, pass, filters);
+    }
+    transformed_backward(problem, layout, pass);
   }
 
   static void transformed_backward(const Problem& problem, const Layout& layout, const Backward& pass) {
