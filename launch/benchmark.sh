@@ -11,7 +11,7 @@
 #   --json FILE   also write everything there
 #
 # Three networks are trained: those of configs/mnist_cnn.yaml and configs/mnist_softmax.yaml, and that of
-# launch/benchmark/cifar_shaped.yaml on random images. On two cores a round takes about a minute and a half, and with --peers
+# launch/benchmark/cifar_shaped.yaml on random images. On two cores a round takes about two minutes, and with --peers
 # another one and a half. Leave the machine alone meanwhile.
 #
 # --peers installs the versions of launch/benchmark/requirements.txt from PyPI into a virtual environment of its own,

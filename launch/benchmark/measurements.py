@@ -13,6 +13,11 @@ from programs import Lockstep, Programs, Training, report_of
 from results import Results
 
 
+# In a round. What a shared machine gives changes from minute to minute by more than two threads, two ranks and two
+# copies differ, so these are compared within seconds, and often.
+SCALING_REPETITIONS = 3
+
+
 class Measurements:
     """Series have keys such as "cnn.2 ranks x 1 thread"; aims.py reads them by their beginnings."""
 
@@ -79,7 +84,9 @@ class Measurements:
         for layout in layouts:
             self.tasks.append(partial(self._train_cnn, layout))
         if len(self.machine.distinct) > 1:
-            self.tasks.append(self._copies)
+            on_two = [layout for layout in layouts if layout.ranks * layout.threads == 2]
+            for _ in range(1 if self.quick else SCALING_REPETITIONS):
+                self.tasks += [partial(self._rate, layout) for layout in on_two] + [self._copies]
         for layout in layouts:
             self.tasks.append(partial(self._train, "softmax", self.softmax, layout))
             self.tasks.append(partial(self._train, "cifar", self.cifar, layout))
@@ -97,8 +104,11 @@ class Measurements:
         add(f"evaluation.{layout}", f"evaluation of 10,000 images, {layout}", "s", training.evaluation)
         add(f"start.{layout}", f"start to first step of mnist_cnn, {layout}", "s", training.start)
         add(f"memory.{layout}", f"memory of a rank of mnist_cnn, {layout}", "MB", training.memory)
-        if layout.ranks * layout.threads == 2:  # to compare with two copies
-            add(f"rate.{layout}", f"mnist_cnn, {layout}", "samples/s", self.cnn.samples / training.epoch)
+
+    def _rate(self, layout: Layout) -> None:
+        """To compare with two copies."""
+        training = self.lockstep.train(self.cnn, layout)
+        self.results.add(f"rate.{layout}", f"mnist_cnn, {layout}", "samples/s", self.cnn.samples / training.epoch)
 
     def _copies(self) -> None:
         label = "mnist_cnn, two independent copies, a core each"

@@ -62,7 +62,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The quotient of two medians; the quotients within single rounds show how sure it is."""
+    """The quotient of two medians; those of values that were measured beside each other show how sure it is."""
 
     label: str
     over: Series
@@ -83,7 +83,7 @@ class Ratio:
 
 
 def print_ratios(ratios: list[Ratio]) -> None:
-    title = "Ratios of medians, least and most of single rounds"
+    title = "Ratios of medians, least and most of what stood side by side"
     print(f"{title:<{WIDTH}} {'ratio':>10} {'least':>10} {'most':>10}  aim")
     for ratio in ratios:
         least, most = min(ratio.rounds), max(ratio.rounds)

@@ -105,6 +105,8 @@ class DenseProducts {
       for (std::int64_t c = 0; c < width; ++c) {
         const std::int64_t column = columns.begin + c;
         const bool exists = column < extents.out;
+        // The next strip's lines, one of each row of W: too far apart for the processor to see it coming.
+        if (exists) __builtin_prefetch(weights + column * extents.in + std::min(row + strip, extents.in - 1));
         copy_quadruples<strip>(exists ? weights + column * extents.in + row : weights, exists ? count : 0,
                                quadruples + 4 * c, 4 * width);
       }
