@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "device/cpu/fused/padded_planes-inl.h"
 #include "device/cpu/fused/rows-inl.h"
 #include "device/cpu/fused/sparse-inl.h"
 
@@ -27,6 +28,8 @@ HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
 class AliveGradients {
+  using Planes = PaddedPlanes;
+
  public:
   /// By extents. The filters are read for each strip, from the second-level cache; and short runs are not
   /// worth their lists.
@@ -36,7 +39,7 @@ class AliveGradients {
     const std::int64_t run = problem.kernel * problem.in_channels;
     return problem.relu && problem.pool && run >= least_run &&
            run * problem.kernel * problem.out_channels <= most_weights &&
-           plane_height(problem) * plane_width(problem) * problem.in_channels < most_floats;
+           Planes::plane_height(problem) * Planes::plane_width(problem) * problem.in_channels < most_floats;
   }
 
   /// Of pack(), on a cache line.
@@ -69,7 +72,7 @@ class AliveGradients {
     }
     if (2 * alive > windows * problem.out_channels) return false;
     if (packed != nullptr && packed[filter_floats(problem)] == 0) return false;
-    return all_finite(pass.x, problem.samples * sample_floats(problem));
+    return all_finite(pass.x, problem.samples * Planes::sample_floats(problem));
   }
 
   static void backward(const Problem& problem, const Layout& layout, const Backward& pass,
@@ -97,15 +100,11 @@ class AliveGradients {
 
  private:
   static constexpr std::int64_t flag_floats = 16;
-  static constexpr std::int64_t overhang = 16;        ///< floats that the last run of a plane reads beyond it
   static constexpr std::int64_t chunk_channels = 64;  ///< of a window, that are listed at a time
   /// Vectors of a run in registers: all sixteen but one for the factor, or half of 32.
   static constexpr int most_vectors_of_run = registers == 32 ? 16 : 15;
   static constexpr std::int64_t most_of_run = most_vectors_of_run * lanes;
 
-  static std::int64_t sample_floats(const Problem& problem) {
-    return problem.in_height * problem.in_width * problem.in_channels;
-  }
   /// A row of taps over all input channels, with what fills its last vector.
   static std::int64_t padded_run(const Problem& problem) {
     return round_up(problem.kernel * problem.in_channels, lanes);
@@ -123,10 +122,6 @@ class AliveGradients {
       for (std::int64_t in = 0; in < problem.in_channels; ++in)
         for (std::int64_t i = 0; i < problem.kernel; ++i) f((i * problem.out_channels + out) * run + in);
   }
-
-  /// Extents of a padded sample.
-  static std::int64_t plane_width(const Problem& problem) { return problem.out_width + problem.kernel - 1; }
-  static std::int64_t plane_height(const Problem& problem) { return problem.out_height + problem.kernel - 1; }
 
   /// The parts of the workspace, and how the shard is cut.
   struct Workspace {
@@ -147,9 +142,10 @@ class AliveGradients {
 
     Workspace(const Problem& problem, float* memory) {
       constexpr std::int64_t fitting = std::int64_t{7} * 1024;  // floats, in the first-level cache
-      const std::int64_t row = plane_width(problem) * problem.in_channels;
+      const std::int64_t row = Planes::plane_width(problem) * problem.in_channels;
       in_place = are_planes(problem);
-      plane_floats = in_place ? sample_floats(problem) : round_up(plane_height(problem) * row + overhang, 16);
+      plane_floats = in_place ? Planes::sample_floats(problem)
+                              : round_up(Planes::plane_height(problem) * row + Planes::overhang, 16);
       // Strips show in the order of dx's sums, so they must not depend on lanes, as plane_floats does.
       // Samples at a time do not show: there are several only where each is one strip.
       const std::int64_t rows_fitting = (fitting / row - problem.kernel + 1) / 2;
@@ -190,19 +186,19 @@ class AliveGradients {
 
   /// Whether there is nothing around samples to be read.
   static bool are_planes(const Problem& problem) {
-    return plane_height(problem) == problem.in_height && plane_width(problem) == problem.in_width &&
-           problem.pad_top == 0 && problem.pad_left == 0 &&
-           padded_run(problem) == problem.kernel * problem.in_channels;
+    return Planes::plane_height(problem) == problem.in_height &&
+           Planes::plane_width(problem) == problem.in_width && problem.pad_top == 0 &&
+           problem.pad_left == 0 && padded_run(problem) == problem.kernel * problem.in_channels;
   }
   /// Gets the planes of these samples, and those of their gradients, with zeros.
   static void take_planes(const Problem& problem, const Backward& pass, Range samples, Workspace& work) {
-    const std::int64_t floats = sample_floats(problem);
+    const std::int64_t floats = Planes::sample_floats(problem);
     work.x = work.in_place ? pass.x + samples.begin * floats : work.x_copies;
     if (pass.dx != nullptr) work.dx = work.in_place ? pass.dx + samples.begin * floats : work.dx_copies;
     if (!work.in_place)
       for (std::int64_t sample = samples.begin; sample < samples.end; ++sample)
-        copy_in(problem, pass.x + sample * floats,
-                work.x_copies + (sample - samples.begin) * work.plane_floats);
+        Planes::copy_in(problem, pass.x + sample * floats,
+                        work.x_copies + (sample - samples.begin) * work.plane_floats);
     if (pass.dx != nullptr) clear(work.dx, samples.size() * work.plane_floats);
   }
   /// Takes the gradients to where they belong.
@@ -210,48 +206,8 @@ class AliveGradients {
                           const Workspace& work) {
     if (work.in_place) return;
     for (std::int64_t sample = samples.begin; sample < samples.end; ++sample)
-      copy_out(problem, work.dx + (sample - samples.begin) * work.plane_floats,
-               pass.dx + sample * sample_floats(problem));
-  }
-
-  /// Columns of a sample that lie in the plane; it has as many on their left as `left`.
-  struct Columns {
-    std::int64_t left, count;
-    explicit Columns(const Problem& problem)
-        : left(std::min(problem.pad_left, plane_width(problem))),
-          count(std::min(problem.in_width, plane_width(problem) - left)) {}
-  };
-
-  /// A sample with the padding around it.
-  static void copy_in(const Problem& problem, const float* x, float* plane) {
-    const std::int64_t channels = problem.in_channels;
-    const std::int64_t width = plane_width(problem);
-    const Columns columns(problem);
-    for (std::int64_t row = 0; row < plane_height(problem); ++row, plane += width * channels) {
-      const std::int64_t from = row - problem.pad_top;
-      if (from < 0 || from >= problem.in_height) {
-        clear(plane, width * channels);
-        continue;
-      }
-      const std::int64_t end = columns.left + columns.count;
-      clear(plane, columns.left * channels);
-      std::copy_n(x + from * problem.in_width * channels, columns.count * channels,
-                  plane + columns.left * channels);
-      clear(plane + end * channels, (width - end) * channels);
-    }
-    clear(plane, overhang);
-  }
-  /// The other way, without the padding; zeros where no patch reaches.
-  static void copy_out(const Problem& problem, const float* plane, float* dx) {
-    const std::int64_t channels = problem.in_channels;
-    const std::int64_t width = plane_width(problem);
-    const Columns columns(problem);
-    for (std::int64_t row = 0; row < problem.in_height; ++row, dx += problem.in_width * channels) {
-      const std::int64_t from = row + problem.pad_top;
-      const std::int64_t count = from < plane_height(problem) ? columns.count : 0;
-      std::copy_n(plane + (from * width + columns.left) * channels, count * channels, dx);
-      clear(dx + count * channels, (problem.in_width - count) * channels);
-    }
+      Planes::copy_out(problem, work.dx + (sample - samples.begin) * work.plane_floats,
+                       pass.dx + sample * Planes::sample_floats(problem));
   }
 
   /// Lists what is alive in these window rows of a sample, whose plane begins `plane` floats behind the first
@@ -272,7 +228,8 @@ class AliveGradients {
           find_alive(problem, gradients, winners, first, pass.dbias, alive);
           for (std::int64_t cell = 0; cell < 4; ++cell) {
             if (alive[cell] == 0) continue;
-            const std::int64_t at = (2 * row + cell / 2) * plane_width(problem) + 2 * column + cell % 2;
+            const std::int64_t at =
+                (2 * row + cell / 2) * Planes::plane_width(problem) + 2 * column + cell % 2;
             const auto patch = static_cast<std::int32_t>(plane + at * problem.in_channels);
             for (std::uint64_t bits = alive[cell]; bits != 0; bits &= bits - 1) {
               const std::int64_t out = first + std::countr_zero(bits);
@@ -359,7 +316,7 @@ class AliveGradients {
   static void add_filters(const Problem& problem, const float* packed, std::int64_t cells,
                           const Workspace& work) {
     const std::int64_t run = padded_run(problem);
-    const std::int64_t row_floats = plane_width(problem) * problem.in_channels;
+    const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
     const std::int64_t last = lanes - (run - problem.kernel * problem.in_channels);
     // All parts of a run but the last are as long as can be. Behind it nothing is written: there is more of
     // dx.
@@ -383,7 +340,7 @@ class AliveGradients {
   /// Adds the strip's patches to the weight gradient.
   static void add_patches(const Problem& problem, const Workspace& work) {
     const std::int64_t run = padded_run(problem);
-    const std::int64_t row_floats = plane_width(problem) * problem.in_channels;
+    const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
     for (std::int64_t i = 0; i < problem.kernel; ++i)
       for (std::int64_t n = 0; n < run; n += most_of_run)
         with_vectors<most_vectors_of_run>(std::min(run - n, most_of_run) / lanes, [&](auto vectors) {
