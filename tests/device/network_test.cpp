@@ -153,7 +153,7 @@ TEST(Network, packs_a_piece_from_the_part_of_the_slab_that_it_names) {
                               .max_pool(2)
                               .conv(96, 3)
                               .flatten()
-                              .dense(203)
+                              .dense(403)
                               .relu()
                               .dense(10)
                               .build();
