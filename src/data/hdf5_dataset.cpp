@@ -14,6 +14,7 @@
 #include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/multiversion.h"
 #include "data/kept_rows.h"
 #include "data/manifest.h"
 #include "io/hdf5_array.h"
@@ -110,6 +111,12 @@ Range range_of_labels(const hdf5::Array& labels, Range all) {
 
 template <class T>
 void scale_pixels(const T* pixels, float scale, std::span<float> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(pixels[i]) * scale;
+}
+
+/// The usual ones: as fast as memory takes them.
+LOCKSTEP_MULTIVERSION
+void scale_pixels(const std::uint8_t* pixels, float scale, std::span<float> out) {
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(pixels[i]) * scale;
 }
 

@@ -81,20 +81,24 @@ TEST(SquaredError, is_what_one_computes_by_hand) {
 }
 
 TEST(Loss, agrees_with_the_reference_and_needs_no_gradient) {
+  constexpr std::size_t samples = 17;
   for (const Loss loss : {Loss::softmax_cross_entropy, Loss::mean_squared_error}) {
-    auto outputs = random_floats(170, 4);
-    for (float& value : outputs) value *= 8;
-    std::vector<std::int32_t> labels(17);
-    for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(7 * i % 10);
-    std::vector<float> gradient(170);
-    const Totals actual = loss_of(loss, outputs, labels, gradient);
-    const auto expected = reference::loss_of(loss, to_double(outputs), labels);
-    EXPECT_NEAR(actual.loss, expected.loss, 1e-13 * expected.loss);
-    EXPECT_EQ(actual.correct, expected.correct);
-    // One rounding to float; the softmax's own error is in doubles.
-    for (std::size_t i = 0; i < gradient.size(); ++i)
-      EXPECT_NEAR(gradient[i], expected.gradient[i], 0x1p-24 * std::abs(expected.gradient[i]) + 1e-14) << i;
-    EXPECT_EQ(loss_of(loss, outputs, labels, {}).loss, actual.loss);
+    for (const std::size_t classes : {10U, 64U, 101U}) {
+      SCOPED_TRACE(classes);
+      auto outputs = random_floats(static_cast<std::int64_t>(samples * classes), 4);
+      for (float& value : outputs) value *= 8;
+      std::vector<std::int32_t> labels(samples);
+      for (std::size_t i = 0; i < samples; ++i) labels[i] = static_cast<std::int32_t>(7 * i % classes);
+      std::vector<float> gradient(outputs.size());
+      const Totals actual = loss_of(loss, outputs, labels, gradient);
+      const auto expected = reference::loss_of(loss, to_double(outputs), labels);
+      EXPECT_NEAR(actual.loss, expected.loss, 1e-13 * expected.loss);
+      EXPECT_EQ(actual.correct, expected.correct);
+      // One rounding to float; the softmax's own error is in doubles.
+      for (std::size_t i = 0; i < gradient.size(); ++i)
+        EXPECT_NEAR(gradient[i], expected.gradient[i], 0x1p-24 * std::abs(expected.gradient[i]) + 1e-14) << i;
+      EXPECT_EQ(loss_of(loss, outputs, labels, {}).loss, actual.loss);
+    }
   }
 }
 

@@ -4,16 +4,8 @@
 #include <bit>
 #include <cmath>
 
+#include "base/multiversion.h"
 #include "device/elementwise_math.h"
-
-// One function, compiled for several instruction sets; the loader picks. With -ffp-contract=off all give the
-// same bits.
-#if defined(LOCKSTEP_MULTIVERSION)  // a test asks for one of them
-#elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define LOCKSTEP_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define LOCKSTEP_MULTIVERSION
-#endif
 
 namespace lockstep::device::cpu {
 namespace {

@@ -1,6 +1,7 @@
 #include "device/cpu/loss.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -20,11 +21,18 @@ bool is_correct(std::span<const float> x, std::size_t label) {
 
 double softmax_cross_entropy(std::span<const float> x, std::size_t label, std::span<float> gradient) {
   const double greatest = *std::max_element(x.begin(), x.end());
+  const auto power = [&](std::size_t i) { return portable_exp(x[i] - greatest); };
+  std::array<double, 64> kept;  // NOLINT(*-member-init): of the first outputs, usually all
+  const std::size_t first = std::min(x.size(), kept.size());
   double sum = 0;
-  for (const float value : x) sum += portable_exp(value - greatest);
+  for (std::size_t i = 0; i < first; ++i) {
+    kept[i] = power(i);
+    sum += kept[i];
+  }
+  for (std::size_t i = first; i < x.size(); ++i) sum += power(i);
   if (!gradient.empty()) {
     for (std::size_t i = 0; i < x.size(); ++i)
-      gradient[i] = static_cast<float>(portable_exp(x[i] - greatest) / sum - (i == label ? 1 : 0));
+      gradient[i] = static_cast<float>((i < first ? kept[i] : power(i)) / sum - (i == label ? 1 : 0));
   }
   return portable_log(sum) - (x[label] - greatest);
 }
