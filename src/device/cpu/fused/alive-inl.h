@@ -22,7 +22,7 @@
 
 #include "device/cpu/fused/padded_planes-inl.h"
 #include "device/cpu/fused/rows-inl.h"
-#include "device/cpu/fused/sparse-inl.h"
+#include "device/cpu/fused/run_part-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
@@ -101,9 +101,6 @@ class AliveGradients {
  private:
   static constexpr std::int64_t flag_floats = 16;
   static constexpr std::int64_t chunk_channels = 64;  ///< of a window, that are listed at a time
-  /// Vectors of a run in registers: all sixteen but one for the factor, or half of 32.
-  static constexpr int most_vectors_of_run = registers == 32 ? 16 : 15;
-  static constexpr std::int64_t most_of_run = most_vectors_of_run * lanes;
 
   /// A row of taps over all input channels, with what fills its last vector.
   static std::int64_t padded_run(const Problem& problem) {
@@ -188,7 +185,7 @@ class AliveGradients {
   static bool are_planes(const Problem& problem) {
     return Planes::plane_height(problem) == problem.in_height &&
            Planes::plane_width(problem) == problem.in_width && problem.pad_top == 0 &&
-           problem.pad_left == 0 && padded_run(problem) == problem.kernel * problem.in_channels;
+           problem.pad_left == 0 && problem.kernel * problem.in_channels % half_lanes == 0;
   }
   /// Gets the planes of these samples, and those of their gradients, with zeros.
   static void take_planes(const Problem& problem, const Backward& pass, Range samples, Workspace& work) {
@@ -279,12 +276,12 @@ class AliveGradients {
 
   /// Adds factors times rows, of which `row_of` says where they begin, to a part of a run, whose last vector
   /// has `last` numbers.
-  template <int kVectors, class RowOf>
+  template <class Part, class RowOf>
   static HWY_INLINE void add(std::int32_t count, const float* HWY_RESTRICT factors, RowOf row_of,
                              std::int64_t last, float* HWY_RESTRICT to) {
-    RowBlock<kVectors> sum;
+    Part sum;
     sum.load_from(to, last);
-    for (std::int32_t i = 0; i < count; ++i) sum.add_row(hn::Set(Full(), factors[i]), row_of(i));
+    for (std::int32_t i = 0; i < count; ++i) sum.add_row(factors[i], row_of(i));
     sum.store_to(to, last);
   }
 
@@ -295,20 +292,11 @@ class AliveGradients {
     const std::int32_t* filters;
   };
   /// `rows`: a filter's row of taps, which is `stride` from the next filter's.
-  template <int kVectors>
+  template <class Part>
   static HWY_NOINLINE void add_to_cell(const Cell& cell, const float* rows, std::int64_t stride,
                                        std::int64_t last, float* to) {
-    add<kVectors>(
+    add<Part>(
         cell.count, cell.factors, [&](std::int32_t i) { return rows + cell.filters[i] * stride; }, last, to);
-  }
-  using AddToCell = void (*)(const Cell& cell, const float* rows, std::int64_t stride, std::int64_t last,
-                             float* to);
-  template <int kMost = most_vectors_of_run>
-  static AddToCell add_to_cell_of(std::int64_t vectors) {
-    if constexpr (kMost > 1) {
-      if (vectors < kMost) return add_to_cell_of<kMost - 1>(vectors);
-    }
-    return add_to_cell<kMost>;
   }
 
   /// Each number of dx is a sum over strips, in these over rows of taps, then windows, chunks of channels,
@@ -317,11 +305,13 @@ class AliveGradients {
                           const Workspace& work) {
     const std::int64_t run = padded_run(problem);
     const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
-    const std::int64_t last = lanes - (run - problem.kernel * problem.in_channels);
     // All parts of a run but the last are as long as can be. Behind it nothing is written: there is more of
     // dx.
-    const std::int64_t before = (run - 1) / most_of_run * most_of_run;
-    const AddToCell add_last = add_to_cell_of((run - before) / lanes);
+    const std::int64_t numbers = problem.kernel * problem.in_channels;
+    const std::int64_t before = (numbers - 1) / most_of_run * most_of_run;
+    const std::int64_t last = (numbers - 1) % lanes + 1;
+    auto* add_last = add_to_cell<LongestRunPart>;
+    with_run_part(numbers - before, [&](auto part) { add_last = add_to_cell<decltype(part)>; });
     for (std::int64_t i = 0; i < problem.kernel; ++i) {
       const float* const rows = packed + i * problem.out_channels * run;
       std::int32_t begin = 0;
@@ -330,7 +320,7 @@ class AliveGradients {
         const Cell cell{end - begin, work.filter_factors + begin, work.filters + begin};
         float* const to = work.dx + work.cells[index] + i * row_floats;
         for (std::int64_t n = 0; n < before; n += most_of_run)
-          add_to_cell<most_vectors_of_run>(cell, rows + n, run, lanes, to + n);
+          add_to_cell<LongestRunPart>(cell, rows + n, run, lanes, to + n);
         add_last(cell, rows + before, run, last, to + before);
         begin = end;
       }
@@ -341,15 +331,16 @@ class AliveGradients {
   static void add_patches(const Problem& problem, const Workspace& work) {
     const std::int64_t run = padded_run(problem);
     const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
+    const std::int64_t numbers = problem.kernel * problem.in_channels;
     for (std::int64_t i = 0; i < problem.kernel; ++i)
-      for (std::int64_t n = 0; n < run; n += most_of_run)
-        with_vectors<most_vectors_of_run>(std::min(run - n, most_of_run) / lanes, [&](auto vectors) {
+      for (std::int64_t n = 0; n < numbers; n += most_of_run)
+        with_run_part(std::min(numbers - n, most_of_run), [&](auto part) {
           const float* const x = work.x + i * row_floats + n;
           float* to = work.sums + i * problem.out_channels * run + n;
           for (std::int64_t out = 0; out < problem.out_channels; ++out, to += run) {
             if (work.counts[out] == 0) continue;
             const std::int32_t* const patches = work.patches + out * work.capacity;
-            add<vectors>(
+            add<decltype(part)>(
                 work.counts[out], work.patch_factors + out * work.capacity,
                 [&](std::int32_t k) { return x + patches[k]; }, lanes, to);
           }
