@@ -70,9 +70,10 @@ struct Description<Device> {
     visit(
         Key{.name = "convolutions",
             .effect = "how CPUs compute convolutions. `auto`: Lockstep's own kernels where they are faster, "
-                      "by a rule on the layer's extents (backward, behind a ReLU and a pool, also on how many "
-                      "outputs are alive); `winograd` or `direct`: these own kernels wherever they can; "
-                      "`onednn`: that library's alone, also for dense layers. Another way gives other bits"},
+                      "by a rule on the layer's extents; `winograd` or `direct`: these own kernels wherever "
+                      "they can; `onednn`: that library's alone, also for dense layers. Another way gives "
+                      "other bits. Behind a ReLU and a pool Winograd's kernels go backward by the definition "
+                      "where few outputs are alive"},
         device.convolutions,
         choices<ConvolutionMethod>({{ConvolutionMethod::automatic, "auto"},
                                     {ConvolutionMethod::winograd, "winograd"},

@@ -114,7 +114,7 @@ void scale_pixels(const T* pixels, float scale, std::span<float> out) {
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(pixels[i]) * scale;
 }
 
-/// The usual ones: as fast as memory takes them.
+/// Bytes, as most images are.
 LOCKSTEP_MULTIVERSION
 void scale_pixels(const std::uint8_t* pixels, float scale, std::span<float> out) {
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(pixels[i]) * scale;

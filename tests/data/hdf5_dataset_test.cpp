@@ -238,6 +238,22 @@ TEST_F(Hdf5DatasetTest, ScalesInSinglePrecision) {
     EXPECT_EQ(image[static_cast<std::size_t>(i)], static_cast<float>(pixel(3 * pixels + i)) * scale);
 }
 
+/// Of more pixels than vectors hold, and a few.
+TEST_F(Hdf5DatasetTest, ScalesAllBytesOfALongRow) {
+  constexpr std::int64_t height = 17, width = 59;
+  const auto byte = [](std::int64_t element) { return static_cast<double>(element * 37 % 256); };
+  write_hdf5(split_.file, {{"/train/images", H5T_STD_U8LE, {2, height, width}, byte},
+                           {"/train/labels", H5T_STD_I64LE, {2}, label_of}});
+  const auto dataset = read_dataset(split_, inspect_dataset(split_), std::nullopt, {});
+  constexpr auto scale = static_cast<float>(0.00392156862745098);
+  constexpr std::size_t count = height * width;
+  std::vector<float> image(count + 1, -1);
+  dataset->gather(1, scale, std::span(image).first(count));
+  for (std::size_t i = 0; i < count; ++i)
+    ASSERT_EQ(image[i], static_cast<float>(byte(height * width + static_cast<std::int64_t>(i))) * scale) << i;
+  EXPECT_EQ(image[count], -1);
+}
+
 TEST_F(Hdf5DatasetTest, NoticesAFileThatChanged) {
   write(40);
   const DatasetInfo info = inspect_dataset(split_);

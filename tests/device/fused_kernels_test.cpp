@@ -84,9 +84,24 @@ void expect_same_outputs(const FusedOutputs& actual, const FusedOutputs& expecte
   expect_same_bits(actual.dx, expected.dx, "dx");
 }
 
+/// Samples without padding, which are read where they are if full or half vectors make up a run.
+FusedCase sparse_unpadded(std::int64_t samples, std::int64_t in_channels, std::int64_t out_channels,
+                          std::int64_t kernel, std::int64_t height, std::int64_t width) {
+  FusedCase one{.way = Way::winograd4, .problem = {}};
+  one.problem = {.samples = samples,
+                 .in_channels = in_channels,
+                 .in_height = height,
+                 .in_width = width,
+                 .out_channels = out_channels,
+                 .out_height = height - kernel + 1,
+                 .out_width = width - kernel + 1,
+                 .kernel = kernel,
+                 .relu = true,
+                 .pool = true};
+  return one;
+}
+
 /// More channels than are listed at a time, runs of more vectors than registers hold, and samples in strips.
-/// Those without padding are read where they are with eight lanes and copied with sixteen, as a run of 40 is
-/// five vectors or two and a half; the first of the two is one strip.
 TEST(FusedKernels, agree_with_loops_and_each_other_where_few_of_many_windows_are_alive) {
   std::vector<FusedCase> cases;
   for (const auto& [in_channels, out_channels, kernel, extent] :
@@ -100,20 +115,13 @@ TEST(FusedKernels, agree_with_loops_and_each_other_where_few_of_many_windows_are
                                                  .kernel = kernel,
                                                  .relu = true,
                                                  .pool = true}));
-  for (const std::int64_t height : {28, 30}) {
-    FusedCase one{.way = Way::winograd4, .problem = {}};
-    one.problem = {.samples = 2,
-                   .in_channels = 8,
-                   .in_height = height,
-                   .in_width = 32,
-                   .out_channels = 9,
-                   .out_height = height - 4,
-                   .out_width = 28,
-                   .kernel = 5,
-                   .relu = true,
-                   .pool = true};
-    cases.push_back(one);
-  }
+  cases.push_back(sparse_unpadded(2, 8, 9, 5, 28, 32));    // one strip
+  cases.push_back(sparse_unpadded(2, 8, 9, 5, 30, 32));    // two
+  cases.push_back(sparse_unpadded(3, 24, 48, 5, 12, 12));  // two samples at a time; a half of sixteen lanes
+  cases.push_back(sparse_unpadded(3, 12, 20, 5, 14, 16));  // a half of eight lanes, copied with sixteen
+  cases.push_back(sparse_unpadded(3, 9, 20, 5, 14, 16));   // copied
+  cases.push_back(sparse_unpadded(2, 56, 40, 5, 10, 12));  // a half behind a whole part
+  cases.push_back(sparse_unpadded(2, 88, 40, 3, 8, 8));    // which is all of the last part
   const auto all = fused::all_kernels();
   for (const FusedCase& one : cases) {
     const FusedInputs inputs = draw_sparse_inputs(one, 1);

@@ -23,16 +23,16 @@ double softmax_cross_entropy(std::span<const float> x, std::size_t label, std::s
   const double greatest = *std::max_element(x.begin(), x.end());
   const auto power = [&](std::size_t i) { return portable_exp(x[i] - greatest); };
   std::array<double, 64> kept;  // NOLINT(*-member-init): of the first outputs, usually all
-  const std::size_t first = std::min(x.size(), kept.size());
+  const std::size_t kept_count = gradient.empty() ? 0 : std::min(x.size(), kept.size());
   double sum = 0;
-  for (std::size_t i = 0; i < first; ++i) {
+  for (std::size_t i = 0; i < kept_count; ++i) {
     kept[i] = power(i);
     sum += kept[i];
   }
-  for (std::size_t i = first; i < x.size(); ++i) sum += power(i);
+  for (std::size_t i = kept_count; i < x.size(); ++i) sum += power(i);
   if (!gradient.empty()) {
     for (std::size_t i = 0; i < x.size(); ++i)
-      gradient[i] = static_cast<float>((i < first ? kept[i] : power(i)) / sum - (i == label ? 1 : 0));
+      gradient[i] = static_cast<float>((i < kept_count ? kept[i] : power(i)) / sum - (i == label ? 1 : 0));
   }
   return portable_log(sum) - (x[label] - greatest);
 }

@@ -36,7 +36,7 @@ class AliveGradients {
   static bool suits(const Problem& problem) {
     constexpr std::int64_t most_weights = std::int64_t{64} * 1024, least_run = 40;
     constexpr std::int64_t most_floats = std::int64_t{1} << 31U;  // of planes, whose places are 32 bits
-    const std::int64_t run = problem.kernel * problem.in_channels;
+    const std::int64_t run = run_numbers(problem);
     return problem.relu && problem.pool && run >= least_run &&
            run * problem.kernel * problem.out_channels <= most_weights &&
            Planes::plane_height(problem) * Planes::plane_width(problem) * problem.in_channels < most_floats;
@@ -102,10 +102,10 @@ class AliveGradients {
   static constexpr std::int64_t flag_floats = 16;
   static constexpr std::int64_t chunk_channels = 64;  ///< of a window, that are listed at a time
 
-  /// A row of taps over all input channels, with what fills its last vector.
-  static std::int64_t padded_run(const Problem& problem) {
-    return round_up(problem.kernel * problem.in_channels, lanes);
-  }
+  /// Of a row of taps over all input channels.
+  static std::int64_t run_numbers(const Problem& problem) { return problem.kernel * problem.in_channels; }
+  /// With what fills its last vector.
+  static std::int64_t padded_run(const Problem& problem) { return round_up(run_numbers(problem), lanes); }
   /// Filters are kept by row of taps, then by output channel: runs.
   static std::int64_t filter_floats(const Problem& problem) {
     return problem.kernel * problem.out_channels * padded_run(problem);
@@ -181,11 +181,11 @@ class AliveGradients {
     std::int64_t used_ = 0;
   };
 
-  /// Whether there is nothing around samples to be read.
+  /// Whether nothing around samples is read or written.
   static bool are_planes(const Problem& problem) {
     return Planes::plane_height(problem) == problem.in_height &&
            Planes::plane_width(problem) == problem.in_width && problem.pad_top == 0 &&
-           problem.pad_left == 0 && problem.kernel * problem.in_channels % half_lanes == 0;
+           problem.pad_left == 0 && run_parts_fit(run_numbers(problem));
   }
   /// Gets the planes of these samples, and those of their gradients, with zeros.
   static void take_planes(const Problem& problem, const Backward& pass, Range samples, Workspace& work) {
@@ -298,6 +298,8 @@ class AliveGradients {
     add<Part>(
         cell.count, cell.factors, [&](std::int32_t i) { return rows + cell.filters[i] * stride; }, last, to);
   }
+  using AddToCell = void (*)(const Cell& cell, const float* rows, std::int64_t stride, std::int64_t last,
+                             float* to);
 
   /// Each number of dx is a sum over strips, in these over rows of taps, then windows, chunks of channels,
   /// cells and channels, however runs are cut.
@@ -305,13 +307,14 @@ class AliveGradients {
                           const Workspace& work) {
     const std::int64_t run = padded_run(problem);
     const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
+    const std::int64_t numbers = run_numbers(problem);
     // All parts of a run but the last are as long as can be. Behind it nothing is written: there is more of
     // dx.
-    const std::int64_t numbers = problem.kernel * problem.in_channels;
     const std::int64_t before = (numbers - 1) / most_of_run * most_of_run;
     const std::int64_t last = (numbers - 1) % lanes + 1;
-    auto* add_last = add_to_cell<LongestRunPart>;
-    with_run_part(numbers - before, [&](auto part) { add_last = add_to_cell<decltype(part)>; });
+    AddToCell add_last = nullptr;
+    with_run_part<false>(numbers - before,
+                         [&](auto part) { add_last = add_to_cell<typename decltype(part)::type>; });
     for (std::int64_t i = 0; i < problem.kernel; ++i) {
       const float* const rows = packed + i * problem.out_channels * run;
       std::int32_t begin = 0;
@@ -331,16 +334,16 @@ class AliveGradients {
   static void add_patches(const Problem& problem, const Workspace& work) {
     const std::int64_t run = padded_run(problem);
     const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
-    const std::int64_t numbers = problem.kernel * problem.in_channels;
+    const std::int64_t numbers = run_numbers(problem);
     for (std::int64_t i = 0; i < problem.kernel; ++i)
       for (std::int64_t n = 0; n < numbers; n += most_of_run)
-        with_run_part(std::min(numbers - n, most_of_run), [&](auto part) {
+        with_run_part<true>(std::min(numbers - n, most_of_run), [&](auto part) {
           const float* const x = work.x + i * row_floats + n;
           float* to = work.sums + i * problem.out_channels * run + n;
           for (std::int64_t out = 0; out < problem.out_channels; ++out, to += run) {
             if (work.counts[out] == 0) continue;
             const std::int32_t* const patches = work.patches + out * work.capacity;
-            add<decltype(part)>(
+            add<typename decltype(part)::type>(
                 work.counts[out], work.patch_factors + out * work.capacity,
                 [&](std::int32_t k) { return x + patches[k]; }, lanes, to);
           }
