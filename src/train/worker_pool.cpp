@@ -40,7 +40,9 @@ void wait_for_change(const std::atomic<T>& value, T old, microseconds patience) 
 }  // namespace
 
 WorkerPool::WorkerPool(int workers, void (*prepare)())
-    : patience_(patience_of(workers)), failures_(static_cast<std::size_t>(workers)) {
+    : patience_(patience_of(workers)),
+      failures_(static_cast<std::size_t>(workers)),
+      next_(static_cast<std::size_t>(workers)) {
   check(workers >= 1, "a pool has a worker");
   prepare();
   threads_.reserve(static_cast<std::size_t>(workers - 1));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <numeric>
 #include <set>
@@ -84,6 +85,21 @@ TEST(WorkerPool, GivesEachPieceToOneWorker) {
     for (const std::atomic<int>& count : calls) EXPECT_EQ(count, 1);
     EXPECT_EQ(strangers, 0);
   }
+}
+
+TEST(WorkerPool, LetsEachWorkerBeginWithItsShare) {
+  WorkerPool pool(3, count_prepared);
+  std::array<std::atomic<std::int64_t>, 3> first = {-1, -1, -1};
+  std::atomic<int> begun = 0;
+  pool.run_pieces(100, [&](std::int64_t piece, int worker) {
+    std::int64_t none = -1;
+    if (!first.at(static_cast<std::size_t>(worker)).compare_exchange_strong(none, piece)) return;
+    ++begun;
+    while (begun < 3) std::this_thread::yield();  // so that nobody is through before all have begun
+  });
+  EXPECT_EQ(first[0], 0);
+  EXPECT_EQ(first[1], 33);
+  EXPECT_EQ(first[2], 66);
 }
 
 TEST(WorkerPool, GivesAFreeWorkerWhatABusyOneLeaves) {
