@@ -152,7 +152,10 @@ TEST(FusedKernels, compute_the_layers_of_the_mnist_network) {
   second.problem.out_channels = 48;
   second.problem.out_height = second.problem.out_width = 8;
   second.problem.plain_dst = true;
-  for (const FusedCase& one : {first, second}) check_fused(fused::kernels(), one, 1);
+  constexpr std::uint32_t dense = 1, with_background = 3;
+  for (const fused::Kernels& kernels : fused::all_kernels())
+    for (const FusedCase& one : {first, second})
+      for (const std::uint32_t seed : {dense, with_background}) check_fused(kernels, one, seed);
 }
 
 /// Sums of many strips, which cut samples: drawn geometries are too small for that.

@@ -2,9 +2,9 @@
 // than it saves there, having too few products per transformed number.
 //
 // Forward: a window or two of 2×2 outputs lie in registers, for a few vectors of output channels; each tap is
-// one load of its weights and one broadcast input per output. A row of taps that meets zeros only, in the
-// background of an image, is left out unless some weight is not finite. Bias, ReLU and pool happen in these
-// registers.
+// one load of its weights and one broadcast input per output. What meets zeros only, in the background of an
+// image, is left out unless some weight is not finite: rows of taps, or single ones where most of an image is
+// background and one window goes at a time. Bias, ReLU and pool happen in these registers.
 // Weight gradient: a row of taps lies in registers, and each output of a row of windows is one load of its
 // gradients and one broadcast input per tap; behind a pool, winners-inl.h does better.
 //
@@ -17,10 +17,12 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 
 #include "device/cpu/fused/filters-inl.h"
 #include "device/cpu/fused/product-inl.h"
 #include "device/cpu/fused/rows-inl.h"
+#include "device/cpu/fused/sparse-inl.h"
 #include "device/cpu/fused/winners-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -28,6 +30,10 @@ namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
 template <int kKernel>
 struct Direct {
+  static constexpr int taps = kKernel * kKernel;
+  template <int kValue>
+  static constexpr std::integral_constant<int, kValue> integer = {};
+
   /// Extents of the padded planes: all that the windows read.
   static std::int64_t plane_height(const Problem& problem) { return 2 * problem.window_rows() + kKernel - 1; }
   static std::int64_t plane_width(const Problem& problem) {
@@ -96,7 +102,6 @@ struct Direct {
   /// Weights as [in][tap][out].
   static void pack(const Problem& problem, const Layout& layout, std::int64_t /*piece*/, const float* weights,
                    float* packed) {
-    constexpr int taps = kKernel * kKernel;
     for (std::int64_t in = 0; in < problem.in_channels; ++in) {
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
         Vector<decltype(d)> g[taps];
@@ -110,7 +115,6 @@ struct Direct {
   }
 
   static void unpack(const Problem& problem, const Layout& layout, const float* packed, float* dweight) {
-    constexpr int taps = kKernel * kKernel;
     for (std::int64_t in = 0; in < problem.in_channels; ++in) {
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, std::int64_t count) {
         Vector<decltype(d)> g[taps];
@@ -153,57 +157,43 @@ struct Direct {
     }
   }
 
-  /// kWindows windows from window `first` on, for a block of output channels from `channel` on. `x` is the
-  /// planes at the upper left of the row's patches.
-  template <int kWindows, int kVectors, bool kHalf>
-  static void convolve_windows(const Problem& problem, const Layout& layout, const float* x,
-                               const Forward& pass, const WindowRow<float, std::uint8_t>& row,
-                               std::int64_t first, std::int64_t channel) {
-    Accumulators<4 * kWindows, kVectors, kHalf> block;
-    block.clear();
-    const std::int64_t width = plane_width(problem);
-    const std::int64_t plane = plane_height(problem) * width;
-    const bool finite = pass.packed[filter_floats(problem, layout)] != 0;
-    const float* b = pass.packed + channel;
-    for (std::int64_t in = 0; in < problem.in_channels; ++in) {
-      const float* upper = x + in * plane + 2 * first;
-      for (int i = 0; i < kKernel; ++i, upper += width) {
-        const float* lower = upper + width;
-        if (finite && are_zero<kKernel - 1 + 2 * kWindows>(upper) &&
-            are_zero<kKernel - 1 + 2 * kWindows>(lower)) {
-          b += kKernel * layout.out_stride;
-          continue;
-        }
-        LOCKSTEP_UNROLL
-        for (int j = 0; j < kKernel; ++j, b += layout.out_stride)
-          block.add(
-              [&](int r) {
-                const float* line = r % 4 < 2 ? upper : lower;
-                return line[j + r / 4 * 2 + r % 2];
-              },
-              b);
-      }
-    }
-    LOCKSTEP_UNROLL
-    for (int window = 0; window < kWindows; ++window) {
-      LOCKSTEP_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        Vector<Full> z[4];
-        LOCKSTEP_UNROLL
-        for (int k = 0; k < 4; ++k) z[k] = block.full[4 * window + k][v];
-        finish(Full(), problem, layout, pass, row, first + window, channel + v * lanes, z);
-      }
-      if constexpr (kHalf) {
-        Vector<Half> z[4];
-        LOCKSTEP_UNROLL
-        for (int k = 0; k < 4; ++k) z[k] = block.half[4 * window + k];
-        finish(Half(), problem, layout, pass, row, first + window, channel + kVectors * lanes, z);
-      }
-    }
+  /// Whether taps are looked at one by one, in a sample whose weights are finite: if at least half of it is
+  /// zero. With 32 registers more than one window goes at a time, and these share too few zeros.
+  static bool pays_by_tap(const float* x, std::int64_t floats) {
+    if constexpr (registers == 32) return false;
+    std::int64_t not_zero = 0;
+    for (std::int64_t first = 0; first < floats; first += 64)
+      not_zero += std::popcount(nonzero_mask(x + first, std::min<std::int64_t>(floats - first, 64)));
+    return 2 * not_zero <= floats;
   }
 
-  template <class D>
-  HWY_INLINE static void finish(D d, const Problem& problem, const Layout& layout, const Forward& pass,
+  /// One bit for each tap, row by row: whether it meets a number that is not zero in any output of kWindows
+  /// windows. `x`: what their first tap meets.
+  template <int kWindows>
+  static HWY_INLINE std::uint32_t taps_that_count(const float* x, std::int64_t width) {
+    constexpr std::uint32_t a_row = (1U << kKernel) - 1;
+    const auto of_row = [&](int row) {
+      const auto numbers =
+          static_cast<std::uint32_t>(nonzero_mask<kKernel + 2 * kWindows - 1>(x + row * width));
+      std::uint32_t bits = numbers;
+      LOCKSTEP_UNROLL
+      for (int column = 1; column < 2 * kWindows; ++column) bits |= numbers >> static_cast<unsigned>(column);
+      return bits & a_row;
+    };
+    std::uint32_t bits = 0;
+    std::uint32_t upper = of_row(0);
+    LOCKSTEP_UNROLL
+    for (int i = 0; i < kKernel; ++i) {
+      const std::uint32_t lower = of_row(i + 1);
+      bits |= (upper | lower) << static_cast<unsigned>(i * kKernel);
+      upper = lower;
+    }
+    return bits;
+  }
+
+  /// The end of a window's outputs for a vector of channels from c on: z without the bias.
+  template <bool kEqual, class D>
+  HWY_INLINE static void finish(D d, const Problem& problem, const Forward& pass, std::int64_t stride,
                                 const WindowRow<float, std::uint8_t>& row, std::int64_t window,
                                 std::int64_t c, Vector<D>* HWY_RESTRICT z) {
     const std::int64_t count = problem.out_channels - c;
@@ -212,40 +202,144 @@ struct Direct {
         pass.bias == nullptr ? hn::Zero(d) : hn::Add(load(d, pass.bias + c, count), hn::Zero(d));
     LOCKSTEP_UNROLL
     for (int k = 0; k < 4; ++k) z[k] = hn::Add(z[k], bias);
-    finish_window(d, problem, row, window, c, count, layout.out_stride, z);
+    finish_window<kEqual>(d, problem, row, window, c, count, stride, z);
   }
 
-  template <int kVectors, bool kHalf>
-  static void convolve_row(const Problem& problem, const Layout& layout, const float* x, const Forward& pass,
-                           const WindowRow<float, std::uint8_t>& row, std::int64_t channel) {
+  /// A row of windows, for a block of output channels from `channel` on. `x` is the planes at the upper left
+  /// of its patches. Arguments come by value: nobody else has their address, so no store makes the compiler
+  /// read them again.
+  template <int kVectors, bool kHalf, bool kByTap>
+  static HWY_NOINLINE void convolve_row(Problem problem, std::int64_t stride, const float* x, Forward pass,
+                                        bool finite, WindowRow<float, std::uint8_t> row,
+                                        std::int64_t channel) {
     constexpr int together = rows_of(kVectors + (kHalf ? 1 : 0)) / 4;
     std::int64_t window = 0;
     for (; window + together <= problem.window_columns(); window += together)
-      convolve_windows<together, kVectors, kHalf>(problem, layout, x, pass, row, window, channel);
+      convolve_windows<together, kVectors, kHalf, kByTap>(problem, stride, x, pass, finite, row, window,
+                                                          channel);
     for (; window < problem.window_columns(); ++window)
-      convolve_windows<1, kVectors, kHalf>(problem, layout, x, pass, row, window, channel);
+      convolve_windows<1, kVectors, kHalf, kByTap>(problem, stride, x, pass, finite, row, window, channel);
+  }
+
+  /// Adds what tap (row, column) meets. `x`: what the first one meets; b: its weights.
+  template <class Block>
+  static HWY_INLINE void add_tap(std::int64_t row, std::int64_t column, const float* x, std::int64_t width,
+                                 const float* b, std::int64_t stride, Block& block) {
+    const float* const upper = x + row * width + column;
+    const float* const lower = upper + width;
+    block.add(
+        [&](int r) {
+          // With a name, as GCC 12 takes the wrong one from (a ? b : c)[i] where it checks for undefined
+          // behaviour.
+          const float* const line = r % 4 < 2 ? upper : lower;
+          return line[r / 4 * 2 + r % 2];
+        },
+        b + (row * kKernel + column) * stride);
+  }
+
+  /// Adds one plane, but for taps that meet zeros only. Returns whether there are others.
+  template <int kWindows, class Block>
+  static HWY_INLINE bool add_taps_that_count(const float* x, std::int64_t width, const float* b,
+                                             std::int64_t stride, Block& block) {
+    const std::uint32_t all = taps_that_count<kWindows>(x, width);
+    for (std::uint32_t left = all; left != 0; left &= left - 1) {
+      const auto tap = static_cast<unsigned>(std::countr_zero(left));
+      add_tap(tap / kKernel, tap % kKernel, x, width, b, stride, block);
+    }
+    return all != 0;
+  }
+
+  /// The same, but for rows of taps, and these only if the weights are finite.
+  template <int kWindows, class Block>
+  static HWY_INLINE bool add_rows_that_count(const float* x, std::int64_t width, const float* b,
+                                             std::int64_t stride, bool finite, Block& block) {
+    constexpr int seen = kKernel - 1 + 2 * kWindows;
+    bool any = false;
+    for (std::int64_t row = 0; row < kKernel; ++row) {
+      const float* const upper = x + row * width;
+      if (finite && are_zero<seen>(upper) && are_zero<seen>(upper + width)) continue;
+      any = true;
+      LOCKSTEP_UNROLL
+      for (int column = 0; column < kKernel; ++column) add_tap(row, column, x, width, b, stride, block);
+    }
+    return any;
+  }
+
+  /// kWindows of them, from window `first` on.
+  template <int kWindows, int kVectors, bool kHalf, bool kByTap>
+  static HWY_INLINE void convolve_windows(const Problem& problem, std::int64_t stride, const float* x,
+                                          const Forward& pass, bool finite,
+                                          const WindowRow<float, std::uint8_t>& row, std::int64_t first,
+                                          std::int64_t channel) {
+    Accumulators<4 * kWindows, kVectors, kHalf> block;
+    block.clear();
+    const std::int64_t width = plane_width(problem);
+    const std::int64_t plane = plane_height(problem) * width;
+    const float* b = pass.packed + channel;
+    x += 2 * first;
+    bool meets_any = false;
+    for (std::int64_t in = 0; in < problem.in_channels; ++in, x += plane, b += taps * stride)
+      meets_any |= kByTap ? add_taps_that_count<kWindows>(x, width, b, stride, block)
+                          : add_rows_that_count<kWindows>(x, width, b, stride, finite, block);
+    const auto finish_windows = [&](auto equal) {
+      LOCKSTEP_UNROLL
+      for (int window = 0; window < kWindows; ++window) {
+        LOCKSTEP_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          Vector<Full> z[4];
+          LOCKSTEP_UNROLL
+          for (int k = 0; k < 4; ++k) z[k] = equal ? hn::Zero(Full()) : block.full[4 * window + k][v];
+          finish<equal>(Full(), problem, pass, stride, row, first + window, channel + v * lanes, z);
+        }
+        if constexpr (kHalf) {
+          Vector<Half> z[4];
+          LOCKSTEP_UNROLL
+          for (int k = 0; k < 4; ++k) z[k] = equal ? hn::Zero(Half()) : block.half[4 * window + k];
+          finish<equal>(Half(), problem, pass, stride, row, first + window, channel + kVectors * lanes, z);
+        }
+      }
+    };
+    if (!meets_any)
+      finish_windows(std::true_type());
+    else
+      finish_windows(std::false_type());
   }
 
   static void forward(const Problem& problem, const Layout& layout, const Forward& pass) {
     float* const planes = pass.workspace;
     float* const staging = planes + planes_memory(problem);
+    const std::int64_t stride = layout.out_stride;
+    const bool finite = pass.packed[filter_floats(problem, layout)] != 0;
     const std::int64_t sample = problem.in_channels * problem.in_height * problem.in_width;
+    bool sparse = false;
     for (std::int64_t index = 0; index < problem.all_window_rows(); ++index) {
       const RowPlace place(problem, index);
-      if (place.window_row == 0) copy_planes(problem, pass.x + place.sample * sample, planes);
+      if (place.window_row == 0) {
+        copy_planes(problem, pass.x + place.sample * sample, planes);
+        sparse = finite && pays_by_tap(pass.x + place.sample * sample, sample);
+      }
       const float* x = planes + 2 * place.window_row * plane_width(problem);
       const auto row = destination(problem, index, layout.out_stride, pass, staging);
-      for_each_panel(layout.out_stride, [&](std::int64_t channel, int width, bool half) {
-        if (half) {
-          if (width == 1) convolve_row<0, true>(problem, layout, x, pass, row, channel);
-          if (width == 2) convolve_row<1, true>(problem, layout, x, pass, row, channel);
-          if (width == 3) convolve_row<2, true>(problem, layout, x, pass, row, channel);
-        } else {
-          if (width == 1) convolve_row<1, false>(problem, layout, x, pass, row, channel);
-          if (width == 2) convolve_row<2, false>(problem, layout, x, pass, row, channel);
-          if (width == 3) convolve_row<3, false>(problem, layout, x, pass, row, channel);
-        }
-      });
+      const auto convolve = [&](auto by_tap) {
+        for_each_panel(stride, [&](std::int64_t channel, int width, bool half) {
+          const auto convolve_panel = [&](auto vectors, auto has_half) {
+            convolve_row<vectors, has_half, by_tap>(problem, stride, x, pass, finite, row, channel);
+          };
+          if (half) {
+            if (width == 1) convolve_panel(integer<0>, std::true_type());
+            if (width == 2) convolve_panel(integer<1>, std::true_type());
+            if (width == 3) convolve_panel(integer<2>, std::true_type());
+          } else {
+            if (width == 1) convolve_panel(integer<1>, std::false_type());
+            if (width == 2) convolve_panel(integer<2>, std::false_type());
+            if (width == 3) convolve_panel(integer<3>, std::false_type());
+          }
+        });
+      };
+      if (sparse)
+        convolve(std::true_type());
+      else
+        convolve(std::false_type());
       unstage(problem, index, staging, pass.y);
     }
   }

@@ -60,15 +60,30 @@ HWY_INLINE hn::Mask<Full> is_not_zero(Vector<Full> numbers) {
   return hn::Not(hn::Eq(numbers, hn::Zero(Full())));
 }
 
+/// Those of a vector, as bits.
+HWY_INLINE std::uint64_t nonzero_of_vector(Vector<Full> numbers) {
+  std::uint8_t some[8] = {};
+  hn::StoreMaskBits(Full(), is_not_zero(numbers), some);
+  return some[0] | std::uint64_t{some[1]} << 8U;
+}
+
 /// Bit k: whether number k of `count`, at most 64, is not zero.
 inline std::uint64_t nonzero_mask(const float* HWY_RESTRICT a, std::int64_t count) {
   std::uint64_t bits = 0;
-  for (std::int64_t k = 0; k < count; k += lanes) {
-    std::uint8_t some[8] = {};
-    hn::StoreMaskBits(Full(), is_not_zero(load(Full(), a + k, count - k)), some);
-    bits |= (some[0] | std::uint64_t{some[1]} << 8U) << static_cast<unsigned>(k);
-  }
+  for (std::int64_t k = 0; k < count; k += lanes)
+    bits |= nonzero_of_vector(load(Full(), a + k, count - k)) << static_cast<unsigned>(k);
   return bits;
+}
+
+/// The same for kCount numbers; reads whole vectors.
+template <int kCount>
+HWY_INLINE std::uint64_t nonzero_mask(const float* HWY_RESTRICT a) {
+  static_assert(kCount < 64);
+  std::uint64_t bits = 0;
+  LOCKSTEP_UNROLL
+  for (int k = 0; k < kCount; k += static_cast<int>(lanes))
+    bits |= nonzero_of_vector(hn::LoadU(Full(), a + k)) << static_cast<unsigned>(k);
+  return bits & ((std::uint64_t{1} << static_cast<unsigned>(kCount)) - 1);
 }
 
 /// A block of a row of C.

@@ -38,8 +38,9 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<D>> load_record(D /*d*/, const std::uint8_
 }
 
 /// Takes the four outputs of window `column`, bias included, to y and the record, for channels
-/// [c, c + count). `stride` is that of the record's channels.
-template <class D>
+/// [c, c + count). `stride` is that of the record's channels. `kEqual`: the four are the same number;
+/// then the first wins, or the last if it is NaN.
+template <bool kEqual = false, class D>
 HWY_INLINE void finish_window(D d, const Problem& problem, const WindowRow<float, std::uint8_t>& row,
                               std::int64_t column, std::int64_t c, std::int64_t count, std::int64_t stride,
                               Vector<D>* HWY_RESTRICT z) {
@@ -50,7 +51,7 @@ HWY_INLINE void finish_window(D d, const Problem& problem, const WindowRow<float
     auto best = z[0];
     auto winner = hn::Zero(ints);
     LOCKSTEP_UNROLL
-    for (int k = 1; k < 4; ++k) {
+    for (int k = kEqual ? 3 : 1; k < 4; ++k) {
       // A NaN wins whatever it meets, and nothing wins against it but another.
       const auto wins = hn::Or(hn::Gt(z[k], best), hn::IsNaN(z[k]));
       best = hn::IfThenElse(wins, z[k], best);
