@@ -23,6 +23,7 @@
 #include "device/cpu/fused/padded_planes-inl.h"
 #include "device/cpu/fused/rows-inl.h"
 #include "device/cpu/fused/run_part-inl.h"
+#include "device/cpu/fused/scratch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
@@ -55,7 +56,9 @@ class AliveGradients {
 
   /// Floats that backward() works in.
   static std::int64_t workspace_floats(const Problem& problem) {
-    return Workspace(problem, nullptr).floats();
+    Scratch scratch(nullptr);
+    const Workspace workspace(problem, scratch);
+    return scratch.floats();
   }
 
   /// Whether it takes less time than Winograd's kernels, which few outputs make sure of, and gives infinity
@@ -77,7 +80,8 @@ class AliveGradients {
 
   static void backward(const Problem& problem, const Layout& layout, const Backward& pass,
                        const float* packed) {
-    Workspace work(problem, pass.workspace);
+    Scratch scratch(pass.workspace);
+    Workspace work(problem, scratch);
     clear(work.sums, filter_floats(problem));
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     for (std::int64_t first = 0; first < problem.samples; first += work.samples) {
@@ -137,7 +141,7 @@ class AliveGradients {
     std::int32_t *cells, *ends, *filters;
     float* filter_factors;
 
-    Workspace(const Problem& problem, float* memory) {
+    Workspace(const Problem& problem, Scratch& scratch) {
       constexpr std::int64_t fitting = std::int64_t{7} * 1024;  // floats, in the first-level cache
       const std::int64_t row = Planes::plane_width(problem) * problem.in_channels;
       in_place = are_planes(problem);
@@ -153,32 +157,20 @@ class AliveGradients {
       capacity = samples * strip_rows * problem.window_columns();
       const std::int64_t windows = strip_rows * problem.window_columns();
       const std::int64_t channels = problem.out_channels;
-      memory_ = memory;
-      sums = floats_of(filter_floats(problem));
+      sums = scratch.take<float>(filter_floats(problem));
       const std::int64_t copied = in_place ? 0 : samples * plane_floats;
-      x_copies = floats_of(copied);
-      dx_copies = floats_of(copied);
-      staging = floats_of(staging_of(problem));
-      counts = ints_of(channels);
-      patches = ints_of(channels * capacity);
-      patch_factors = floats_of(channels * capacity);
+      x_copies = scratch.take<float>(copied);
+      dx_copies = scratch.take<float>(copied);
+      staging = scratch.take<float>(staging_of(problem));
+      counts = scratch.take<std::int32_t>(channels);
+      patches = scratch.take<std::int32_t>(channels * capacity);
+      patch_factors = scratch.take<float>(channels * capacity);
       const std::int64_t most_cells = 4 * windows * ((channels + chunk_channels - 1) / chunk_channels);
-      cells = ints_of(most_cells);
-      ends = ints_of(most_cells);
-      filters = ints_of(channels * windows);
-      filter_factors = floats_of(channels * windows);
+      cells = scratch.take<std::int32_t>(most_cells);
+      ends = scratch.take<std::int32_t>(most_cells);
+      filters = scratch.take<std::int32_t>(channels * windows);
+      filter_factors = scratch.take<float>(channels * windows);
     }
-    [[nodiscard]] std::int64_t floats() const { return used_; }
-
-   private:
-    float* floats_of(std::int64_t count) {
-      float* const part = memory_ == nullptr ? nullptr : memory_ + used_;
-      used_ += round_up(count, 16);
-      return part;
-    }
-    std::int32_t* ints_of(std::int64_t count) { return reinterpret_cast<std::int32_t*>(floats_of(count)); }
-    float* memory_;
-    std::int64_t used_ = 0;
   };
 
   /// Whether nothing around samples is read or written.

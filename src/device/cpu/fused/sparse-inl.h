@@ -75,17 +75,6 @@ inline std::uint64_t nonzero_mask(const float* HWY_RESTRICT a, std::int64_t coun
   return bits;
 }
 
-/// The same for kCount numbers; reads whole vectors.
-template <int kCount>
-HWY_INLINE std::uint64_t nonzero_mask(const float* HWY_RESTRICT a) {
-  static_assert(kCount < 64);
-  std::uint64_t bits = 0;
-  LOCKSTEP_UNROLL
-  for (int k = 0; k < kCount; k += static_cast<int>(lanes))
-    bits |= nonzero_of_vector(hn::LoadU(Full(), a + k)) << static_cast<unsigned>(k);
-  return bits & ((std::uint64_t{1} << static_cast<unsigned>(kCount)) - 1);
-}
-
 /// A block of a row of C.
 template <int kVectors>
 struct RowBlock {

@@ -15,27 +15,19 @@
 
 #include <bit>
 
+#include "device/cpu/fused/direct_planes-inl.h"
 #include "device/cpu/fused/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
-
-/// Planes of one sample; see Direct.
-struct Planes {
-  const float* data;
-  std::int64_t height, width;
-  [[nodiscard]] std::int64_t floats() const { return height * width; }
-};
 
 template <int kKernel>
 struct Winners {
   static constexpr int taps = kKernel * kKernel;
   /// Taps whose sums lie in registers together, beside a gradient, a choice and a product's factor.
   static constexpr int taps_at_once = registers == 32 || taps <= 13 ? taps : (taps + 1) / 2;
-  /// Floats past the end of the planes that are read for quads, and quads past the end of these that are
-  /// written.
-  static constexpr std::int64_t overhang = 16;
-  static_assert(lanes - 1 <= overhang, "the last vector begins with a number that is there");
+  /// Quads past the end that are written, from what lies behind the planes.
+  static constexpr std::int64_t overhang = DirectPlanes::overhang;
 
   /// Those of some window rows of one plane. The quad at row r and column c holds the numbers at (r, c),
   /// (r, c + 1), (r + 1, c) and (r + 1, c + 1).
@@ -43,18 +35,18 @@ struct Winners {
     float* data;
     std::int64_t width;  ///< of a row
   };
-  static std::int64_t quads_of_a_row(const Planes& planes) { return planes.width - 1; }
+  static std::int64_t quads_of_a_row(const DirectPlanes& planes) { return planes.width - 1; }
   static std::int64_t quad_rows(std::int64_t window_rows) { return 2 * window_rows + kKernel - 2; }
-  static std::int64_t quads_floats(const Planes& planes, std::int64_t window_rows) {
+  static std::int64_t quads_floats(const DirectPlanes& planes, std::int64_t window_rows) {
     return round_up(4 * (quad_rows(window_rows) * quads_of_a_row(planes) + overhang), 16);
   }
 
   /// Of the window rows from `first` on.
-  static void make_quads(const Planes& planes, std::int64_t in, std::int64_t first, std::int64_t window_rows,
-                         const Quads& quads) {
+  static void make_quads(const DirectPlanes& planes, std::int64_t in, std::int64_t first,
+                         std::int64_t window_rows, const Quads& quads) {
     const std::int64_t below = planes.width;
     const std::int64_t width = quads.width;
-    const float* HWY_RESTRICT upper = planes.data + in * planes.floats() + 2 * first * below;
+    const float* HWY_RESTRICT upper = planes.data + in * planes.floats_of_one() + 2 * first * below;
     float* HWY_RESTRICT to = quads.data;
     for (std::int64_t row = 0; row < quad_rows(window_rows); ++row, upper += below, to += 4 * width) {
       const float* HWY_RESTRICT lower = upper + below;
@@ -103,13 +95,11 @@ struct Winners {
   }
 
   /// Whether all that a window's outputs see is zero.
-  static bool sees_zeros(const Problem& problem, const Planes& planes, std::int64_t window_row,
-                         std::int64_t window) {
-    for (std::int64_t in = 0; in < problem.in_channels; ++in)
+  static bool sees_zeros(const DirectPlanes& planes, std::int64_t window_row, std::int64_t window) {
+    const float* line = planes.data + 2 * window_row * planes.width + 2 * window;
+    for (std::int64_t in = 0; in < planes.count; ++in, line += planes.floats_of_one())
       for (std::int64_t i = 0; i <= kKernel; ++i)
-        if (!are_zero<kKernel + 1>(planes.data + in * planes.floats() + (2 * window_row + i) * planes.width +
-                                   2 * window))
-          return false;
+        if (!are_zero<kKernel + 1>(line + i * planes.width)) return false;
     return true;
   }
 
@@ -125,12 +115,12 @@ struct Winners {
 
   /// Appends those of a row of windows, which is row `strip_row` of the strip. Leaves out windows that see
   /// zeros only, if their gradients are finite. Adds to the bias's gradient.
-  static void find(const Problem& problem, const Planes& planes, std::int64_t window_row,
+  static void find(const Problem& problem, const DirectPlanes& planes, std::int64_t window_row,
                    std::int64_t strip_row, const WindowRow<const float, const std::uint8_t>& row,
                    float* dbias, Found& found) {
     const std::int64_t stride = found.stride;
     for (std::int64_t window = 0; window < problem.window_columns(); ++window) {
-      bool adds = !sees_zeros(problem, planes, window_row, window);
+      bool adds = !sees_zeros(planes, window_row, window);
       float* const gradients = found.gradients + found.windows * stride;
       std::int32_t* const choices = found.choices + found.windows * stride;
       for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, auto count) {
@@ -189,14 +179,15 @@ struct Winners {
   }
 
   /// Adds zero times all that the taps meet.
-  static void add_zeros(const Problem& problem, const Planes& planes, std::int64_t stride, float* sums) {
+  static void add_zeros(const Problem& problem, const DirectPlanes& planes, std::int64_t stride,
+                        float* sums) {
     for (std::int64_t in = 0; in < problem.in_channels; ++in)
       for (int i = 0; i < kKernel; ++i)
         for (int j = 0; j < kKernel; ++j, sums += stride) {
           float sum = 0;
           for (std::int64_t row = 0; row < 2 * problem.window_rows(); ++row)
             for (std::int64_t column = 0; column < 2 * problem.window_columns(); ++column)
-              sum += 0 * planes.data[in * planes.floats() + (row + i) * planes.width + column + j];
+              sum += 0 * planes.data[in * planes.floats_of_one() + (row + i) * planes.width + column + j];
           for (std::int64_t c = 0; c < problem.out_channels; ++c) sums[c] += sum;
         }
   }
