@@ -50,7 +50,9 @@ std::vector<std::int64_t> shard_sizes(const data::Stripes& stripes, Range shards
 
 Grouping group_shards(const device::Plan& plan, Range shards, std::int64_t workers, int team) {
   const bool gains_much = plan.gains_much_together();
-  if (team > 1 && !gains_much) return {};
+  const bool shares = team > 1 && !gains_much;
+  if (shares && workers > 1) return {};
+  if (shares) shards.end = shards_to_share(shards, {}, team).begin;
   int size = plan.most_together();
   check(std::has_single_bit(static_cast<unsigned>(size)), "groups are of a power of two");
   const auto suits = [&] {
@@ -62,10 +64,21 @@ Grouping group_shards(const device::Plan& plan, Range shards, std::int64_t worke
     const auto most = [&](std::int64_t items) { return (items + workers - 1) / workers; };
     return groups >= 2 * workers && most(groups) * size <= most(shards.size());
   };
+  // A rank that shares shards loses in other layers, whose activations leave its second-level cache, what it
+  // gains from larger groups.
+  if (shares) size = std::min(size, 2);
   while (size > 1 && !suits()) size /= 2;
   if (size == 1) return {};
   const std::int64_t in_flight = workers == 1 ? 1 : workers + 1;
-  return {.size = size, .in_flight = static_cast<int>(std::min(in_flight, count_groups(shards, size)))};
+  return {.size = size,
+          .in_flight = static_cast<int>(std::min(in_flight, count_groups(shards, size))),
+          .shares = shares};
+}
+
+Range shards_to_share(Range shards, const Grouping& grouping, int team) {
+  const bool all_in_groups = grouping.size > 1 && !grouping.shares;
+  if (team == 1 || all_in_groups || shards.size() < 2) return {shards.end, shards.end};
+  return {shards.end - std::clamp<std::int64_t>(shards.size() / 4, 1, 2), shards.end};
 }
 
 }  // namespace lockstep::train

@@ -30,13 +30,20 @@ struct Grouping {
   /// Groups that may have begun and not be complete: one more than there are workers, if there are several,
   /// so that none has to wait while another is at the turn of a group.
   int in_flight = 1;
+  /// There are groups, and the last shards are in none: those that others of the team may take
+  /// (shards_to_share).
+  bool shares = false;
 
   [[nodiscard]] int places() const { return size * in_flight; }
 };
 
 /// Groups as large as such a plan gains from, if all workers still find something to do. `team`: the ranks of
-/// a host, which take single shards from each other (SharedShards): that is worth more, unless the plan gains
-/// much.
+/// a host, which take single shards from each other (SharedShards): that is worth more than groups, so only a
+/// rank of one worker makes pairs of the others, unless the plan gains much.
 Grouping group_shards(const device::Plan& plan, Range shards, std::int64_t workers, int team);
+
+/// Those of a rank's shards that others of its team, of so many ranks, may compute: the last ones, a quarter
+/// of them, but one at least and two at most. None of a single shard, nor where all are in groups.
+Range shards_to_share(Range shards, const Grouping& grouping, int team);
 
 }  // namespace lockstep::train

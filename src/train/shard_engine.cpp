@@ -10,7 +10,7 @@ namespace lockstep::train {
 
 namespace {
 
-/// A group of one, to be looked at like any shard.
+/// A group of one, in the first place: for a shard by itself while no group is in flight.
 class LoneShard final : public device::ShardRunner {
  public:
   explicit LoneShard(device::GroupRunner& runner) : runner_(runner) {}
@@ -58,6 +58,7 @@ ShardEngine::ShardEngine(device::Backend& backend, const device::Network& networ
     if (grouping_.size > 1) {
       sized.group_runner = sized.plan->make_group_runner(grouping_.places(), workers.size());
       check(sized.group_runner != nullptr, "where one plan has groups, those of other sizes have them, too");
+      sized.runners.push_back(std::make_unique<LoneShard>(*sized.group_runner));
       continue;
     }
     for (int worker = 0; worker < workers.size(); ++worker)
@@ -163,17 +164,17 @@ void ShardEngine::prepare(const data::Batch& batch) {
 
 /// Null for empty shards.
 device::ShardRunner* ShardEngine::runner_for(std::int64_t samples, int worker) {
-  check(grouping_.size == 1, "shards are trained on one by one");
+  check(grouping_.size == 1 || workers_.size() == 1, "a worker can tell that no group is in flight");
   return samples == 0 ? nullptr : plan_for(samples).runners[static_cast<std::size_t>(worker)].get();
 }
 
-/// Of the shards of the batch.
-void ShardEngine::find_groups(const data::Batch& batch) {
+/// Of shards with which the batch begins.
+void ShardEngine::find_groups(std::span<const data::ShardBatch> shards) {
   groups_.clear();
   group_sizes_.clear();
   const data::ShardBatch* before = nullptr;
-  for (std::size_t index = 0; index < batch.shards.size(); ++index) {
-    const data::ShardBatch& shard = batch.shards[index];
+  for (std::size_t index = 0; index < shards.size(); ++index) {
+    const data::ShardBatch& shard = shards[index];
     if (before == nullptr || before->count != shard.count ||
         before->shard / grouping_.size != shard.shard / grouping_.size) {
       groups_.push_back(
@@ -211,15 +212,7 @@ std::vector<PlanHash> ShardEngine::hash_plans(std::span<float> gradient) {
   std::vector<PlanHash> hashes;
   for (SizedPlan& sized : plans_) {
     load_weights(*sized.plan);
-    const auto hash = [&](device::ShardRunner& runner) {
-      hashes.push_back(hash_plan(network_, mode_, sized.samples, runner, gradient));
-    };
-    if (sized.group_runner) {
-      LoneShard lone(*sized.group_runner);
-      hash(lone);
-    } else {
-      hash(*sized.runners.front());
-    }
+    hashes.push_back(hash_plan(network_, mode_, sized.samples, *sized.runners.front(), gradient));
   }
   return hashes;
 }

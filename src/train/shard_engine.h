@@ -105,8 +105,8 @@ class ShardEngine {
   struct SizedPlan {
     std::int64_t samples;
     std::unique_ptr<device::Plan> plan;
-    std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker, unless
-    std::unique_ptr<device::GroupRunner> group_runner;          // shards are trained on in groups
+    std::unique_ptr<device::GroupRunner> group_runner;          // null unless there are groups
+    std::vector<std::unique_ptr<device::ShardRunner>> runners;  // by worker; with groups one, on theirs
   };
   /// Neighbours in a batch, of one size.
   struct Group {
@@ -120,7 +120,7 @@ class ShardEngine {
   class Training;  // shard_training.cpp
   void prepare(const data::Batch& batch);
   device::ShardRunner* runner_for(std::int64_t samples, int worker);
-  void find_groups(const data::Batch& batch);
+  void find_groups(std::span<const data::ShardBatch> shards);
   [[nodiscard]] WorkerTimes* times_of(int worker) const;
 
   const device::Network& network_;

@@ -48,8 +48,9 @@ class ShardEngine::Training {
     const bool looks_at_shards = is_watched || fault::any();
     is_grouped_ = engine.grouping_.size > 1;
     offers_ = shared_ && !looks_at_shards;
-    helps_ = shared_ && !is_grouped_ && !fault::any();
+    helps_ = shared_ && (!is_grouped_ || engine.workers_.size() == 1) && !fault::any();
     is_joint_ = joint_ && !looks_at_shards;
+    not_offered_ = offers_ ? engine.shared_->own().begin - shards_.begin : shards_.size();
     for (const SideWork& work : side) side_pieces_ += work.pieces;
   }
 
@@ -59,7 +60,7 @@ class ShardEngine::Training {
     if (is_joint_) tree_.set_apart();
     if (offers_) shared_->offer(batch_, tree_);
     if (!is_grouped_) return;
-    engine_.find_groups(batch_);
+    engine_.find_groups(std::span(batch_.shards).first(static_cast<std::size_t>(not_offered_)));
     engine_.schedule_->begin(engine_.group_sizes_);
   }
 
@@ -68,7 +69,8 @@ class ShardEngine::Training {
     if (is_grouped_)
       train_groups(worker);
     else
-      train_shards(worker);
+      for (std::int64_t index = next_++; index < not_offered_; index = next_++) train_shard(index, worker);
+    if (helps_) train_offered(worker);
     while (do_side_work(worker)) {
     }
   }
@@ -84,15 +86,11 @@ class ShardEngine::Training {
   }
 
  private:
-  /// Each by itself: the rank's own ones, and what is offered to all of the team.
-  void train_shards(int worker) {
-    const std::int64_t first_offered = offers_ ? engine_.shared_->own().begin : shards_.end;
-    const std::int64_t not_offered = first_offered - shards_.begin;
-    for (std::int64_t index = next_++; index < not_offered; index = next_++) train_shard(index, worker);
-    if (!helps_) return;
+  /// What is offered to all of the team, by this rank and others.
+  void train_offered(int worker) {
     while (const auto piece = shared_->take(engine_.loaded_)) {
       if (shared_->is_own(*piece))
-        train_shard(not_offered + piece->index(), worker);
+        train_shard(not_offered_ + piece->index(), worker);
       else
         help(*piece, worker);
     }
@@ -236,11 +234,12 @@ class ShardEngine::Training {
   std::span<const SideWork> side_;
   Range shards_;
   bool is_grouped_ = false;
-  bool offers_ = false;    ///< some of its shards to others
-  bool helps_ = false;     ///< others with theirs
+  bool offers_ = false;    ///< some of its shards to others, who may not take them
+  bool helps_ = false;     ///< with what is offered
   bool is_joint_ = false;  ///< not in a step in which single shards of the rank are looked at
   std::optional<SharedShards::Step> shared_;
   std::optional<JointShards::Step> joint_;
+  std::int64_t not_offered_ = 0;  ///< the first ones of the batch
   std::atomic<std::int64_t> next_ = 0;
   std::int64_t side_pieces_ = 0;
   std::atomic<std::int64_t> next_side_ = 0;

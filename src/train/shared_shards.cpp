@@ -62,20 +62,18 @@ class Notes {
 
 }  // namespace
 
-Range shards_to_share(Range shards, const Grouping& grouping, int team) {
-  if (team == 1 || grouping.size > 1 || shards.size() < 2) return {shards.end, shards.end};
-  return {shards.end - std::clamp<std::int64_t>(shards.size() / 4, 1, 2), shards.end};
-}
-
 /// Those that are shared have theirs from the start; the others are a beginning of the shards, which workers
-/// take in ascending order. It is enough, too, where nothing is shared: the last ones hold a slab each at
-/// most. Groups are in flight as if each had a worker that takes all its shards at a time.
+/// take in ascending order. Groups are in flight as if each had a worker that takes all its shards at a time.
+/// Where nothing is shared in a step, the last ones hold a slab each at most, or are in groups, too.
 int slabs_with_shared(Range shards, std::int64_t total_shards, int workers, const Grouping& grouping,
                       int team) {
   const Range shared = shards_to_share(shards, grouping, team);
-  return comm::LocalTree::slabs_needed({shards.begin, shared.begin}, total_shards,
-                                       grouping.size > 1 ? grouping.in_flight : workers, grouping.size) +
-         static_cast<int>(shared.size());
+  const auto needed = [&](std::int64_t end) {
+    return comm::LocalTree::slabs_needed({shards.begin, end}, total_shards,
+                                         grouping.size > 1 ? grouping.in_flight : workers, grouping.size);
+  };
+  const int beside_shared = needed(shared.begin) + static_cast<int>(shared.size());
+  return grouping.size > 1 ? std::max(beside_shared, needed(shards.end)) : beside_shared;
 }
 
 SharedShards::SharedShards(comm::Collective& collective, const data::Stripes& stripes, Range own,

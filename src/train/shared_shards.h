@@ -16,11 +16,8 @@
 
 namespace lockstep::train {
 
-/// Those of a rank's shards that others of its team, of so many ranks, may compute: the last ones, a quarter
-/// of them, but one at least and two at most. None of a single shard, nor where they are trained on in groups
-/// (group_shards).
-Range shards_to_share(Range shards, const Grouping& grouping, int team);
-/// Slabs that the tree of these shards then needs: see LocalTree::slabs_needed().
+/// Slabs that the tree of a rank's shards needs where its team takes some of them: see
+/// LocalTree::slabs_needed().
 int slabs_with_shared(Range shards, std::int64_t total_shards, int workers, const Grouping& grouping,
                       int team);
 

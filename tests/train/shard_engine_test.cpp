@@ -337,12 +337,21 @@ TEST(Grouping, HasOneMoreInFlightThanWorkersIfThereAreSoMany) {
 
 TEST(Grouping, LeavesSingleShardsToATeamUnlessThePlanGainsMuch) {
   Calls calls;
-  const auto size = [&](int team, bool much) {
-    return group_shards(CountingPlan(1, calls, -1, 4, much), {0, 4}, 1, team).size;
+  const auto group = [&](Range shards, std::int64_t workers, int team, bool much = false) {
+    return group_shards(CountingPlan(1, calls, -1, 4, much), shards, workers, team);
   };
-  EXPECT_EQ(size(1, false), 4);
-  EXPECT_EQ(size(2, false), 1);
-  EXPECT_EQ(size(2, true), 4);
+  EXPECT_EQ(group({0, 16}, 2, 1).size, 4);
+  EXPECT_EQ(group({0, 16}, 2, 2).size, 1);
+  EXPECT_EQ(group({0, 16}, 2, 2, true).size, 4);
+  EXPECT_FALSE(group({0, 16}, 2, 2, true).shares);
+  // A single worker has pairs of the others.
+  EXPECT_EQ(group({0, 4}, 1, 2).size, 2) << "0 1 | 2";
+  EXPECT_TRUE(group({0, 4}, 1, 2).shares);
+  EXPECT_EQ(group({4, 7}, 1, 2).size, 2) << "4 5";
+  EXPECT_EQ(group({5, 8}, 1, 2).size, 1) << "5 | 6";
+  EXPECT_EQ(group({2, 4}, 1, 4).size, 1);
+  EXPECT_FALSE(group({0, 4}, 1, 1).shares);
+  EXPECT_FALSE(group({0, 4}, 1, 2, true).shares);
 }
 
 /// By the CPU's kernels, on any number of workers: shards of 6 and 7 samples; of 0 and 1; of 8.
@@ -355,18 +364,18 @@ class GroupsOfKernels : public ::testing::Test {
     friend bool operator==(const Result&, const Result&) = default;
   };
 
-  /// `team`: with more than one, shards are trained on by themselves.
+  /// `team`: with more than one, several workers train on shards by themselves.
   Result train(const data::Stripes& stripes, int workers, int team, std::int64_t watched, bool joins) {
     WorkerPool pool(workers, device::prepare_cpu_thread);
     ShardEngine engine(*backend_, network_, device::Mode::training, stripes, shards_, pool, team);
-    EXPECT_EQ(engine.grouping().size > 1, team == 1 && suits_);
+    EXPECT_EQ(engine.grouping().size > 1, (team == 1 || workers == 1) && suits_);
     const auto joint = backend_->joint_gradients(network_);
     joins = joins && joint;
     if (joins) engine.join(*joint);
     const auto size = static_cast<std::size_t>(network_.parameters.slab_size());
     std::vector<AlignedBuffer<float>> slabs;
     std::vector<std::span<float>> spans;
-    for (int i = 0; i < slabs_with_shared(shards_, total_shards, workers, engine.grouping(), 1); ++i)
+    for (int i = 0; i < slabs_with_shared(shards_, total_shards, workers, engine.grouping(), team); ++i)
       spans.push_back(slabs.emplace_back(size).span());
     comm::LocalTree tree(shards_, total_shards, spans, joins ? joint->ranges() : std::span<const Range>());
     Result result;
@@ -406,8 +415,9 @@ TEST_F(GroupsOfKernels, GiveTheBitsOfSingleShards) {
   for (const std::int64_t samples : {100, 9, 128}) {
     const data::Stripes stripes(samples, samples, total_shards);
     for (const bool joins : {false, true}) {
-      const Result expected = train(stripes, 1, 2, 6, joins);
+      const Result expected = train(stripes, 2, 2, 6, joins);
       EXPECT_NE(expected.hash, 0U);
+      EXPECT_EQ(train(stripes, 1, 2, 6, joins), expected) << samples << " samples, beside a team";
       for (const int workers : {1, 2, 3, 4})
         EXPECT_EQ(train(stripes, workers, 1, 6, joins), expected) << samples << " samples, " << workers;
     }

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -16,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "device/cpu/fused/choice.h"
 #include "device/network_builder.h"
 #include "train/generated_batch.h"
 #include "train/hooked_backend.h"
@@ -38,6 +40,7 @@ TEST(SharedShards, AreTheLastOfARankThatHasSeveral) {
   EXPECT_TRUE(shards_to_share({2, 2}, {}, 8).empty());
   EXPECT_TRUE(shards_to_share({0, 8}, {}, 1).empty()) << "nobody is there to take any";
   EXPECT_TRUE(shards_to_share({0, 8}, {.size = 2, .in_flight = 2}, 2).empty()) << "in groups";
+  EXPECT_EQ(shards_to_share({0, 8}, {.size = 2, .shares = true}, 2), (Range{6, 8}));
 }
 
 /// So that they are enough in steps in which a rank keeps all of its shards.
@@ -49,6 +52,8 @@ TEST(SharedShards, NeedNoFewerSlabsThanATreeOfAll) {
           const Range shards = comm::shards_of_rank(total, ranks, rank);
           EXPECT_GE(slabs_with_shared(shards, total, workers, {}, ranks),
                     comm::LocalTree::slabs_needed(shards, total, workers));
+          EXPECT_GE(slabs_with_shared(shards, total, workers, {.size = 2, .shares = true}, ranks),
+                    comm::LocalTree::slabs_needed(shards, total, /*workers=*/1, /*together=*/2));
         }
 }
 
@@ -62,13 +67,22 @@ struct Outcome {
 /// The shards of a step, with the engine and the slabs of a training.
 class SharedShardsTest : public ::testing::TestWithParam<const char*> {
  protected:
-  SharedShardsTest() {
+  /// With dropout, which depends on rows and epoch.
+  SharedShardsTest()
+      : SharedShardsTest(testing::NetworkBuilder({pixels}).dense(256).relu().dropout(0.25).dense(4).build()) {
+  }
+  explicit SharedShardsTest(device::Network network) : network_(std::move(network)) {
     setenv("LOCKSTEP_COLLECTIVE", GetParam(), 1);
     collective_ = comm::make_collective(world_, network_.parameters.slab_size(), total_shards);
     weights_.resize(static_cast<std::size_t>(network_.parameters.slab_size()));
     generate_weights(network_.parameters, weights_);
-    std::int64_t slabs =
-        slabs_with_shared(shards_, total_shards, workers_.size(), {}, collective_->team().size);
+    const auto plan = backend_->plan(network_, 3, device::Mode::training);
+    std::int64_t slabs = 0;
+    for (const int team : {1, collective_->team().size}) {
+      const Grouping grouping = group_shards(*plan, shards_, workers_.size(), team);
+      slabs = std::max<std::int64_t>(
+          slabs, slabs_with_shared(shards_, total_shards, workers_.size(), grouping, team));
+    }
     world_.max({&slabs, 1});
     while (std::ssize(slabs_) < slabs) slabs_.push_back(collective_->make_slab());
     if (joint_) {
@@ -81,7 +95,7 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
 
   std::unique_ptr<ShardEngine> engine(const data::Stripes& stripes, bool shares) {
     auto engine = std::make_unique<ShardEngine>(*backend_, network_, device::Mode::training, stripes, shards_,
-                                                workers_);
+                                                workers_, shares ? collective_->team().size : 1);
     if (joint_) engine->join(*joint_);
     if (!shares) return engine;
     engine->share_packing(*collective_, Ownership::slices);
@@ -113,6 +127,10 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
     return std::exchange(first_rows_, {});
   }
 
+  void expect_bits_of_each_ranks_own();
+  /// Collective.
+  bool makes_groups() { return engine(data::Stripes(48, 48, total_shards), true)->grouping().size > 1; }
+
   static constexpr std::int64_t pixels = 300;
   comm::World world_;
   Range shards_ = comm::shards_of_rank(total_shards, world_.size(), world_.rank());
@@ -130,9 +148,7 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
                         .packing = {}};
   std::unique_ptr<device::Backend> backend_ = testing::make_hooked_backend(hooks_);
   WorkerPool workers_{1 + world_.rank() % 2, device::prepare_cpu_thread};
-  /// With dropout, which depends on rows and epoch.
-  device::Network network_ =
-      testing::NetworkBuilder({pixels}).dense(256).relu().dropout(0.25).dense(4).build();
+  device::Network network_;
   std::unique_ptr<device::JointGradients> joint_ = device::make_cpu_backend()->joint_gradients(network_);
   std::unique_ptr<comm::Collective> collective_;
   std::vector<float> weights_;
@@ -142,20 +158,34 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
  private:
   testing::GeneratedBatch batch_{shards_, pixels};
 };
-INSTANTIATE_TEST_SUITE_P(Kinds, SharedShardsTest, ::testing::Values("", "mpi", "hosts:2"),
-                         [](const auto& info) {
-                           std::string name = *info.param == '\0' ? "chosen" : info.param;
-                           std::erase(name, ':');
-                           return name;
-                         });
+/// With a second layer so large that shards go through it together.
+class GroupsBesideSharedShards : public SharedShardsTest {
+ protected:
+  GroupsBesideSharedShards()
+      : SharedShardsTest(testing::NetworkBuilder({pixels})
+                             .dense(256)
+                             .relu()
+                             .dropout(0.25)
+                             .dense(1100)
+                             .relu()
+                             .dense(4)
+                             .build()) {}
+};
+
+std::string kind_of(const ::testing::TestParamInfo<const char*>& info) {
+  std::string name = *info.param == '\0' ? "chosen" : info.param;
+  std::erase(name, ':');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Kinds, SharedShardsTest, ::testing::Values("", "mpi", "hosts:2"), kind_of);
+INSTANTIATE_TEST_SUITE_P(Kinds, GroupsBesideSharedShards, ::testing::Values("", "mpi", "hosts:2"), kind_of);
 
 /// Of 45 samples each shard has two or three; of 13 some have none.
-TEST_P(SharedShardsTest, GiveTheBitsOfEachRanksOwn) {
+void SharedShardsTest::expect_bits_of_each_ranks_own() {
   for (const std::int64_t samples : {45, 13, 48}) {
     const data::Stripes stripes(samples, samples, total_shards);
     const auto alone = engine(stripes, false);
     const auto together = engine(stripes, true);
-    ASSERT_EQ(together->grouping().size, 1);
     for (int step = 0; step < 12; ++step) {
       const data::Batch& batch = this->batch(stripes, step);
       pause_ = milliseconds(0);
@@ -177,6 +207,22 @@ TEST_P(SharedShardsTest, GiveTheBitsOfEachRanksOwn) {
       EXPECT_EQ(done, std::min(samples, total_shards)) << "each shard once, but for empty ones";
     }
   }
+}
+
+TEST_P(SharedShardsTest, GiveTheBitsOfEachRanksOwn) {
+  EXPECT_FALSE(makes_groups());
+  expect_bits_of_each_ranks_own();
+}
+
+TEST_P(GroupsBesideSharedShards, GiveTheBitsOfEachRanksOwn) {
+  const int team = collective_->team().size;
+  const Range kept{shards_.begin, shards_to_share(shards_, {}, team).begin};
+  const bool has_pair = kept.begin + kept.begin % 2 + 1 < kept.end;
+  const bool is_alone = team == 1 && workers_.size() > 1;  // and may have groups or not
+  const bool has_groups = makes_groups();
+  EXPECT_TRUE(is_alone ||
+              has_groups == (device::cpu::fused::processor_suits() && has_pair && workers_.size() == 1));
+  expect_bits_of_each_ranks_own();
 }
 
 TEST_P(SharedShardsTest, AreComputedByWhoeverIsFree) {

@@ -55,11 +55,7 @@ class AliveGradients {
   }
 
   /// Floats that backward() works in.
-  static std::int64_t workspace_floats(const Problem& problem) {
-    Scratch scratch(nullptr);
-    const Workspace workspace(problem, scratch);
-    return scratch.floats();
-  }
+  static std::int64_t workspace_floats(const Problem& problem) { return scratch_floats<Workspace>(problem); }
 
   /// Whether it takes less time than Winograd's kernels, which few outputs make sure of, and gives infinity
   /// and NaN to all whom the definition does: zero times infinity is NaN. By the shard's numbers alone.

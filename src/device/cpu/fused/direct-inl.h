@@ -41,9 +41,8 @@ struct Direct {
     layout.strip_rows = strip_floats / (problem.window_columns() * layout.out_stride);
     layout.strip_rows = std::max<std::int64_t>(std::min(layout.strip_rows, problem.window_rows()), 1);
     layout.forward_workspace = DirectForward<kKernel>::workspace_floats(problem);
-    Scratch scratch(nullptr);
-    const Workspace workspace(problem, layout, scratch);
-    layout.backward_workspace = scratch.floats();
+    layout.backward_workspace =
+        std::max(layout.forward_workspace, scratch_floats<Workspace>(problem, layout));
     layout.record = problem.all_window_rows() * problem.window_columns() * layout.out_stride;
     return layout;
   }

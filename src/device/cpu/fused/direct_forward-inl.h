@@ -2,8 +2,8 @@
 // channels; each tap is one load of its weights and one broadcast input per output. Bias, ReLU and pool
 // happen in these registers.
 //
-// What meets zeros only is left out (tap_map-inl.h): rows of taps; or single taps, where most of a sample is
-// background and few registers mean that few windows go at a time.
+// What meets zeros only is left out (tap_map-inl.h): rows of taps; or, behind a pool, single taps, where at
+// least half of a sample is background and few registers mean that few windows go at a time.
 #if defined(LOCKSTEP_FUSED_DIRECT_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_DIRECT_FORWARD_INL_H_
 #undef LOCKSTEP_FUSED_DIRECT_FORWARD_INL_H_
@@ -13,7 +13,6 @@
 
 #include <array>
 #include <bit>
-#include <type_traits>
 
 #include "device/cpu/fused/direct_planes-inl.h"
 #include "device/cpu/fused/product-inl.h"
@@ -26,11 +25,7 @@ namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 template <int kKernel>
 class DirectForward {
  public:
-  static std::int64_t workspace_floats(const Problem& problem) {
-    Scratch scratch(nullptr);
-    const Workspace workspace(problem, scratch);
-    return scratch.floats();
-  }
+  static std::int64_t workspace_floats(const Problem& problem) { return scratch_floats<Workspace>(problem); }
 
   /// Reads packed weights, [in][tap][out], `out_stride` apart; `finite`: whether they are.
   static void run(const Problem& problem, std::int64_t out_stride, bool finite, const Forward& pass) {
@@ -38,14 +33,13 @@ class DirectForward {
     const auto [planes, map, staging] = Workspace(problem, scratch);
     const std::int64_t sample = problem.in_channels * problem.in_height * problem.in_width;
     const Places places(planes.width, out_stride);
+    if (!finite) map.fill_with_ones();
     bool by_tap = false;
     for (std::int64_t index = 0; index < problem.all_window_rows(); ++index) {
       const RowPlace place(problem, index);
       if (place.window_row == 0) {
         planes.copy_in(problem, pass.x + place.sample * sample);
-        const std::int64_t not_zero = map.fill(planes);
-        by_tap = looks_at_taps && finite && problem.pool && 2 * not_zero <= sample;
-        if (!finite) map.fill_with_ones();
+        if (finite) by_tap = 2 * map.fill(planes) <= sample && looks_at_taps && problem.pool;
       }
       const Row row{.problem = problem,
                     .planes = planes,
@@ -127,7 +121,7 @@ class DirectForward {
   /// so no store makes the compiler read it again.
   template <int kVectors, bool kHalf, Mode kMode>
   static HWY_NOINLINE void convolve_panel(Row row, std::int64_t channel) {
-    row.problem.pool = kMode.pool;
+    row.problem.pool = kMode.pool;  // a constant, for the compiler
     constexpr int together = rows_of(kVectors + (kHalf ? 1 : 0)) / 4;
     const std::int64_t windows = row.problem.window_columns();
     std::int64_t window = 0;

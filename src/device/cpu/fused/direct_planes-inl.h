@@ -16,7 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
-/// DirectPlanes of one sample, one after the other.
+/// The planes of one sample, one after the other.
 struct DirectPlanes {
   /// Zeros behind the last one, for vectors that begin in it.
   static constexpr std::int64_t overhang = 16;

@@ -24,4 +24,13 @@ class Scratch {
   std::int64_t floats_ = 0;
 };
 
+/// Floats that a Workspace takes, whose parts come from the scratch memory that is its constructor's last
+/// argument.
+template <class Workspace, class... Arguments>
+std::int64_t scratch_floats(const Arguments&... arguments) {
+  Scratch scratch(nullptr);
+  const Workspace workspace(arguments..., scratch);
+  return scratch.floats();
+}
+
 }  // namespace lockstep::device::cpu::fused

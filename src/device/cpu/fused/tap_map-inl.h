@@ -20,12 +20,9 @@ namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
 
 class TapMap {
  public:
-  /// Bits that can be asked for at a time.
-  static constexpr int most_bits = 31;
-
   TapMap(const DirectPlanes& planes, Scratch& scratch)
       : rows_(planes.count * planes.height),
-        words_of_a_row_(planes.width / step + 1),
+        words_of_a_row_(round_up(planes.width, step) / step),
         words_(scratch.take<std::uint64_t>(rows_ * words_of_a_row_)) {}
 
   /// From a sample's planes. Returns how many of their numbers are not zero.
@@ -34,7 +31,7 @@ class TapMap {
     std::uint64_t* word = words_;
     const float* numbers = planes.data;
     for (std::int64_t row = 0; row < rows_; ++row, numbers += planes.width)
-      for (std::int64_t c = 0; c <= planes.width; c += step) {
+      for (std::int64_t c = 0; c < planes.width; c += step) {
         *word = nonzero_mask(numbers + c, std::min<std::int64_t>(planes.width - c, 64));
         not_zero += std::popcount(static_cast<std::uint32_t>(*word++));
       }
@@ -57,7 +54,7 @@ class TapMap {
   /// Those from a column on.
   template <int kCount>
   static HWY_INLINE std::uint32_t bits(const std::uint64_t* row, std::int64_t column) {
-    static_assert(kCount <= most_bits);
+    static_assert(kCount <= 63 - step);
     constexpr std::uint32_t asked = (1U << kCount) - 1;
     return static_cast<std::uint32_t>(row[column / step] >> static_cast<unsigned>(column % step)) & asked;
   }
