@@ -138,6 +138,42 @@ TEST(FusedKernels, agree_with_loops_and_each_other_where_few_of_many_windows_are
   }
 }
 
+/// Where channels fill whole vectors of some instruction set, a run slides along a row of cells in registers;
+/// and of more than 64 output channels lists are made in parts.
+TEST(FusedKernels, agree_with_loops_where_runs_slide) {
+  for (const auto& [kernel, in_channels] :
+       {std::pair{5, 8}, {5, 16}, {5, 24}, {5, 32}, {5, 48}, {3, 16}, {3, 24}, {3, 40}, {3, 48}, {3, 80}})
+    for (const std::int64_t out_channels : {18, 70})
+      for (const bool pads : {false, true}) {
+        FusedCase one = padded_case(Way::winograd4, {.samples = 3,
+                                                     .in_channels = in_channels,
+                                                     .in_height = 11,
+                                                     .in_width = 14,
+                                                     .out_channels = out_channels,
+                                                     .kernel = kernel,
+                                                     .relu = true,
+                                                     .pool = true});
+        if (!pads) {
+          one.problem.pad_top = one.problem.pad_left = 0;
+          one.problem.out_height -= kernel - 1;
+          one.problem.out_width -= kernel - 1;
+        }
+        SCOPED_TRACE(one.text());
+        if (kernel * kernel * in_channels * out_channels > 64 * 1024) continue;  // Winograd's way
+        const FusedInputs inputs = draw_sparse_inputs(one, 1);
+        const auto all = fused::all_kernels();
+        const FusedOutputs first = run_fused(all.front(), one, inputs);
+        ASSERT_TRUE(goes_by_the_alive(one, first.record));
+        for (const fused::Kernels& kernels : all) {
+          SCOPED_TRACE(kernels.instruction_set);
+          const FusedOutputs actual = run_fused(kernels, one, inputs);
+          expect_within_bounds(one, inputs, actual);
+          expect_same_outputs(actual, first);
+          if (HasFatalFailure()) return;
+        }
+      }
+}
+
 TEST(FusedKernels, agree_with_loops_without_vectors_too) {
   const fused::Kernels kernels = fused::all_kernels().back();
   for (std::uint32_t seed = 1000; seed < 1020 && !HasFatalFailure(); ++seed)

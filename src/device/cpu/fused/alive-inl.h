@@ -6,7 +6,8 @@
 // Which are alive depends on the numbers, so they are listed: by output channel for the weight gradient, by
 // cell of the convolution's output for the data gradient. A row of taps over all input channels, a run, is
 // contiguous in a channels-last sample, and is kept so in the filters. It lies in registers, as a sum, while
-// what is in a list passes by: patches of one channel, or filters that meet in one cell.
+// what is in a list passes by: patches of one channel, or filters that meet in one cell, or where that is
+// possible in each cell of a row (sliding_run-inl.h).
 //
 // Samples are read, and their gradients made, as planes with the padding around them. As many go at a time as
 // the first-level cache holds; where it does not hold one, its windows go strip by strip.
@@ -24,6 +25,7 @@
 #include "device/cpu/fused/rows-inl.h"
 #include "device/cpu/fused/run_part-inl.h"
 #include "device/cpu/fused/scratch.h"
+#include "device/cpu/fused/sliding_run-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::device::cpu::fused::HWY_NAMESPACE {
@@ -87,9 +89,11 @@ class AliveGradients {
         std::fill_n(work.counts, problem.out_channels, 0);
         for (std::int64_t sample = first; sample < end; ++sample) {
           const Range rows{row, std::min(row + work.strip_rows, problem.window_rows())};
-          const std::int64_t cells =
-              list(problem, layout, pass, sample, rows, (sample - first) * work.plane_floats, work);
-          if (pass.dx != nullptr) add_filters(problem, packed, cells, work);
+          const std::int64_t plane = (sample - first) * work.plane_floats;
+          for (std::int64_t channel = 0; channel < problem.out_channels; channel += chunk_channels) {
+            list(problem, layout, pass, sample, rows, plane, channel, work);
+            if (pass.dx != nullptr) add_filters(problem, packed, plane, rows, work);
+          }
         }
         add_patches(problem, work);
       }
@@ -100,7 +104,7 @@ class AliveGradients {
 
  private:
   static constexpr std::int64_t flag_floats = 16;
-  static constexpr std::int64_t chunk_channels = 64;  ///< of a window, that are listed at a time
+  static constexpr std::int64_t chunk_channels = 64;  ///< that are listed at a time
 
   /// Of a row of taps over all input channels.
   static std::int64_t run_numbers(const Problem& problem) { return problem.kernel * problem.in_channels; }
@@ -133,8 +137,10 @@ class AliveGradients {
     /// By output channel: how many patches, where in the planes they begin, and times what they count.
     std::int32_t *counts, *patches;
     float* patch_factors;
-    /// By cell: where in the planes its patch begins, and where its filters end, which are output channels.
-    std::int32_t *cells, *ends, *filters;
+    /// Of a sample's strip and a chunk of channels, row by row of the convolution's output: which filters
+    /// meet in a cell.
+    RowOfCells::Cell* cells;
+    std::int32_t* filters;
     float* filter_factors;
 
     Workspace(const Problem& problem, Scratch& scratch) {
@@ -161,11 +167,9 @@ class AliveGradients {
       counts = scratch.take<std::int32_t>(channels);
       patches = scratch.take<std::int32_t>(channels * capacity);
       patch_factors = scratch.take<float>(channels * capacity);
-      const std::int64_t most_cells = 4 * windows * ((channels + chunk_channels - 1) / chunk_channels);
-      cells = scratch.take<std::int32_t>(most_cells);
-      ends = scratch.take<std::int32_t>(most_cells);
-      filters = scratch.take<std::int32_t>(channels * windows);
-      filter_factors = scratch.take<float>(channels * windows);
+      cells = scratch.take<RowOfCells::Cell>(4 * windows);
+      filters = scratch.take<std::int32_t>(std::min(channels, chunk_channels) * windows);
+      filter_factors = scratch.take<float>(std::min(channels, chunk_channels) * windows);
     }
   };
 
@@ -196,42 +200,37 @@ class AliveGradients {
   }
 
   /// Lists what is alive in these window rows of a sample, whose plane begins `plane` floats behind the first
-  /// one: appends to the channels' lists, and begins those of cells. Returns how many of these there are.
+  /// one, in the chunk of channels from `first` on: appends to the channels' lists, and makes those of cells.
   /// Adds to the bias's gradient.
-  static std::int64_t list(const Problem& problem, const Layout& layout, const Backward& pass,
-                           std::int64_t sample, Range rows, std::int64_t plane, Workspace& work) {
-    std::int64_t cells = 0;
+  static void list(const Problem& problem, const Layout& layout, const Backward& pass, std::int64_t sample,
+                   Range rows, std::int64_t plane, std::int64_t first, Workspace& work) {
     std::int32_t listed = 0;
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
       const auto outputs =
           source(problem, sample * problem.window_rows() + row, layout.out_stride, pass, work.staging);
-      for (std::int64_t column = 0; column < problem.window_columns(); ++column) {
-        const float* const gradients = outputs.y + column * problem.out_channels;
-        const std::uint8_t* const winners = outputs.record + column * layout.out_stride;
-        for (std::int64_t first = 0; first < problem.out_channels; first += chunk_channels) {
-          std::uint64_t alive[4] = {};
-          find_alive(problem, gradients, winners, first, pass.dbias, alive);
-          for (std::int64_t cell = 0; cell < 4; ++cell) {
-            if (alive[cell] == 0) continue;
-            const std::int64_t at =
-                (2 * row + cell / 2) * Planes::plane_width(problem) + 2 * column + cell % 2;
-            const auto patch = static_cast<std::int32_t>(plane + at * problem.in_channels);
-            for (std::uint64_t bits = alive[cell]; bits != 0; bits &= bits - 1) {
-              const std::int64_t out = first + std::countr_zero(bits);
-              const float gradient = gradients[out];
-              work.filters[listed] = static_cast<std::int32_t>(out);
-              work.filter_factors[listed++] = gradient;
-              const std::int64_t next = out * work.capacity + work.counts[out]++;
-              work.patches[next] = patch;
-              work.patch_factors[next] = gradient;
-            }
-            work.cells[cells] = patch;
-            work.ends[cells++] = listed;
+      for (std::int64_t window = 0; window < problem.window_columns(); ++window) {
+        const float* const gradients = outputs.y + window * problem.out_channels;
+        const std::uint8_t* const winners = outputs.record + window * layout.out_stride;
+        std::uint64_t alive[4] = {};
+        find_alive(problem, gradients, winners, first, pass.dbias, alive);
+        for (std::int64_t cell = 0; cell < 4; ++cell) {
+          const std::int64_t cell_row = 2 * row + cell / 2, column = 2 * window + cell % 2;
+          const std::int64_t at = cell_row * Planes::plane_width(problem) + column;
+          const auto patch = static_cast<std::int32_t>(plane + at * problem.in_channels);
+          const std::int32_t begin = listed;
+          for (std::uint64_t bits = alive[cell]; bits != 0; bits &= bits - 1) {
+            const std::int64_t out = first + std::countr_zero(bits);
+            const float gradient = gradients[out];
+            work.filters[listed] = static_cast<std::int32_t>(out);
+            work.filter_factors[listed++] = gradient;
+            const std::int64_t next = out * work.capacity + work.counts[out]++;
+            work.patches[next] = patch;
+            work.patch_factors[next] = gradient;
           }
+          work.cells[(cell_row - 2 * rows.begin) * 2 * problem.window_columns() + column] = {begin, listed};
         }
       }
     }
-    return cells;
   }
 
   /// Of a chunk of a window's channels, one bit each, by cell: whether it is alive there and its gradient is
@@ -273,26 +272,20 @@ class AliveGradients {
     sum.store_to(to, last);
   }
 
-  /// Filters that meet in a cell.
-  struct Cell {
-    std::int32_t count;
-    const float* factors;
-    const std::int32_t* filters;
-  };
-  /// `rows`: a filter's row of taps, which is `stride` from the next filter's.
+  /// Adds the filters of one cell. `rows`: a filter's row of taps, which is `stride` from the next filter's.
   template <class Part>
-  static HWY_NOINLINE void add_to_cell(const Cell& cell, const float* rows, std::int64_t stride,
-                                       std::int64_t last, float* to) {
+  static HWY_NOINLINE void add_to_cell(const RowOfCells& row, RowOfCells::Cell cell, const float* rows,
+                                       std::int64_t stride, std::int64_t last, float* to) {
+    const std::int32_t* const filters = row.filters + cell.begin;
     add<Part>(
-        cell.count, cell.factors, [&](std::int32_t i) { return rows + cell.filters[i] * stride; }, last, to);
+        cell.end - cell.begin, row.factors + cell.begin,
+        [&](std::int32_t i) { return rows + filters[i] * stride; }, last, to);
   }
-  using AddToCell = void (*)(const Cell& cell, const float* rows, std::int64_t stride, std::int64_t last,
-                             float* to);
+  using AddToCell = void (*)(const RowOfCells& row, RowOfCells::Cell cell, const float* rows,
+                             std::int64_t stride, std::int64_t last, float* to);
 
-  /// Each number of dx is a sum over strips, in these over rows of taps, then windows, chunks of channels,
-  /// cells and channels, however runs are cut.
-  static void add_filters(const Problem& problem, const float* packed, std::int64_t cells,
-                          const Workspace& work) {
+  /// Each cell of two rows by itself, in turn: what has just been stored is not loaded again at once.
+  static void add_to_cells(const Problem& problem, RowOfCells row, const float* rows, float* to) {
     const std::int64_t run = padded_run(problem);
     const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
     const std::int64_t numbers = run_numbers(problem);
@@ -303,17 +296,37 @@ class AliveGradients {
     AddToCell add_last = nullptr;
     with_run_part<false>(numbers - before,
                          [&](auto part) { add_last = add_to_cell<typename decltype(part)::type>; });
-    for (std::int64_t i = 0; i < problem.kernel; ++i) {
-      const float* const rows = packed + i * problem.out_channels * run;
-      std::int32_t begin = 0;
-      for (std::int64_t index = 0; index < cells; ++index) {
-        const std::int32_t end = work.ends[index];
-        const Cell cell{end - begin, work.filter_factors + begin, work.filters + begin};
-        float* const to = work.dx + work.cells[index] + i * row_floats;
+    for (std::int64_t column = 0; column < row.count; ++column, to += problem.in_channels) {
+      for (std::int64_t r = 0; r < 2; ++r) {
+        const RowOfCells::Cell cell = row.cells[r * row.count + column];
+        if (cell.begin == cell.end) continue;
+        float* const sums = to + r * row_floats;
         for (std::int64_t n = 0; n < before; n += most_of_run)
-          add_to_cell<LongestRunPart>(cell, rows + n, run, lanes, to + n);
-        add_last(cell, rows + before, run, last, to + before);
-        begin = end;
+          add_to_cell<LongestRunPart>(row, cell, rows + n, run, lanes, sums + n);
+        add_last(row, cell, rows + before, run, last, sums + before);
+      }
+    }
+  }
+
+  /// Of a sample's strip and a chunk of channels. Each number of dx is a sum over strips, in these over
+  /// chunks, rows of taps, cells and channels, however runs are cut.
+  static void add_filters(const Problem& problem, const float* packed, std::int64_t plane, Range rows,
+                          const Workspace& work) {
+    const std::int64_t run = padded_run(problem);
+    const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
+    const AddRowOfCells slide =
+        problem.kernel == 3 ? sliding_run_of<3>(problem.in_channels) : sliding_run_of<5>(problem.in_channels);
+    RowOfCells row{.cells = nullptr,
+                   .count = 2 * problem.window_columns(),
+                   .filters = work.filters,
+                   .factors = work.filter_factors};
+    for (std::int64_t i = 0; i < problem.kernel; ++i, packed += problem.out_channels * run) {
+      row.cells = work.cells;
+      float* to = work.dx + plane + (2 * rows.begin + i) * row_floats;
+      for (std::int64_t window_row = rows.begin; window_row < rows.end; ++window_row) {
+        if (slide == nullptr) add_to_cells(problem, row, packed, to);
+        for (std::int64_t r = 0; r < 2; ++r, row.cells += row.count, to += row_floats)
+          if (slide != nullptr) slide(row, packed, run, to);
       }
     }
   }
