@@ -48,6 +48,8 @@ ShardEngine::ShardEngine(device::Backend& backend, const device::Network& networ
     grouping_ = group_shards(*plans_.front().plan, shards, workers.size(), team);
   else if (mode == device::Mode::training)
     packer_ = backend.plan(network, 1, mode);
+  check(!grouping_.shares || workers.size() == 1,
+        "no group is in flight when a rank comes to the shards that it shares");
   if (grouping_.size > 1) {
     schedule_.emplace(totals_.size(), static_cast<std::size_t>(grouping_.in_flight));
     groups_.reserve(totals_.size());
@@ -164,7 +166,7 @@ void ShardEngine::prepare(const data::Batch& batch) {
 
 /// Null for empty shards.
 device::ShardRunner* ShardEngine::runner_for(std::int64_t samples, int worker) {
-  check(grouping_.size == 1 || workers_.size() == 1, "a worker can tell that no group is in flight");
+  check(grouping_.size == 1 || grouping_.shares, "shards are trained on one by one, if only the last ones");
   return samples == 0 ? nullptr : plan_for(samples).runners[static_cast<std::size_t>(worker)].get();
 }
 

@@ -48,7 +48,7 @@ class ShardEngine::Training {
     const bool looks_at_shards = is_watched || fault::any();
     is_grouped_ = engine.grouping_.size > 1;
     offers_ = shared_ && !looks_at_shards;
-    helps_ = shared_ && (!is_grouped_ || engine.workers_.size() == 1) && !fault::any();
+    helps_ = shared_ && (!is_grouped_ || engine.grouping_.shares) && !fault::any();
     is_joint_ = joint_ && !looks_at_shards;
     not_offered_ = offers_ ? engine.shared_->own().begin - shards_.begin : shards_.size();
     for (const SideWork& work : side) side_pieces_ += work.pieces;
@@ -234,7 +234,7 @@ class ShardEngine::Training {
   std::span<const SideWork> side_;
   Range shards_;
   bool is_grouped_ = false;
-  bool offers_ = false;    ///< some of its shards to others, who may not take them
+  bool offers_ = false;    ///< some of its shards, to itself and others
   bool helps_ = false;     ///< with what is offered
   bool is_joint_ = false;  ///< not in a step in which single shards of the rank are looked at
   std::optional<SharedShards::Step> shared_;

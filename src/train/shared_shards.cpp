@@ -63,17 +63,14 @@ class Notes {
 }  // namespace
 
 /// Those that are shared have theirs from the start; the others are a beginning of the shards, which workers
-/// take in ascending order. Groups are in flight as if each had a worker that takes all its shards at a time.
-/// Where nothing is shared in a step, the last ones hold a slab each at most, or are in groups, too.
+/// take in ascending order. It is enough, too, where nothing is shared: the last ones hold a slab each at
+/// most. Groups are in flight as if each had a worker that takes all its shards at a time.
 int slabs_with_shared(Range shards, std::int64_t total_shards, int workers, const Grouping& grouping,
                       int team) {
   const Range shared = shards_to_share(shards, grouping, team);
-  const auto needed = [&](std::int64_t end) {
-    return comm::LocalTree::slabs_needed({shards.begin, end}, total_shards,
-                                         grouping.size > 1 ? grouping.in_flight : workers, grouping.size);
-  };
-  const int beside_shared = needed(shared.begin) + static_cast<int>(shared.size());
-  return grouping.size > 1 ? std::max(beside_shared, needed(shards.end)) : beside_shared;
+  return comm::LocalTree::slabs_needed({shards.begin, shared.begin}, total_shards,
+                                       grouping.size > 1 ? grouping.in_flight : workers, grouping.size) +
+         static_cast<int>(shared.size());
 }
 
 SharedShards::SharedShards(comm::Collective& collective, const data::Stripes& stripes, Range own,

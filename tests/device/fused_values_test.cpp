@@ -96,7 +96,7 @@ TEST(FusedTies, outputs_that_are_all_zero_are_dead_behind_a_relu_and_equal_witho
   }
 }
 
-/// One sample of 8×8 pixels and outputs of 4×4, or with kernels of 3, of 6×6, behind a pool.
+/// One sample of 8×8 pixels and outputs of 4×4, or with kernels of 3, of 6×6, behind a ReLU and a pool.
 FusedCase lowest_layer(std::int64_t kernel, std::int64_t channels) {
   FusedCase one = padded_case(Way::direct, {.samples = 1,
                                             .in_channels = 1,

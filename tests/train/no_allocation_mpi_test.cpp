@@ -42,14 +42,13 @@ class Watcher final : public metrics::Sink {
 class NoAllocationOnRanks : public ::testing::Test {
  protected:
   /// 600 units are enough for own kernels to pack.
-  void train(std::vector<std::string> overrides, int units = 600) {
+  void train(std::vector<std::string> overrides, int units = 600, int threads = 2) {
     overrides.push_back("model.7.units=" + std::to_string(units));
     constexpr std::int64_t samples = 32 * 40 + 13;
     const lockstep::testing::TemporaryFolder folder;  // one for each rank
     const Blueprint blueprint =
         make_blueprint(sample_experiment(write_samples(folder.file("data.h5"), samples), overrides));
     const auto backend = device::make_cpu_backend();
-    constexpr int threads = 2;
     if (units > 600 && device::cpu::fused::processor_suits()) {
       constexpr std::int64_t samples_of_a_shard = 4;
       ASSERT_GT(backend->plan(blueprint.network, samples_of_a_shard, device::Mode::training)->most_together(),
@@ -90,9 +89,9 @@ TEST_F(NoAllocationOnRanks, InLockstepMode) {
   train({"checks.arithmetic_every=7"});
 }
 
-/// Where there is one rank; others share shards.
+/// Where there is one rank; others share shards, and have pairs besides if they have one thread.
 TEST_F(NoAllocationOnRanks, InGroups) {
-  train({"model.3.stride=1", "checks.arithmetic_every=7"}, 2700);
+  for (const int threads : {1, 2}) train({"model.3.stride=1", "checks.arithmetic_every=7"}, 2700, threads);
 }
 
 TEST_F(NoAllocationOnRanks, WithMessages) {

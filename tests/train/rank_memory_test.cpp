@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "comm/collective.h"
 #include "data/hdf5_dataset.h"
 #include "data/step_loader.h"
@@ -30,7 +32,7 @@ class RankMemoryTest : public ::testing::Test {
   }
 
   /// What a rank's data, loaders, plans and runners really take.
-  RankMemory real(const Blueprint& blueprint, int ranks, int rank, int threads) {
+  RankMemory real(const Blueprint& blueprint, int ranks, int rank, int threads, int team = 1) {
     const config::Experiment& experiment = blueprint.experiment;
     const Range shards = comm::shards_of_rank(experiment.training.shards, ranks, rank);
     const data::Stripes stripes = blueprint.train_stripes();
@@ -40,7 +42,7 @@ class RankMemoryTest : public ::testing::Test {
                                             all ? std::nullopt : std::optional(stripes), shards);
     const data::StepLoader loader(*dataset, data::Sampler(stripes, experiment.data.shuffle, 1), 1, shards,
                                   threads);
-    ShardEngine engine(*backend_, blueprint.network, device::Mode::training, stripes, shards, workers);
+    ShardEngine engine(*backend_, blueprint.network, device::Mode::training, stripes, shards, workers, team);
     const auto joint = backend_->joint_gradients(blueprint.network);
     if (joint) engine.join(*joint);
     RankMemory memory;
@@ -122,6 +124,28 @@ TEST_F(RankMemoryTest, KnowsThatShardsGoTogetherWhereWeightsAreLarge) {
       EXPECT_EQ(grouping.size, threads == 1 ? 4 : 2);
     }
   }
+}
+
+TEST_F(RankMemoryTest, KnowsThatARankOfOneThreadMakesPairsBesideWhatItShares) {
+  const Blueprint full = blueprint({"model.3.stride=1", "model.7.units=2700"});
+  Blueprint training_only = full;
+  training_only.validation.reset();
+  constexpr int ranks = 2, threads = 1;
+  const Range own = comm::shards_of_rank(full.experiment.training.shards, ranks, 0);
+  const auto plan = backend_->plan(full.network, 4, device::Mode::training);
+  std::int64_t most = 0;
+  int slabs = 0;
+  for (const int team : {1, ranks}) {
+    const Grouping grouping = group_shards(*plan, own, threads, team);
+    EXPECT_EQ(grouping.shares, team == ranks && device::cpu::fused::processor_suits());
+    const std::int64_t shared = SharedShards::bytes(
+        full.train_stripes(), shards_to_share(own, grouping, team), full.train.image.count());
+    most = std::max(most, real(full, ranks, 0, threads, team).activations + shared);
+    slabs = std::max(slabs, slabs_with_shared(own, full.experiment.training.shards, threads, grouping, team));
+  }
+  const RankMemory planned = rank_memory(training_only, *backend_, on_each(ranks, threads), 0);
+  EXPECT_EQ(planned.activations, most);
+  EXPECT_GE(planned.gradients, slabs * full.network.parameters.slab_size() * std::int64_t{4});
 }
 
 TEST_F(RankMemoryTest, StripesAreSharedOut) {

@@ -52,8 +52,35 @@ TEST(SharedShards, NeedNoFewerSlabsThanATreeOfAll) {
           const Range shards = comm::shards_of_rank(total, ranks, rank);
           EXPECT_GE(slabs_with_shared(shards, total, workers, {}, ranks),
                     comm::LocalTree::slabs_needed(shards, total, workers));
-          EXPECT_GE(slabs_with_shared(shards, total, workers, {.size = 2, .shares = true}, ranks),
-                    comm::LocalTree::slabs_needed(shards, total, /*workers=*/1, /*together=*/2));
+        }
+}
+
+/// In a step each pair takes its slabs, and adds them, before the next one begins; shards that are shared
+/// have theirs from the start, and come last. In others pairs go on to the end. The tree throws if they are
+/// too few.
+TEST(SharedShards, HaveEnoughSlabsBesidePairs) {
+  constexpr Grouping pairs{.size = 2, .shares = true};
+  for (const std::int64_t total : {8, 16, 64})
+    for (const int ranks : {2, 3, 4, 7})
+      for (int rank = 0; rank < ranks; ++rank)
+        for (const bool shares : {false, true}) {
+          const Range shards = comm::shards_of_rank(total, ranks, rank);
+          const auto slabs = static_cast<std::size_t>(slabs_with_shared(shards, total, 1, pairs, ranks));
+          std::vector<std::vector<float>> memory(slabs, std::vector<float>(1));
+          comm::LocalTree tree(shards, total, {memory.begin(), memory.end()});
+          const Range shared = shares ? shards_to_share(shards, pairs, ranks) : Range{shards.end, shards.end};
+          std::vector<std::span<float>> offered;
+          while (std::ssize(offered) < shared.size()) offered.push_back(tree.take_slab());
+          for (std::int64_t first = shards.begin, end = 0; first < shared.begin; first = end) {
+            end = std::min((first / 2 + 1) * 2, shared.begin);
+            std::vector<std::span<float>> own;
+            while (std::ssize(own) < end - first) own.push_back(tree.take_slab());
+            for (std::int64_t shard = first; shard < end; ++shard)
+              tree.add(shard, own[static_cast<std::size_t>(shard - first)]);
+          }
+          for (std::int64_t i = 0; i < shared.size(); ++i)
+            tree.add(shared.begin + i, offered[static_cast<std::size_t>(i)]);
+          EXPECT_EQ(tree.partials().empty(), shards.empty());
         }
 }
 
@@ -64,15 +91,17 @@ struct Outcome {
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
+/// How ranks are connected, and what they train.
+struct Kind {
+  const char* collective;
+  bool makes_groups;  ///< the network has a layer so large that shards go through it together
+};
+
 /// The shards of a step, with the engine and the slabs of a training.
-class SharedShardsTest : public ::testing::TestWithParam<const char*> {
+class SharedShardsTest : public ::testing::TestWithParam<Kind> {
  protected:
-  /// With dropout, which depends on rows and epoch.
-  SharedShardsTest()
-      : SharedShardsTest(testing::NetworkBuilder({pixels}).dense(256).relu().dropout(0.25).dense(4).build()) {
-  }
-  explicit SharedShardsTest(device::Network network) : network_(std::move(network)) {
-    setenv("LOCKSTEP_COLLECTIVE", GetParam(), 1);
+  SharedShardsTest() {
+    setenv("LOCKSTEP_COLLECTIVE", GetParam().collective, 1);
     collective_ = comm::make_collective(world_, network_.parameters.slab_size(), total_shards);
     weights_.resize(static_cast<std::size_t>(network_.parameters.slab_size()));
     generate_weights(network_.parameters, weights_);
@@ -127,9 +156,13 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
     return std::exchange(first_rows_, {});
   }
 
-  void expect_bits_of_each_ranks_own();
-  /// Collective.
-  bool makes_groups() { return engine(data::Stripes(48, 48, total_shards), true)->grouping().size > 1; }
+  /// With dropout, which depends on rows and epoch.
+  static device::Network make_network() {
+    testing::NetworkBuilder builder({pixels});
+    builder.dense(256).relu().dropout(0.25);
+    if (GetParam().makes_groups) builder.dense(1100).relu();
+    return builder.dense(4).build();
+  }
 
   static constexpr std::int64_t pixels = 300;
   comm::World world_;
@@ -148,7 +181,7 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
                         .packing = {}};
   std::unique_ptr<device::Backend> backend_ = testing::make_hooked_backend(hooks_);
   WorkerPool workers_{1 + world_.rank() % 2, device::prepare_cpu_thread};
-  device::Network network_;
+  device::Network network_ = make_network();
   std::unique_ptr<device::JointGradients> joint_ = device::make_cpu_backend()->joint_gradients(network_);
   std::unique_ptr<comm::Collective> collective_;
   std::vector<float> weights_;
@@ -158,30 +191,30 @@ class SharedShardsTest : public ::testing::TestWithParam<const char*> {
  private:
   testing::GeneratedBatch batch_{shards_, pixels};
 };
-/// With a second layer so large that shards go through it together.
-class GroupsBesideSharedShards : public SharedShardsTest {
- protected:
-  GroupsBesideSharedShards()
-      : SharedShardsTest(testing::NetworkBuilder({pixels})
-                             .dense(256)
-                             .relu()
-                             .dropout(0.25)
-                             .dense(1100)
-                             .relu()
-                             .dense(4)
-                             .build()) {}
-};
+INSTANTIATE_TEST_SUITE_P(Kinds, SharedShardsTest,
+                         ::testing::Values(Kind{"", false}, Kind{"mpi", false}, Kind{"hosts:2", false},
+                                           Kind{"", true}, Kind{"mpi", true}, Kind{"hosts:2", true}),
+                         [](const auto& info) {
+                           const Kind& kind = info.param;
+                           std::string name = *kind.collective == '\0' ? "chosen" : kind.collective;
+                           std::erase(name, ':');
+                           return name + (kind.makes_groups ? "_beside_groups" : "");
+                         });
 
-std::string kind_of(const ::testing::TestParamInfo<const char*>& info) {
-  std::string name = *info.param == '\0' ? "chosen" : info.param;
-  std::erase(name, ':');
-  return name;
+/// Ranks of a team make pairs of what they keep to themselves if they have one worker.
+TEST_P(SharedShardsTest, AreInNoGroup) {
+  const auto engine = this->engine(data::Stripes(48, 48, total_shards), true);
+  const int team = collective_->team().size;
+  if (team == 1) return;  // nobody is there to share with
+  const Range kept{shards_.begin, shards_to_share(shards_, {}, team).begin};
+  const bool has_pair = kept.begin + kept.begin % 2 + 1 < kept.end;
+  const bool makes_groups = GetParam().makes_groups && device::cpu::fused::processor_suits();
+  EXPECT_EQ(engine->grouping().size, makes_groups && has_pair && workers_.size() == 1 ? 2 : 1);
+  EXPECT_EQ(engine->grouping().shares, engine->grouping().size > 1);
 }
-INSTANTIATE_TEST_SUITE_P(Kinds, SharedShardsTest, ::testing::Values("", "mpi", "hosts:2"), kind_of);
-INSTANTIATE_TEST_SUITE_P(Kinds, GroupsBesideSharedShards, ::testing::Values("", "mpi", "hosts:2"), kind_of);
 
 /// Of 45 samples each shard has two or three; of 13 some have none.
-void SharedShardsTest::expect_bits_of_each_ranks_own() {
+TEST_P(SharedShardsTest, GiveTheBitsOfEachRanksOwn) {
   for (const std::int64_t samples : {45, 13, 48}) {
     const data::Stripes stripes(samples, samples, total_shards);
     const auto alone = engine(stripes, false);
@@ -209,33 +242,24 @@ void SharedShardsTest::expect_bits_of_each_ranks_own() {
   }
 }
 
-TEST_P(SharedShardsTest, GiveTheBitsOfEachRanksOwn) {
-  EXPECT_FALSE(makes_groups());
-  expect_bits_of_each_ranks_own();
-}
-
-TEST_P(GroupsBesideSharedShards, GiveTheBitsOfEachRanksOwn) {
-  const int team = collective_->team().size;
-  const Range kept{shards_.begin, shards_to_share(shards_, {}, team).begin};
-  const bool has_pair = kept.begin + kept.begin % 2 + 1 < kept.end;
-  const bool is_alone = team == 1 && workers_.size() > 1;  // and may have groups or not
-  const bool has_groups = makes_groups();
-  EXPECT_TRUE(is_alone ||
-              has_groups == (device::cpu::fused::processor_suits() && has_pair && workers_.size() == 1));
-  expect_bits_of_each_ranks_own();
-}
-
+/// The first or the last rank of a team is slow: one of them has one worker.
 TEST_P(SharedShardsTest, AreComputedByWhoeverIsFree) {
+  const auto team = collective_->team();
+  if (world_.size() == 1) return;
   const data::Stripes stripes(48, 48, total_shards);
   const auto engine = this->engine(stripes, true);
-  const bool is_slow = collective_->team().place == 0;
-  pause_ = milliseconds(is_slow ? 200 : 10);  // by then the slow one has offered its shards
-  train(*engine, batch(stripes, 0));
-  const auto done = static_cast<std::int64_t>(computed().size());
-  const std::int64_t shared = shards_to_share(shards_, {}, collective_->team().size).size();
-  if (!is_slow || shared == 0) return;
-  EXPECT_LT(done, shards_.size());
-  EXPECT_GE(done, shards_.size() - shared);
+  const std::int64_t shared = shards_to_share(shards_, engine->grouping(), team.size).size();
+  for (const int slow : {0, team.size - 1}) {
+    const bool is_slow = team.place == slow;
+    pause_ = milliseconds(is_slow ? 200 : 10);  // by then the slow one has offered its shards
+    computed();
+    train(*engine, batch(stripes, 0));
+    const auto done = static_cast<std::int64_t>(computed().size());
+    // A worker that has nothing else begins with what is shared.
+    if (!is_slow || shared == 0 || shards_.size() - shared < workers_.size()) continue;
+    EXPECT_LT(done, shards_.size());
+    EXPECT_GE(done, shards_.size() - shared);
+  }
 }
 
 TEST_P(SharedShardsTest, AreTheRanksOwnInAStepInWhichItLooksAtOne) {
