@@ -68,22 +68,6 @@ TEST(FusedKernels, agree_with_loops_where_few_windows_are_alive) {
     check_sparse(fused::all_kernels().back(), draw_sparse(seed), seed);
 }
 
-void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected,
-                      const char* what) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (std::size_t i = 0; i < actual.size(); ++i)
-    ASSERT_EQ(std::bit_cast<std::uint32_t>(actual[i]), std::bit_cast<std::uint32_t>(expected[i]))
-        << what << "[" << i << "] is " << actual[i] << " and " << expected[i];
-}
-
-void expect_same_outputs(const FusedOutputs& actual, const FusedOutputs& expected) {
-  expect_same_bits(actual.y, expected.y, "y");
-  EXPECT_EQ(actual.record, expected.record);
-  expect_same_bits(actual.dweights, expected.dweights, "weight gradient");
-  expect_same_bits(actual.dbias, expected.dbias, "bias gradient");
-  expect_same_bits(actual.dx, expected.dx, "dx");
-}
-
 /// Samples without padding, which are read where they are if full or half vectors make up a run.
 FusedCase sparse_unpadded(std::int64_t samples, std::int64_t in_channels, std::int64_t out_channels,
                           std::int64_t kernel, std::int64_t height, std::int64_t width) {
@@ -136,42 +120,6 @@ TEST(FusedKernels, agree_with_loops_and_each_other_where_few_of_many_windows_are
       if (HasFatalFailure()) return;
     }
   }
-}
-
-/// Where channels fill whole vectors of some instruction set, a run slides along a row of cells in registers;
-/// and of more than 64 output channels lists are made in parts.
-TEST(FusedKernels, agree_with_loops_where_runs_slide) {
-  for (const auto& [kernel, in_channels] :
-       {std::pair{5, 8}, {5, 16}, {5, 24}, {5, 32}, {5, 48}, {3, 16}, {3, 24}, {3, 40}, {3, 48}, {3, 80}})
-    for (const std::int64_t out_channels : {18, 70})
-      for (const bool pads : {false, true}) {
-        FusedCase one = padded_case(Way::winograd4, {.samples = 3,
-                                                     .in_channels = in_channels,
-                                                     .in_height = 11,
-                                                     .in_width = 14,
-                                                     .out_channels = out_channels,
-                                                     .kernel = kernel,
-                                                     .relu = true,
-                                                     .pool = true});
-        if (!pads) {
-          one.problem.pad_top = one.problem.pad_left = 0;
-          one.problem.out_height -= kernel - 1;
-          one.problem.out_width -= kernel - 1;
-        }
-        SCOPED_TRACE(one.text());
-        if (kernel * kernel * in_channels * out_channels > 64 * 1024) continue;  // Winograd's way
-        const FusedInputs inputs = draw_sparse_inputs(one, 1);
-        const auto all = fused::all_kernels();
-        const FusedOutputs first = run_fused(all.front(), one, inputs);
-        ASSERT_TRUE(goes_by_the_alive(one, first.record));
-        for (const fused::Kernels& kernels : all) {
-          SCOPED_TRACE(kernels.instruction_set);
-          const FusedOutputs actual = run_fused(kernels, one, inputs);
-          expect_within_bounds(one, inputs, actual);
-          expect_same_outputs(actual, first);
-          if (HasFatalFailure()) return;
-        }
-      }
 }
 
 TEST(FusedKernels, agree_with_loops_without_vectors_too) {

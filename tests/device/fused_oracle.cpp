@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -522,6 +523,22 @@ void expect_within_bounds(const FusedCase& one, const FusedInputs& inputs, const
   expect_near(actual.dweights, expected.dweights, bounds.dweights, "weight gradient");
   expect_near(actual.dbias, expected.dbias, bounds.dbias, "bias gradient");
   if (one.data_gradient) expect_near(actual.dx, expected.dx, bounds.dx, "dx");
+}
+
+void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected,
+                      const char* what) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i)
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(actual[i]), std::bit_cast<std::uint32_t>(expected[i]))
+        << what << "[" << i << "] is " << actual[i] << " and " << expected[i];
+}
+
+void expect_same_outputs(const FusedOutputs& actual, const FusedOutputs& expected) {
+  expect_same_bits(actual.y, expected.y, "y");
+  EXPECT_EQ(actual.record, expected.record);
+  expect_same_bits(actual.dweights, expected.dweights, "weight gradient");
+  expect_same_bits(actual.dbias, expected.dbias, "bias gradient");
+  expect_same_bits(actual.dx, expected.dx, "dx");
 }
 
 }  // namespace lockstep::testing

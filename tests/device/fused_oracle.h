@@ -87,4 +87,8 @@ FusedBounds bound_fused(const FusedCase& one, const FusedInputs& inputs,
 /// Fails the test where an output is further off than that.
 void expect_within_bounds(const FusedCase& one, const FusedInputs& inputs, const FusedOutputs& actual);
 
+/// Fail the test where bits differ.
+void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected, const char* what);
+void expect_same_outputs(const FusedOutputs& actual, const FusedOutputs& expected);
+
 }  // namespace lockstep::testing

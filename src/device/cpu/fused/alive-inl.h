@@ -90,10 +90,8 @@ class AliveGradients {
         for (std::int64_t sample = first; sample < end; ++sample) {
           const Range rows{row, std::min(row + work.strip_rows, problem.window_rows())};
           const std::int64_t plane = (sample - first) * work.plane_floats;
-          for (std::int64_t channel = 0; channel < problem.out_channels; channel += chunk_channels) {
-            list(problem, layout, pass, sample, rows, plane, channel, work);
-            if (pass.dx != nullptr) add_filters(problem, packed, plane, rows, work);
-          }
+          list(problem, layout, pass, sample, rows, plane, work);
+          if (pass.dx != nullptr) add_filters(problem, packed, plane, rows, work);
         }
         add_patches(problem, work);
       }
@@ -104,7 +102,10 @@ class AliveGradients {
 
  private:
   static constexpr std::int64_t flag_floats = 16;
-  static constexpr std::int64_t chunk_channels = 64;  ///< that are listed at a time
+  static constexpr std::int64_t chunk_channels = 64;  ///< of a window, that are listed at a time
+  static std::int64_t chunks_of(const Problem& problem) {
+    return (problem.out_channels + chunk_channels - 1) / chunk_channels;
+  }
 
   /// Of a row of taps over all input channels.
   static std::int64_t run_numbers(const Problem& problem) { return problem.kernel * problem.in_channels; }
@@ -137,8 +138,8 @@ class AliveGradients {
     /// By output channel: how many patches, where in the planes they begin, and times what they count.
     std::int32_t *counts, *patches;
     float* patch_factors;
-    /// Of a sample's strip and a chunk of channels, row by row of the convolution's output: which filters
-    /// meet in a cell.
+    /// Of a sample's strip, chunk by chunk of its channels, row by row of the convolution's output: which
+    /// filters meet in a cell.
     RowOfCells::Cell* cells;
     std::int32_t* filters;
     float* filter_factors;
@@ -167,9 +168,9 @@ class AliveGradients {
       counts = scratch.take<std::int32_t>(channels);
       patches = scratch.take<std::int32_t>(channels * capacity);
       patch_factors = scratch.take<float>(channels * capacity);
-      cells = scratch.take<RowOfCells::Cell>(4 * windows);
-      filters = scratch.take<std::int32_t>(std::min(channels, chunk_channels) * windows);
-      filter_factors = scratch.take<float>(std::min(channels, chunk_channels) * windows);
+      cells = scratch.take<RowOfCells::Cell>(chunks_of(problem) * 4 * windows);
+      filters = scratch.take<std::int32_t>(channels * windows);
+      filter_factors = scratch.take<float>(channels * windows);
     }
   };
 
@@ -200,10 +201,10 @@ class AliveGradients {
   }
 
   /// Lists what is alive in these window rows of a sample, whose plane begins `plane` floats behind the first
-  /// one, in the chunk of channels from `first` on: appends to the channels' lists, and makes those of cells.
-  /// Adds to the bias's gradient.
+  /// one: appends to the channels' lists, and makes those of cells. Adds to the bias's gradient.
   static void list(const Problem& problem, const Layout& layout, const Backward& pass, std::int64_t sample,
-                   Range rows, std::int64_t plane, std::int64_t first, Workspace& work) {
+                   Range rows, std::int64_t plane, Workspace& work) {
+    const std::int64_t columns = 2 * problem.window_columns();
     std::int32_t listed = 0;
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
       const auto outputs =
@@ -211,23 +212,27 @@ class AliveGradients {
       for (std::int64_t window = 0; window < problem.window_columns(); ++window) {
         const float* const gradients = outputs.y + window * problem.out_channels;
         const std::uint8_t* const winners = outputs.record + window * layout.out_stride;
-        std::uint64_t alive[4] = {};
-        find_alive(problem, gradients, winners, first, pass.dbias, alive);
-        for (std::int64_t cell = 0; cell < 4; ++cell) {
-          const std::int64_t cell_row = 2 * row + cell / 2, column = 2 * window + cell % 2;
-          const std::int64_t at = cell_row * Planes::plane_width(problem) + column;
-          const auto patch = static_cast<std::int32_t>(plane + at * problem.in_channels);
-          const std::int32_t begin = listed;
-          for (std::uint64_t bits = alive[cell]; bits != 0; bits &= bits - 1) {
-            const std::int64_t out = first + std::countr_zero(bits);
-            const float gradient = gradients[out];
-            work.filters[listed] = static_cast<std::int32_t>(out);
-            work.filter_factors[listed++] = gradient;
-            const std::int64_t next = out * work.capacity + work.counts[out]++;
-            work.patches[next] = patch;
-            work.patch_factors[next] = gradient;
+        RowOfCells::Cell* cells = work.cells + 2 * (row - rows.begin) * columns + 2 * window;
+        for (std::int64_t first = 0; first < problem.out_channels; first += chunk_channels) {
+          std::uint64_t alive[4] = {};
+          find_alive(problem, gradients, winners, first, pass.dbias, alive);
+          for (std::int64_t cell = 0; cell < 4; ++cell) {
+            const std::int64_t at =
+                (2 * row + cell / 2) * Planes::plane_width(problem) + 2 * window + cell % 2;
+            const auto patch = static_cast<std::int32_t>(plane + at * problem.in_channels);
+            const std::int32_t begin = listed;
+            for (std::uint64_t bits = alive[cell]; bits != 0; bits &= bits - 1) {
+              const std::int64_t out = first + std::countr_zero(bits);
+              const float gradient = gradients[out];
+              work.filters[listed] = static_cast<std::int32_t>(out);
+              work.filter_factors[listed++] = gradient;
+              const std::int64_t next = out * work.capacity + work.counts[out]++;
+              work.patches[next] = patch;
+              work.patch_factors[next] = gradient;
+            }
+            cells[cell / 2 * columns + cell % 2] = {begin, listed};
           }
-          work.cells[(cell_row - 2 * rows.begin) * 2 * problem.window_columns() + column] = {begin, listed};
+          cells += 2 * rows.size() * columns;
         }
       }
     }
@@ -308,27 +313,29 @@ class AliveGradients {
     }
   }
 
-  /// Of a sample's strip and a chunk of channels. Each number of dx is a sum over strips, in these over
-  /// chunks, rows of taps, cells and channels, however runs are cut.
+  /// Of a sample's strip. Each number of dx is a sum over strips, in these over chunks of channels, rows of
+  /// taps, cells and channels, however runs are cut.
   static void add_filters(const Problem& problem, const float* packed, std::int64_t plane, Range rows,
                           const Workspace& work) {
     const std::int64_t run = padded_run(problem);
     const std::int64_t row_floats = Planes::plane_width(problem) * problem.in_channels;
     const AddRowOfCells slide =
         problem.kernel == 3 ? sliding_run_of<3>(problem.in_channels) : sliding_run_of<5>(problem.in_channels);
-    RowOfCells row{.cells = nullptr,
-                   .count = 2 * problem.window_columns(),
-                   .filters = work.filters,
-                   .factors = work.filter_factors};
-    for (std::int64_t i = 0; i < problem.kernel; ++i, packed += problem.out_channels * run) {
-      row.cells = work.cells;
-      float* to = work.dx + plane + (2 * rows.begin + i) * row_floats;
-      for (std::int64_t window_row = rows.begin; window_row < rows.end; ++window_row) {
-        if (slide == nullptr) add_to_cells(problem, row, packed, to);
-        for (std::int64_t r = 0; r < 2; ++r, row.cells += row.count, to += row_floats)
-          if (slide != nullptr) slide(row, packed, run, to);
+    const std::int64_t columns = 2 * problem.window_columns();
+    for (std::int64_t chunk = 0; chunk < chunks_of(problem); ++chunk)
+      for (std::int64_t i = 0; i < problem.kernel; ++i) {
+        const float* const filters = packed + i * problem.out_channels * run;
+        RowOfCells row{.cells = work.cells + chunk * 2 * rows.size() * columns,
+                       .count = columns,
+                       .filters = work.filters,
+                       .factors = work.filter_factors};
+        float* to = work.dx + plane + (2 * rows.begin + i) * row_floats;
+        for (std::int64_t window_row = rows.begin; window_row < rows.end; ++window_row) {
+          if (slide == nullptr) add_to_cells(problem, row, filters, to);
+          for (std::int64_t r = 0; r < 2; ++r, row.cells += columns, to += row_floats)
+            if (slide != nullptr) slide(row, filters, run, to);
+        }
       }
-    }
   }
 
   /// Adds the strip's patches to the weight gradient.

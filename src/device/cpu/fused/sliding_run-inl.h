@@ -10,7 +10,6 @@
 #define LOCKSTEP_FUSED_SLIDING_RUN_INL_H_
 #endif
 
-#include <type_traits>
 #include <utility>
 
 #include "device/cpu/fused/run_part-inl.h"
@@ -103,11 +102,12 @@ class SlidingRun {
 
 using AddRowOfCells = void (*)(const RowOfCells& row, const float* rows, std::int64_t stride, float* to);
 
-/// For kernels of that size; null where channels do not fill vectors, or a run has more than there are
-/// registers.
+/// For kernels of that size; null where channels do not fill vectors, or a run has more than most_of_run
+/// numbers.
 template <int kKernel>
 AddRowOfCells sliding_run_of(std::int64_t channels) {
   AddRowOfCells add = nullptr;
+  if constexpr (lanes == 1) return add;  // where no run is so short
   if (channels % lanes == 0)
     with_vectors<most_vectors_of_run / kKernel>(channels / lanes,
                                                 [&](auto n) { add = SlidingRun<kKernel, n>::add; });
