@@ -63,6 +63,7 @@ std::string_view name_of(Target target) {
 }  // namespace
 
 std::atomic<bool> detail::armed = false;
+std::atomic<bool> detail::armed_anywhere = false;
 
 void arm(std::span<const Fault> faults, std::int64_t rank, std::uint64_t seed) {
   own_rank = rank;
@@ -74,6 +75,7 @@ void arm(std::span<const Fault> faults, std::int64_t rank, std::uint64_t seed) {
     own_faults.emplace_back(faults[i], key.words(0, static_cast<std::uint64_t>(faults[i].step), 0));
   }
   detail::armed = !own_faults.empty();
+  detail::armed_anywhere = !faults.empty();
 }
 
 void detail::begin_step(std::int64_t step) {

@@ -53,6 +53,7 @@ struct Fault {
 
 namespace detail {
 extern std::atomic<bool> armed;
+extern std::atomic<bool> armed_anywhere;
 void begin_step(std::int64_t step);
 void stall(Place place, std::optional<std::int64_t> step);
 void damage_gradient(Range shards, std::int64_t shard, std::span<float> gradient);
@@ -64,8 +65,13 @@ inline bool any() {
   return detail::armed.load(std::memory_order_relaxed);
 }
 
-/// From now on this process is `rank` and has its faults of the list, instead of what was armed before.
-/// `seed` decides what the settings leave open.
+/// Whether any rank has some.
+inline bool anywhere() {
+  return detail::armed_anywhere.load(std::memory_order_relaxed);
+}
+
+/// From now on this process is `rank` and has its faults of the list, which is the same on all ranks, instead
+/// of what was armed before. `seed` decides what the settings leave open.
 void arm(std::span<const Fault> faults, std::int64_t rank, std::uint64_t seed);
 
 /// This step begins, and with it what happens by itself.

@@ -97,6 +97,8 @@ class Collective {
     int place = 0;  ///< of this rank in it
   };
   [[nodiscard]] virtual Team team() const { return {}; }
+  /// Whether its team is all ranks of the job.
+  [[nodiscard]] bool is_one_team() const { return team().size == world_.size(); }
   /// The slice that the rank at this place of the team owns.
   [[nodiscard]] virtual Range slice_at(int /*place*/) const { return own_slice(); }
   /// Returns when all ranks of the team have called it as often as this one. What any of them wrote into

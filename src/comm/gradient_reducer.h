@@ -10,6 +10,13 @@
 
 namespace lockstep::comm {
 
+/// Floats of the slab of which the sum over all shards is there already, in memory that all ranks of the job
+/// have in common.
+struct CompleteSums {
+  std::span<const Range> ranges;  ///< ascending; none where nothing is complete
+  const float* slab = nullptr;    ///< which may end behind the last range
+};
+
 /// Turns the ranks' partial sums of a step into the mean gradient, and spreads the weights that come of it.
 ///
 /// A step: begin() on the main thread; mean() for every part of owned(), on any threads, each followed by the
@@ -19,8 +26,10 @@ class GradientReducer {
   virtual ~GradientReducer() = default;
   /// The floats of the slab that this rank updates, and so whose optimizer state it keeps.
   [[nodiscard]] virtual Range owned() const = 0;
-  /// Takes this rank's partial sums, which stay as they are until end(). Collective.
-  virtual void begin(std::span<const Partial> local) = 0;
+  /// Takes this rank's partial sums, and what is complete besides: the same ranges on all ranks, which
+  /// partial sums are not read for, written by any of them before it calls this. All stays as it is until
+  /// end(). Collective.
+  virtual void begin(std::span<const Partial> local, const CompleteSums& complete) = 0;
   /// Writes the mean gradient of floats [first, first + out.size()) of the slab, a part of owned(), over
   /// `samples`.
   virtual void mean(std::int64_t first, float samples, std::span<float> out) const = 0;

@@ -31,7 +31,8 @@ class LocalTree {
   /// Takes all slabs back. No worker may hold one.
   void reset();
   /// After reset(): in this step the floats that are apart are added up elsewhere. add() leaves them out, and
-  /// the caller writes them into each sum() before anybody reads partials().
+  /// the caller writes them into each sum() before anybody reads partials(), or says that nobody should read
+  /// them there (CompleteSums).
   void set_apart() { added_ = besides_; }
   /// A slab with unspecified contents.
   std::span<float> take_slab();

@@ -117,6 +117,13 @@ std::optional<TeamWork::Piece> TeamWork::Round::take(bool is_main) {
   }
 }
 
+void TeamWork::Round::wait_for_offers() {
+  const Activity::Waiting waiting(work_.collective_.activity());
+  Collective::Patience patience(work_.collective_, true);
+  for (int place = 0; place < work_.team_.size; ++place)
+    while (!has_offer(place)) patience.wait();
+}
+
 void TeamWork::Round::finish() {
   const Offer& own = work_.offer_of(work_.place());
   const Activity::Waiting waiting(work_.collective_.activity());

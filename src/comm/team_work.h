@@ -75,6 +75,8 @@ class TeamWork {
     /// offers to come, the main thread waits for them, any other for a moment. On all workers at the same
     /// time.
     [[nodiscard]] std::optional<Piece> take(bool is_main);
+    /// Returns when all ranks of the team have made their offers, and what they wrote before is seen.
+    void wait_for_offers();
     /// Whether the rank at this place has made its offer in this round, whose notes can be read then. Any
     /// thread.
     [[nodiscard]] bool has_offer(int place) const;

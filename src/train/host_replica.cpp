@@ -80,7 +80,7 @@ HostReplica::HostReplica(comm::World& world, const Blueprint& blueprint, const R
                     augmentation(blueprint));
   });
   engine_->share_packing(*collective_, ownership_);
-  engine_->share_joint_gradients(*collective_);
+  engine_->share_joint_gradients(*collective_, ownership_);
   engine_->share_shards(*collective_);
 }
 
@@ -154,7 +154,8 @@ MemoryHashes HostReplica::look() {
 void HostReplica::update() {
   has_looked_ = false;
   optimizer_->begin_step(step_.number, step_.learning_rate);
-  not_finite_ = updater_.apply(tree_.partials(), step_.batch->global_samples, weights_);
+  not_finite_ =
+      updater_.apply(tree_.partials(), engine_->complete_sums(), step_.batch->global_samples, weights_);
   if (engine_->packs_together())
     reducer_->hand_on(weights_);
   else

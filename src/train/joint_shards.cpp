@@ -68,7 +68,7 @@ void JointShards::make_room(std::size_t shards) {
   for (auto& shards_of_piece : of_piece_) shards_of_piece.resize(std::max(shards, shards_of_piece.size()));
 }
 
-void JointShards::share(comm::Collective& collective) {
+void JointShards::share(comm::Collective& collective, Ownership ownership) {
   constexpr std::int64_t line = 16;  // floats
   const std::int64_t stride = (floats_ + line - 1) / line * line;
   own_.clear();  // first, so that there is never room for both
@@ -77,7 +77,12 @@ void JointShards::share(comm::Collective& collective) {
   collective_ = &collective;
   own_notes_.clear();
   Notes(notes(team_->place())).stride() = stride;
-  for (int place = 0; place < team_->ranks(); ++place) make_room(Notes(notes(place)).shards());
+  std::size_t shards = 0;
+  for (int place = 0; place < team_->ranks(); ++place) shards += Notes(notes(place)).shards();
+  make_room(shards);
+  if (team_->ranks() > 1 && collective.is_one_team() && ownership == Ownership::slices)
+    complete_ = collective.make_common(complete_bytes(gradients_) / static_cast<std::int64_t>(sizeof(float)),
+                                       "the gradients of large dense layers");
 }
 
 std::span<std::int64_t> JointShards::notes(int place) {
@@ -94,32 +99,60 @@ float* JointShards::kept(int place, std::int64_t shard) {
 }
 
 std::int64_t JointShards::bytes() const {
-  return shards_ * floats_ * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t of_shards = shards_ * floats_ * static_cast<std::int64_t>(sizeof(float));
+  return of_shards + (can_complete() && team_->place() == 0 ? complete_bytes(gradients_) : 0);
 }
 
+void JointShards::note_samples(const data::Batch& batch) {
+  const Notes notes(own_notes());
+  for (std::size_t shard = 0; shard < batch.shards.size(); ++shard)
+    notes.samples(shard) = batch.shards[shard].count;
+}
+
+/// What so many shards of the rank at this place keep, from its `first` one on.
+void JointShards::find_shards(int place, std::int64_t first, std::span<device::KeptShard> to) {
+  const Notes notes(this->notes(place));
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    const std::int64_t shard = first + static_cast<std::int64_t>(i);
+    to[i] = {.data = kept(place, shard), .samples = notes.samples(static_cast<std::size_t>(shard))};
+  }
+}
+
+/// One piece of the sums of the rank at this place.
 void JointShards::add_up_piece(int place, std::int64_t piece, int worker, const comm::LocalTree& tree) {
   const std::int64_t pieces = gradients_.pieces();
   const auto index = static_cast<std::size_t>(piece / pieces);
-  const Notes notes(this->notes(place));
-  const Notes::Sum sum = notes.sum(index);
+  const Notes::Sum sum = Notes(notes(place)).sum(index);
   const auto shards =
       std::span(of_piece_[static_cast<std::size_t>(worker)]).first(static_cast<std::size_t>(sum.count));
-  for (std::int64_t i = 0; i < sum.count; ++i) {
-    const std::int64_t shard = sum.first + i;
-    shards[static_cast<std::size_t>(i)] = {.data = kept(place, shard),
-                                           .samples = notes.samples(static_cast<std::size_t>(shard))};
-  }
+  find_shards(place, sum.first, shards);
   float* const slab = team_ && place != team_->place()
                           ? collective_->slab_of(place, static_cast<std::size_t>(sum.slab)).data()
                           : tree.sum(index).slab.data();
   gradients_.add_up(piece % pieces, shards, slab);
 }
 
+/// Which pieces of the complete sums the rank at this place begins with: mostly of the slice that it then
+/// updates, and so finds in its caches.
+Range JointShards::pieces_of(int place) const {
+  return piece(gradients_.pieces(), team_->ranks(), place);
+}
+
+void JointShards::complete_piece(std::int64_t piece, int worker) {
+  const auto shards = std::span(of_piece_[static_cast<std::size_t>(worker)]);
+  std::size_t found = 0;
+  for (int place = 0; place < team_->ranks(); ++place) {
+    const std::size_t count = Notes(notes(place)).shards();
+    find_shards(place, 0, shards.subspan(found, count));
+    found += count;
+  }
+  gradients_.add_up(piece, shards.first(found), complete_.data());
+}
+
 void JointShards::Step::add_up(const data::Batch& batch, const comm::LocalTree& tree,
                                const TimesOfWorker& times_of) {
-  const Notes notes(joint_.notes(joint_.team_ ? joint_.team_->place() : 0));
-  for (std::size_t shard = 0; shard < batch.shards.size(); ++shard)
-    notes.samples(shard) = batch.shards[shard].count;
+  joint_.note_samples(batch);
+  const Notes notes(joint_.own_notes());
   const bool is_shared = joint_.team_ && joint_.collective_->team().size > 1;
   for (std::size_t i = 0; i < tree.sum_count(); ++i) {
     const comm::LocalTree::Sum sum = tree.sum(i);
@@ -128,29 +161,43 @@ void JointShards::Step::add_up(const data::Batch& batch, const comm::LocalTree& 
                       .count = sum.tree.count,
                       .slab = static_cast<std::int64_t>(number)});
   }
-  run(static_cast<std::int64_t>(tree.sum_count()) * joint_.gradients_.pieces(), tree, times_of);
+  run(static_cast<std::int64_t>(tree.sum_count()) * joint_.gradients_.pieces(), Begin::at_once, times_of,
+      [&](int place, std::int64_t piece, int worker) { joint_.add_up_piece(place, piece, worker, tree); });
 }
 
 void JointShards::Step::help(const comm::LocalTree& tree, const TimesOfWorker& times_of) {
-  if (round_) run(0, tree, times_of);
+  if (!round_) return;
+  run(0, Begin::at_once, times_of,
+      [&](int place, std::int64_t piece, int worker) { joint_.add_up_piece(place, piece, worker, tree); });
 }
 
-void JointShards::Step::run(std::int64_t pieces, const comm::LocalTree& tree, const TimesOfWorker& times_of) {
-  const auto add_up = [&](int place, std::int64_t piece, int worker) {
+void JointShards::Step::complete(const data::Batch& batch, const TimesOfWorker& times_of) {
+  joint_.note_samples(batch);
+  run(joint_.pieces_of(joint_.team_->place()).size(), Begin::when_all_have_come, times_of,
+      [&](int place, std::int64_t piece, int worker) {
+        joint_.complete_piece(joint_.pieces_of(place).begin + piece, worker);
+      });
+}
+
+template <class AddUp>
+void JointShards::Step::run(std::int64_t pieces, Begin begin, const TimesOfWorker& times_of,
+                            const AddUp& add_up) {
+  const auto timed = [&](int place, std::int64_t piece, int worker) {
     WorkerTimes* const times = times_of(worker);
     Stopwatch stopwatch(times != nullptr);
-    joint_.add_up_piece(place, piece, worker, tree);
+    add_up(place, piece, worker);
     if (times != nullptr) stopwatch.lap(times->adding);
   };
   if (!round_)
     return joint_.workers_.run_pieces(pieces,
-                                      [&](std::int64_t piece, int worker) { add_up(0, piece, worker); });
+                                      [&](std::int64_t piece, int worker) { timed(0, piece, worker); });
   comm::Activity& activity = joint_.collective_->activity();
   const comm::Phase before = activity.phase();
   activity.enter(comm::Phase::computing_together);
   round_->offer(pieces);
+  if (begin == Begin::when_all_have_come) round_->wait_for_offers();
   joint_.workers_.run([&](int worker) {
-    while (const auto piece = round_->take(worker == 0)) add_up(piece->place(), piece->index(), worker);
+    while (const auto piece = round_->take(worker == 0)) timed(piece->place(), piece->index(), worker);
   });
   round_->finish();
   activity.enter(before);

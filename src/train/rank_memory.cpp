@@ -9,6 +9,7 @@
 #include "comm/local_tree.h"
 #include "data/loader.h"
 #include "data/step_loader.h"
+#include "train/joint_shards.h"
 #include "train/pieces.h"
 #include "train/shard_engine.h"
 
@@ -87,12 +88,16 @@ Workers plan_workers(const Blueprint& blueprint, device::Backend& backend,
   return workers;
 }
 
-/// What shards keep for gradients of all of them together.
-std::int64_t kept_bytes(const device::Network& network, device::Backend& backend,
-                        const data::Stripes& stripes, Range shards) {
+/// What shards keep for gradients of all of them together, and one rank the sums over all ranks if it
+/// `completes` them.
+std::int64_t joint_bytes(const device::Network& network, device::Backend& backend,
+                         const data::Stripes& stripes, Range shards, bool completes) {
   const auto joint = backend.joint_gradients(network);
+  if (!joint) return 0;
   const std::vector<std::int64_t> sizes = shard_sizes(stripes, shards);
-  return joint && !sizes.empty() ? shards.size() * joint->kept_floats(sizes.front()) * float_bytes : 0;
+  const std::int64_t kept =
+      sizes.empty() ? 0 : shards.size() * joint->kept_floats(sizes.front()) * float_bytes;
+  return kept + (completes ? JointShards::complete_bytes(*joint) : 0);
 }
 
 /// To compute any shard again, on one thread: an ArithmeticCheck.
@@ -146,7 +151,8 @@ RankMemory rank_memory(const Blueprint& blueprint, device::Backend& backend,
                                 SharedShards::bytes(stripes, shards_to_share(shards, grouping, team),
                                                     blueprint.train.image.count()));
     }
-    memory.activations = most + kept_bytes(blueprint.network, backend, stripes, shards);
+    const bool completes = is_lockstep && ranks > 1 && rank == 0;
+    memory.activations = most + joint_bytes(blueprint.network, backend, stripes, shards, completes);
   }
   memory.gradients = (gradient_slabs + (is_lockstep || on_gpu ? 0 : 1)) * slab * float_bytes;
   if (on_gpu) memory.gradients += (is_lockstep ? slice : slab) * float_bytes;

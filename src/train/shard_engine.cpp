@@ -131,8 +131,8 @@ void ShardEngine::join(const device::JointGradients& joint) {
   joint_.emplace(joint, std::ssize(totals_), plans_.empty() ? 0 : plans_.front().samples, workers_);
 }
 
-void ShardEngine::share_joint_gradients(comm::Collective& collective) {
-  if (joint_) joint_->share(collective);
+void ShardEngine::share_joint_gradients(comm::Collective& collective, Ownership ownership) {
+  if (joint_) joint_->share(collective, ownership);
 }
 
 void ShardEngine::share_shards(comm::Collective& collective) {

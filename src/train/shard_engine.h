@@ -68,8 +68,8 @@ class ShardEngine {
 
   /// Forward and backward of all shards of the batch; their gradients go into `tree`, which must be fresh
   /// from reset(). Returns the totals of each shard, in order; valid until the next call. `watch` may be
-  /// null. `side` is done by workers without a shard, piece by piece in that order; where something throws it
-  /// may be left undone.
+  /// null; all ranks watch the same shard. `side` is done by workers without a shard, piece by piece in that
+  /// order; where something throws it may be left undone.
   std::span<const device::Totals> train(const data::Batch& batch, comm::LocalTree& tree,
                                         ShardWatch* watch = nullptr, std::span<const SideWork> side = {});
   /// In place of a call of train(), where this rank cannot make it: so that its team does not wait for it.
@@ -84,7 +84,12 @@ class ShardEngine {
   /// After join(), if there was one: from now on the ranks of a team compute them together. Then all ranks
   /// call train(), or stay_away(), as often, and wait for each other between one call and the next. The
   /// tree's slabs must be the collective's, which must outlive the engine. During set-up. Collective.
-  void share_joint_gradients(comm::Collective& collective);
+  /// `ownership`: who updates the weights. Where that is each rank a slice, and the team is the whole job, it
+  /// is the sums over all shards that they compute, besides the tree: see complete_sums().
+  void share_joint_gradients(comm::Collective& collective, Ownership ownership);
+  /// What the last train() left out of its tree, so that the sums there have unspecified values: once all
+  /// ranks of the team have waited for each other, and until the next train().
+  [[nodiscard]] const comm::CompleteSums& complete_sums() const { return complete_sums_; }
   /// After that: from now on whoever of a team is free computes some of the others' shards (shards_to_share),
   /// except in steps in which single shards are looked at. The same holds for train() and the tree, which
   /// takes slabs_with_shared(). All ranks compute with the same weights. During set-up. Collective.
@@ -147,6 +152,7 @@ class ShardEngine {
   std::vector<device::ShardJob> jobs_;  // their shards'
   std::vector<device::Totals> totals_;
   std::optional<JointShards> joint_;
+  comm::CompleteSums complete_sums_;
   std::unique_ptr<SharedShards> shared_;
   Profile* profile_ = nullptr;
 };

@@ -50,6 +50,8 @@ class ShardEngine::Training {
     offers_ = shared_ && !looks_at_shards;
     helps_ = shared_ && (!is_grouped_ || engine.grouping_.shares) && !fault::any();
     is_joint_ = joint_ && !looks_at_shards;
+    const bool any_rank_looks = (watch != nullptr && watch->shard >= 0) || fault::anywhere();
+    completes_ = joint_ && engine.joint_->can_complete() && !any_rank_looks;
     not_offered_ = offers_ ? engine.shared_->own().begin - shards_.begin : shards_.size();
     for (const SideWork& work : side) side_pieces_ += work.pieces;
   }
@@ -79,10 +81,13 @@ class ShardEngine::Training {
   void end() {
     if (shared_) add_helped();
     const auto times = [this](int worker) { return engine_.times_of(worker); };
-    if (is_joint_)
+    if (completes_)
+      joint_->complete(batch_, times);
+    else if (is_joint_)
       joint_->add_up(batch_, tree_, times);
     else if (joint_)
       joint_->help(tree_, times);
+    engine_.complete_sums_ = completes_ ? engine_.joint_->complete_sums() : comm::CompleteSums();
   }
 
  private:
@@ -234,9 +239,10 @@ class ShardEngine::Training {
   std::span<const SideWork> side_;
   Range shards_;
   bool is_grouped_ = false;
-  bool offers_ = false;    ///< some of its shards, to itself and others
-  bool helps_ = false;     ///< with what is offered
-  bool is_joint_ = false;  ///< not in a step in which single shards of the rank are looked at
+  bool offers_ = false;     ///< some of its shards, to itself and others
+  bool helps_ = false;      ///< with what is offered
+  bool is_joint_ = false;   ///< not in a step in which single shards of the rank are looked at
+  bool completes_ = false;  ///< joint gradients over all shards of the job; the same on all ranks
   std::optional<SharedShards::Step> shared_;
   std::optional<JointShards::Step> joint_;
   std::int64_t not_offered_ = 0;  ///< the first ones of the batch

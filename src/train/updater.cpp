@@ -35,9 +35,10 @@ Updater::Updater(comm::GradientReducer& reducer, optim::Optimizer& optimizer, Me
       workers_(workers),
       found_(static_cast<std::size_t>(workers.size())) {}
 
-std::optional<NotFinite> Updater::apply(std::span<const comm::Partial> partials, std::int64_t samples,
+std::optional<NotFinite> Updater::apply(std::span<const comm::Partial> partials,
+                                        const comm::CompleteSums& complete, std::int64_t samples,
                                         std::span<float> weights) {
-  reducer_.begin(partials);
+  reducer_.begin(partials, complete);
   std::ranges::fill(found_, std::nullopt);
   const Range owned = reducer_.owned();
   const std::int64_t blocks = owned.size() / Parameters::block;

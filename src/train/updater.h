@@ -22,8 +22,8 @@ class Updater {
 
   /// Collective; call Optimizer::begin_step before. Returns the first number in this rank's part that is not
   /// finite, in which case weights or state are spoilt.
-  std::optional<NotFinite> apply(std::span<const comm::Partial> partials, std::int64_t samples,
-                                 std::span<float> weights);
+  std::optional<NotFinite> apply(std::span<const comm::Partial> partials, const comm::CompleteSums& complete,
+                                 std::int64_t samples, std::span<float> weights);
 
  private:
   std::optional<NotFinite> update_block(std::int64_t first, float samples, std::span<float> weights);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
@@ -13,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/fault.h"
+#include "comm/gradient_reducer.h"
 #include "data/hdf5_dataset.h"
 #include "device/network_builder.h"
 #include "support/temporary_folder.h"
@@ -34,6 +37,8 @@ class JointShardsTest : public ::testing::TestWithParam<const char*> {
   JointShardsTest() {
     setenv("LOCKSTEP_COLLECTIVE", GetParam(), 1);
     collective_ = comm::make_collective(world_, network_.parameters.slab_size(), total_shards);
+    reducer_ = comm::make_gradient_reducer(config::Reproducibility::lockstep, *collective_,
+                                           network_.parameters.slab_size(), total_shards);
     weights_.resize(static_cast<std::size_t>(network_.parameters.slab_size()));
     generate_weights(network_.parameters, weights_);
     std::int64_t slabs = comm::LocalTree::slabs_needed(shards_, total_shards, workers_.size());
@@ -48,26 +53,35 @@ class JointShardsTest : public ::testing::TestWithParam<const char*> {
 
   const data::Batch& batch(const data::Stripes& stripes, int step) { return batch_.of_step(stripes, step); }
 
-  using Sums = std::vector<std::vector<float>>;
-  Sums train(ShardEngine& engine, comm::LocalTree& tree, const data::Batch& batch,
-             ShardWatch* watch = nullptr) {
+  /// The mean of the own slice of the gradient, as an update reads it.
+  std::vector<float> train(ShardEngine& engine, comm::LocalTree& tree, const data::Batch& batch,
+                           ShardWatch* watch = nullptr) {
     tree.reset();
     engine.weights_changed(weights_);
     engine.train(batch, tree, watch);
-    Sums sums;
-    for (const comm::Partial& partial : tree.partials())
-      sums.emplace_back(partial.data, partial.data + std::ssize(weights_));
     world_.barrier();  // as for a step's status
-    return sums;
+    reducer_->begin(tree.partials(), engine.complete_sums());
+    const Range own = reducer_->owned();
+    std::vector<float> mean(static_cast<std::size_t>(own.size()));
+    for (std::int64_t first = 0; first < own.size(); first += odd_block) {
+      const std::int64_t count = std::min(odd_block, own.size() - first);
+      reducer_->mean(
+          own.begin + first, static_cast<float>(batch.global_samples),
+          std::span(mean).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+    }
+    world_.barrier();  // others have read the sums
+    return mean;
   }
+  static constexpr std::int64_t odd_block = 700;  // which ends within layers
 
   comm::World world_;
   Range shards_ = comm::shards_of_rank(total_shards, world_.size(), world_.rank());
   WorkerPool workers_{1 + world_.rank() % 2, device::prepare_cpu_thread};
   std::unique_ptr<device::Backend> backend_ = device::make_cpu_backend();
-  device::Network network_ = testing::NetworkBuilder({300}).dense(256).relu().dense(4).build();
+  device::Network network_ = testing::NetworkBuilder({300}).dense(512).relu().dense(4).build();
   std::unique_ptr<device::JointGradients> joint_ = backend_->joint_gradients(network_);
   std::unique_ptr<comm::Collective> collective_;
+  std::unique_ptr<comm::GradientReducer> reducer_;
   std::vector<float> weights_;
   std::vector<std::span<float>> slabs_;
 
@@ -84,34 +98,46 @@ INSTANTIATE_TEST_SUITE_P(Kinds, JointShardsTest, ::testing::Values("", "mpi", "h
 /// Of 45 samples each shard has five or six; of three most ranks have none.
 TEST_P(JointShardsTest, GiveTheBitsOfSingleShards) {
   for (const std::int64_t samples : {45, 3}) {
-    const data::Stripes stripes(samples, samples, total_shards);
-    ShardEngine single(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
-    ShardEngine together(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
-    testing::HookedGradients gradients(*joint_);
-    together.join(gradients);
-    together.share_joint_gradients(*collective_);
-    comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
-    const auto sums = static_cast<std::int64_t>(comm::subtrees(shards_, total_shards).size());
+    for (const Ownership ownership : {Ownership::slices, Ownership::everything}) {
+      const data::Stripes stripes(samples, samples, total_shards);
+      ShardEngine single(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
+      ShardEngine together(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
+      testing::HookedGradients gradients(*joint_);
+      together.join(gradients);
+      together.share_joint_gradients(*collective_, ownership);
+      comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
+      const bool can_complete =
+          ownership == Ownership::slices && world_.size() > 1 && collective_->team().size == world_.size();
+      const auto sums = static_cast<std::int64_t>(comm::subtrees(shards_, total_shards).size());
 
-    for (int step = 0; step < 12; ++step) {
-      const data::Batch& batch = this->batch(stripes, step);
-      const Sums expected = train(single, tree, batch);
-      // Ranks are late in turn, with their shards or at each piece; and one looks at a single shard of its
-      // own.
-      const int late = step % world_.size();
-      const bool is_late = world_.rank() == late;
-      gradients.pause = std::chrono::milliseconds(is_late && step % 3 == 1 ? 2 : 0);
-      if (is_late && step % 3 == 2) std::this_thread::sleep_for(std::chrono::milliseconds(3));
-      ShardWatch watch{.shard = step % 4 == 3 ? step % total_shards : -1};
-      gradients.count = 0;
-      EXPECT_EQ(train(together, tree, batch, &watch), expected) << "step " << step;
-      EXPECT_EQ(watch.hash != 0, shards_.contains(watch.shard));
+      for (int step = 0; step < 15; ++step) {
+        SCOPED_TRACE(fmt::format("step {}", step));
+        const data::Batch& batch = this->batch(stripes, step);
+        const std::vector<float> expected = train(single, tree, batch);
+        // Ranks are late in turn, with their shards or at each piece; or one looks at a single shard of its
+        // own, or has a fault to come.
+        const int late = step % world_.size();
+        const bool is_late = world_.rank() == late;
+        gradients.pause = std::chrono::milliseconds(is_late && step % 5 == 1 ? 2 : 0);
+        if (is_late && step % 5 == 2) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+        ShardWatch watch{.shard = step % 5 == 3 ? step % total_shards : -1};
+        if (step % 5 == 4)
+          fault::arm(std::vector<fault::Fault>{{.rank = late, .step = 1000, .spec = fault::Nan{}}},
+                     world_.rank(), 1);
+        gradients.count = 0;
+        EXPECT_EQ(train(together, tree, batch, &watch), expected);
+        EXPECT_EQ(watch.hash != 0, shards_.contains(watch.shard));
+        const bool looks = shards_.contains(watch.shard) || fault::any();
+        const bool completes = can_complete && step % 5 < 3;
+        fault::arm({}, world_.rank(), 1);
 
-      std::int64_t done = gradients.count;
-      world_.sum({&done, 1});
-      std::int64_t wanted = shards_.contains(watch.shard) ? 0 : sums * joint_->pieces();
-      world_.sum({&wanted, 1});
-      EXPECT_EQ(done, wanted) << "each piece once";
+        EXPECT_EQ(together.complete_sums().ranges.empty(), !completes);
+        std::int64_t done = gradients.count;
+        world_.sum({&done, 1});
+        std::int64_t wanted = looks ? 0 : sums * joint_->pieces();
+        world_.sum({&wanted, 1});
+        EXPECT_EQ(done, completes ? joint_->pieces() : wanted) << "each piece once";
+      }
     }
   }
 }
@@ -123,11 +149,13 @@ TEST_P(JointShardsTest, AreDoneByWhoeverOfTheTeamIsFree) {
   const bool is_slow = collective_->team().place == 0;
   gradients.pause = std::chrono::milliseconds(is_slow ? 50 : 0);
   engine.join(gradients);
-  engine.share_joint_gradients(*collective_);
+  engine.share_joint_gradients(*collective_, Ownership::slices);
   comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
   train(engine, tree, batch(stripes, 0));
-  const std::int64_t own = std::ssize(tree.partials()) * joint_->pieces();
-  ASSERT_GT(own, 2);
+  const bool completes = !engine.complete_sums().ranges.empty();
+  const std::int64_t own = completes ? piece(joint_->pieces(), world_.size(), world_.rank()).size()
+                                     : std::ssize(tree.partials()) * joint_->pieces();
+  ASSERT_GT(own, 1);
   if (collective_->team().size == 1) {
     EXPECT_EQ(gradients.count, own);
   } else if (is_slow) {
@@ -139,10 +167,10 @@ TEST_P(JointShardsTest, WaitForNoRankThatFailed) {
   const data::Stripes stripes(45, 45, total_shards);
   ShardEngine engine(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
   engine.join(*joint_);
-  engine.share_joint_gradients(*collective_);
+  engine.share_joint_gradients(*collective_, Ownership::slices);
   comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
   const data::Batch& batch = this->batch(stripes, 0);
-  const Sums expected = train(engine, tree, batch);
+  const std::vector<float> expected = train(engine, tree, batch);
 
   const bool fails = world_.rank() == world_.size() - 1;
   if (fails) {

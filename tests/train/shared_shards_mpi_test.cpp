@@ -128,7 +128,7 @@ class SharedShardsTest : public ::testing::TestWithParam<Kind> {
     if (joint_) engine->join(*joint_);
     if (!shares) return engine;
     engine->share_packing(*collective_, Ownership::slices);
-    engine->share_joint_gradients(*collective_);
+    engine->share_joint_gradients(*collective_, Ownership::everything);  // into the tree
     engine->share_shards(*collective_);
     return engine;
   }

@@ -62,7 +62,7 @@ class UpdaterOnRanks : public ::testing::Test {
     MemoryCheck memory(parameters_, Ownership::slices, reducer_->owned(), optimizer_->state(), workers_);
     Updater updater(*reducer_, *optimizer_, memory, workers_);
     optimizer_->begin_step(1, learning_rate);
-    const std::optional<NotFinite> found = updater.apply(partials_, samples, weights_);
+    const std::optional<NotFinite> found = updater.apply(partials_, {}, samples, weights_);
     reducer_->end(weights_);
     return found;
   }
