@@ -17,7 +17,8 @@
 // transform touches all points of a tile or filter, and powers of two would put them into a few sets of the
 // cache.
 //
-// Where few outputs are alive behind a ReLU and a pool, backward goes by the definition (alive-inl.h).
+// Where few outputs are alive behind a ReLU and a pool, backward goes by the definition (alive-inl.h). Where
+// that may be, uᵀ is not packed in each step: who needs it in spite of it transposes u.
 #if defined(LOCKSTEP_FUSED_WINOGRAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_FUSED_WINOGRAD_INL_H_
 #undef LOCKSTEP_FUSED_WINOGRAD_INL_H_
@@ -69,17 +70,20 @@ struct Winograd {
     const std::int64_t tiles = layout.strip_rows * Tiles::columns(problem);
     layout.in_point = odd_lines(tiles * layout.in_stride);
     layout.out_point = odd_lines(tiles * layout.out_stride);
-    layout.packed =
-        Weights::floats(problem, layout) + (data_gradient ? Weights::transposed_floats(problem, layout) : 0);
-    layout.packing_pieces = Weights::pieces(problem, layout) * (data_gradient ? 2 : 1);
+    layout.packed = Weights::floats(problem, layout);
+    layout.packing_pieces = Weights::pieces(problem, layout);
+    layout.forward_workspace =
+        points * (layout.in_point + layout.out_point) + Tiles::windows * staging_of(problem);
+    layout.backward_workspace = layout.forward_workspace + Weights::floats(problem, layout);
     if (data_gradient && AliveGradients::suits(problem)) {
       layout.alive_filters = layout.packed;
       layout.packed += AliveGradients::packed_floats(problem);
       ++layout.packing_pieces;
+      layout.backward_workspace += Weights::transposed_floats(problem, layout);
+    } else if (data_gradient) {
+      layout.packed += Weights::transposed_floats(problem, layout);
+      layout.packing_pieces *= 2;
     }
-    layout.forward_workspace =
-        points * (layout.in_point + layout.out_point) + Tiles::windows * staging_of(problem);
-    layout.backward_workspace = layout.forward_workspace + Weights::floats(problem, layout);
     if (AliveGradients::suits(problem))
       layout.backward_workspace =
           std::max(layout.backward_workspace, AliveGradients::workspace_floats(problem));
@@ -97,12 +101,13 @@ struct Winograd {
 
   /// The parts of the workspace.
   struct Workspace {
-    float *v, *m, *staging, *du;
+    float *v, *m, *staging, *du, *transposed;
     Workspace(const Problem& problem, const Layout& layout, float* memory)
         : v(memory),
           m(v + points * layout.in_point),
           staging(m + points * layout.out_point),
-          du(staging + Tiles::windows * staging_of(problem)) {}
+          du(staging + Tiles::windows * staging_of(problem)),
+          transposed(du + Weights::floats(problem, layout)) {}
   };
 
   static void forward(const Problem& problem, const Layout& layout, const Forward& pass) {
@@ -147,6 +152,10 @@ struct Winograd {
     const std::int64_t filter = Weights::point(problem, layout);
     const std::int64_t data_filter = Weights::transposed_point(problem, layout);
     const float* data_weights = pass.packed + Weights::floats(problem, layout);
+    if (pass.dx != nullptr && layout.alive_filters > 0) {
+      Weights::transpose(problem, layout, pass.packed, workspace.transposed);
+      data_weights = workspace.transposed;
+    }
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     const std::int64_t all = Tiles::all_rows(problem);
     for (std::int64_t begin = 0; begin < all; begin += layout.strip_rows) {

@@ -74,6 +74,34 @@ struct WinogradWeights {
     }
   }
 
+  /// From u what pack() makes of the weights for u transposed, the same bits: for who needs it so seldom that
+  /// it should not be packed in each step.
+  static void transpose(const Problem& problem, const Layout& layout, const float* u, float* transposed) {
+    for (int p = 0; p < n * n; ++p) {
+      for (std::int64_t in = 0; in < layout.in_stride; in += 4)
+        transpose_rows(problem, layout, in, u, transposed);
+      u += point(problem, layout);
+      transposed += transposed_point(problem, layout);
+    }
+  }
+
+  /// Four rows of a point of u, or what there is of them, with zeros behind the last.
+  static void transpose_rows(const Problem& problem, const Layout& layout, std::int64_t in, const float* u,
+                             float* transposed) {
+    constexpr std::int64_t width = std::min<std::int64_t>(4, half_lanes);  // divides in_stride
+    for_each_vector(problem.out_channels, [&](auto d, std::int64_t c, auto count) {
+      const auto row = [&](std::int64_t i) {
+        return i < problem.in_channels ? hn::LoadU(d, u + i * layout.out_stride + c) : hn::Zero(d);
+      };
+      HWY_ALIGN float quadruples[4 * hn::MaxLanes(d)];
+      hn::StoreInterleaved4(row(in), row(in + 1), row(in + 2), row(in + 3), d, quadruples);
+      for (std::int64_t i = 0; i < count; ++i)
+        for (std::int64_t j = 0; j < 4 && in + j < layout.in_stride; j += width)
+          std::memcpy(transposed + (c + i) * layout.in_stride + in + j, quadruples + 4 * i + j,
+                      width * sizeof(float));
+    });
+  }
+
   /// First the pieces of u, then those of u transposed.
   static void pack(const Problem& problem, const Layout& layout, std::int64_t piece, const float* weights,
                    float* packed) {
