@@ -46,6 +46,11 @@ bool hits_shard(const ArmedFault& armed, std::int64_t setting, Range shards, std
   return shard == shards.begin + static_cast<std::int64_t>(choose(setting, armed.random[3], count));
 }
 
+bool damages_gradient(const Fault& fault) {
+  const auto* const flip = std::get_if<Flip>(&fault.spec);
+  return std::holds_alternative<Nan>(fault.spec) || (flip != nullptr && flip->target == Target::gradient);
+}
+
 std::string_view name_of(Target target) {
   switch (target) {
     case Target::owned_weight:
@@ -63,7 +68,7 @@ std::string_view name_of(Target target) {
 }  // namespace
 
 std::atomic<bool> detail::armed = false;
-std::atomic<bool> detail::armed_anywhere = false;
+std::atomic<bool> detail::damages_gradients = false;
 
 void arm(std::span<const Fault> faults, std::int64_t rank, std::uint64_t seed) {
   own_rank = rank;
@@ -75,7 +80,7 @@ void arm(std::span<const Fault> faults, std::int64_t rank, std::uint64_t seed) {
     own_faults.emplace_back(faults[i], key.words(0, static_cast<std::uint64_t>(faults[i].step), 0));
   }
   detail::armed = !own_faults.empty();
-  detail::armed_anywhere = !faults.empty();
+  detail::damages_gradients = std::ranges::any_of(faults, damages_gradient);
 }
 
 void detail::begin_step(std::int64_t step) {

@@ -53,7 +53,7 @@ struct Fault {
 
 namespace detail {
 extern std::atomic<bool> armed;
-extern std::atomic<bool> armed_anywhere;
+extern std::atomic<bool> damages_gradients;
 void begin_step(std::int64_t step);
 void stall(Place place, std::optional<std::int64_t> step);
 void damage_gradient(Range shards, std::int64_t shard, std::span<float> gradient);
@@ -65,9 +65,10 @@ inline bool any() {
   return detail::armed.load(std::memory_order_relaxed);
 }
 
-/// Whether any rank has some.
-inline bool anywhere() {
-  return detail::armed_anywhere.load(std::memory_order_relaxed);
+/// Whether any rank has some that damage_gradient() brings about, so that shards must have a gradient of
+/// their own.
+inline bool damages_gradients() {
+  return detail::damages_gradients.load(std::memory_order_relaxed);
 }
 
 /// From now on this process is `rank` and has its faults of the list, which is the same on all ranks, instead

@@ -17,8 +17,9 @@ namespace lockstep::comm {
 ///
 /// It goes by rounds, the same on all ranks of the team. In each, a rank writes what its pieces need into
 /// memory() and notes() of its own place; then Round::offer(); then, on each of its workers, take() until
-/// there is none; then finish(), or meet_team(). Who should not wait for offers that are still to come calls
-/// take_of() instead, for each place. Between a round and the next all ranks of the team must have
+/// there is none; then finish(), or meet_team(). Where a piece needs what other ranks wrote, too, the main
+/// thread calls wait_for_offers() before any is taken. Who should not wait for offers that are still to come
+/// calls take_of() instead, for each place. Between a round and the next all ranks of the team must have
 /// waited for each other, in meet_team() or for something else that each of them brings.
 ///
 /// Happens-before: what a rank writes before offer() is seen by whoever takes a piece of it, and what is
@@ -77,8 +78,8 @@ class TeamWork {
     [[nodiscard]] std::optional<Piece> take(bool is_main);
     /// Returns when all ranks of the team have made their offers, and what they wrote before is seen.
     void wait_for_offers();
-    /// Whether the rank at this place has made its offer in this round, whose notes can be read then. Any
-    /// thread.
+    /// Whether the rank at this place has made its offer in this round. Its notes can be read then, as far as
+    /// it has come to write them. Any thread.
     [[nodiscard]] bool has_offer(int place) const;
     /// The next piece of that rank; none if there is no offer yet. Any thread.
     [[nodiscard]] std::optional<Piece> take_of(int place) {

@@ -50,7 +50,7 @@ class JointGradients {
   [[nodiscard]] virtual std::span<const Range> ranges() const = 0;
   /// Floats that a shard of so many samples keeps for it.
   [[nodiscard]] virtual std::int64_t kept_floats(std::int64_t samples) const = 0;
-  /// The work comes in so many pieces, which write different floats.
+  /// The work comes in so many pieces, which write different floats, by and large in ascending order.
   [[nodiscard]] virtual std::int64_t pieces() const = 0;
   /// Writes a piece of the sum over `shards`, a power of two of them and at most most_joint_shards, into a
   /// gradient slab. They are added in a binary tree over their order, ((g0+g1)+(g2+g3))+…: the same bits as

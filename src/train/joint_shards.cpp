@@ -81,8 +81,7 @@ void JointShards::share(comm::Collective& collective, Ownership ownership) {
   for (int place = 0; place < team_->ranks(); ++place) shards += Notes(notes(place)).shards();
   make_room(shards);
   if (team_->ranks() > 1 && collective.is_one_team() && ownership == Ownership::slices)
-    complete_ = collective.make_common(complete_bytes(gradients_) / static_cast<std::int64_t>(sizeof(float)),
-                                       "the gradients of large dense layers");
+    complete_ = collective.make_common(complete_floats(gradients_), "sums of large dense layers' gradients");
 }
 
 std::span<std::int64_t> JointShards::notes(int place) {
@@ -99,8 +98,9 @@ float* JointShards::kept(int place, std::int64_t shard) {
 }
 
 std::int64_t JointShards::bytes() const {
-  const std::int64_t of_shards = shards_ * floats_ * static_cast<std::int64_t>(sizeof(float));
-  return of_shards + (can_complete() && team_->place() == 0 ? complete_bytes(gradients_) : 0);
+  std::int64_t floats = shards_ * floats_;
+  if (can_complete() && team_->place() == 0) floats += complete_floats(gradients_);
+  return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
 void JointShards::note_samples(const data::Batch& batch) {
@@ -149,6 +149,14 @@ void JointShards::complete_piece(std::int64_t piece, int worker) {
   gradients_.add_up(piece, shards.first(found), complete_.data());
 }
 
+/// If this rank fails before it has noted what its shards keep, they count as empty for others that complete
+/// sums: what they keep is then unspecified, and may be of another length than was noted last.
+JointShards::Step::Step(JointShards& joint) : joint_(joint) {
+  const Notes notes(joint_.own_notes());
+  for (std::size_t shard = 0; shard < notes.shards(); ++shard) notes.samples(shard) = 0;
+  if (joint_.team_) round_.emplace(*joint_.team_);
+}
+
 void JointShards::Step::add_up(const data::Batch& batch, const comm::LocalTree& tree,
                                const TimesOfWorker& times_of) {
   joint_.note_samples(batch);
@@ -161,13 +169,16 @@ void JointShards::Step::add_up(const data::Batch& batch, const comm::LocalTree& 
                       .count = sum.tree.count,
                       .slab = static_cast<std::int64_t>(number)});
   }
-  run(static_cast<std::int64_t>(tree.sum_count()) * joint_.gradients_.pieces(), Begin::at_once, times_of,
-      [&](int place, std::int64_t piece, int worker) { joint_.add_up_piece(place, piece, worker, tree); });
+  run_sums(static_cast<std::int64_t>(tree.sum_count()) * joint_.gradients_.pieces(), tree, times_of);
 }
 
 void JointShards::Step::help(const comm::LocalTree& tree, const TimesOfWorker& times_of) {
-  if (!round_) return;
-  run(0, Begin::at_once, times_of,
+  if (round_) run_sums(0, tree, times_of);
+}
+
+void JointShards::Step::run_sums(std::int64_t pieces, const comm::LocalTree& tree,
+                                 const TimesOfWorker& times_of) {
+  run(pieces, Begin::at_once, times_of,
       [&](int place, std::int64_t piece, int worker) { joint_.add_up_piece(place, piece, worker, tree); });
 }
 

@@ -50,9 +50,9 @@ class JointShards {
   [[nodiscard]] float* kept(int place, std::int64_t shard);
   /// Of what this rank keeps: of its shards, and at the first place of a team the complete sums.
   [[nodiscard]] std::int64_t bytes() const;
-  /// Of complete_sums().
-  static std::int64_t complete_bytes(const device::JointGradients& gradients) {
-    return gradients.ranges().back().end * static_cast<std::int64_t>(sizeof(float));
+  /// That complete_sums() take.
+  static std::int64_t complete_floats(const device::JointGradients& gradients) {
+    return gradients.ranges().back().end;
   }
 
   /// The times of a worker, or null.
@@ -62,9 +62,7 @@ class JointShards {
   /// add_up() or help(), or all of them complete(), unless they fail. Main thread.
   class Step {
    public:
-    explicit Step(JointShards& joint) : joint_(joint) {
-      if (joint_.team_) round_.emplace(*joint_.team_);
-    }
+    explicit Step(JointShards& joint);
     /// Adds up the gradients of all shards of the batch: into the sums of `tree`, to which all were added.
     void add_up(const data::Batch& batch, const comm::LocalTree& tree, const TimesOfWorker& times_of);
     /// Adds up the gradients of all shards of the job, once all ranks have come here: into complete_sums().
@@ -74,6 +72,7 @@ class JointShards {
 
    private:
     enum class Begin : std::uint8_t { at_once, when_all_have_come };
+    void run_sums(std::int64_t pieces, const comm::LocalTree& tree, const TimesOfWorker& times_of);
     template <class AddUp>
     void run(std::int64_t pieces, Begin begin, const TimesOfWorker& times_of, const AddUp& add_up);
 

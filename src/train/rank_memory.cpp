@@ -97,7 +97,7 @@ std::int64_t joint_bytes(const device::Network& network, device::Backend& backen
   const std::vector<std::int64_t> sizes = shard_sizes(stripes, shards);
   const std::int64_t kept =
       sizes.empty() ? 0 : shards.size() * joint->kept_floats(sizes.front()) * float_bytes;
-  return kept + (completes ? JointShards::complete_bytes(*joint) : 0);
+  return kept + (completes ? JointShards::complete_floats(*joint) * float_bytes : 0);
 }
 
 /// To compute any shard again, on one thread: an ArithmeticCheck.

@@ -45,19 +45,19 @@ class ShardEngine::Training {
     if (engine.shared_) shared_.emplace(*engine.shared_);
     if (engine.joint_) joint_.emplace(*engine.joint_);
     const bool is_watched = watch != nullptr && shards_.contains(watch->shard);
-    const bool looks_at_shards = is_watched || fault::any();
     is_grouped_ = engine.grouping_.size > 1;
-    offers_ = shared_ && !looks_at_shards;
+    offers_ = shared_ && !is_watched && !fault::any();
     helps_ = shared_ && (!is_grouped_ || engine.grouping_.shares) && !fault::any();
-    is_joint_ = joint_ && !looks_at_shards;
-    const bool any_rank_looks = (watch != nullptr && watch->shard >= 0) || fault::anywhere();
-    completes_ = joint_ && engine.joint_->can_complete() && !any_rank_looks;
+    is_joint_ = joint_ && !is_watched && !fault::damages_gradients();
+    const bool any_rank_watches = watch != nullptr && watch->shard >= 0;
+    completes_ = is_joint_ && !any_rank_watches && engine.joint_->can_complete();
     not_offered_ = offers_ ? engine.shared_->own().begin - shards_.begin : shards_.size();
     for (const SideWork& work : side) side_pieces_ += work.pieces;
   }
 
   /// Before the workers begin.
   void begin() {
+    engine_.complete_sums_ = {};
     engine_.prepare(batch_);
     if (is_joint_) tree_.set_apart();
     if (offers_) shared_->offer(batch_, tree_);
@@ -87,7 +87,7 @@ class ShardEngine::Training {
       joint_->add_up(batch_, tree_, times);
     else if (joint_)
       joint_->help(tree_, times);
-    engine_.complete_sums_ = completes_ ? engine_.joint_->complete_sums() : comm::CompleteSums();
+    if (completes_) engine_.complete_sums_ = engine_.joint_->complete_sums();
   }
 
  private:

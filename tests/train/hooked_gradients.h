@@ -21,11 +21,15 @@ class HookedGradients final : public device::JointGradients {
   [[nodiscard]] std::int64_t pieces() const override { return gradients_.pieces(); }
   void add_up(std::int64_t piece, std::span<const device::KeptShard> shards, float* slab) const override {
     ++count;
+    std::int64_t all = 0;
+    for (const device::KeptShard& shard : shards) all += shard.samples;
+    samples = all;
     if (pause.count() > 0) std::this_thread::sleep_for(pause);
     gradients_.add_up(piece, shards, slab);
   }
   mutable std::atomic<std::int64_t> count = 0;
-  std::chrono::milliseconds pause{0};  ///< before each piece
+  mutable std::atomic<std::int64_t> samples = 0;  ///< of all shards, in the last call
+  std::chrono::milliseconds pause{0};             ///< before each piece
 
  private:
   const device::JointGradients& gradients_;

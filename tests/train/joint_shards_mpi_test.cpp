@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/fault.h"
@@ -53,13 +54,19 @@ class JointShardsTest : public ::testing::TestWithParam<const char*> {
 
   const data::Batch& batch(const data::Stripes& stripes, int step) { return batch_.of_step(stripes, step); }
 
-  /// The mean of the own slice of the gradient, as an update reads it.
-  std::vector<float> train(ShardEngine& engine, comm::LocalTree& tree, const data::Batch& batch,
-                           ShardWatch* watch = nullptr) {
+  /// A step up to its status.
+  void compute(ShardEngine& engine, comm::LocalTree& tree, const data::Batch& batch,
+               ShardWatch* watch = nullptr) {
     tree.reset();
     engine.weights_changed(weights_);
     engine.train(batch, tree, watch);
-    world_.barrier();  // as for a step's status
+    world_.barrier();
+  }
+
+  /// The mean of the own slice of the gradient, as an update reads it.
+  std::vector<float> train(ShardEngine& engine, comm::LocalTree& tree, const data::Batch& batch,
+                           ShardWatch* watch = nullptr) {
+    compute(engine, tree, batch, watch);
     reducer_->begin(tree.partials(), engine.complete_sums());
     const Range own = reducer_->owned();
     std::vector<float> mean(static_cast<std::size_t>(own.size()));
@@ -110,31 +117,32 @@ TEST_P(JointShardsTest, GiveTheBitsOfSingleShards) {
           ownership == Ownership::slices && world_.size() > 1 && collective_->team().size == world_.size();
       const auto sums = static_cast<std::int64_t>(comm::subtrees(shards_, total_shards).size());
 
-      for (int step = 0; step < 15; ++step) {
+      for (int step = 0; step < 18; ++step) {
         SCOPED_TRACE(fmt::format("step {}", step));
         const data::Batch& batch = this->batch(stripes, step);
         const std::vector<float> expected = train(single, tree, batch);
         // Ranks are late in turn, with their shards or at each piece; or one looks at a single shard of its
-        // own, or has a fault to come.
+        // own, or has a fault to come, of a gradient or another.
         const int late = step % world_.size();
         const bool is_late = world_.rank() == late;
-        gradients.pause = std::chrono::milliseconds(is_late && step % 5 == 1 ? 2 : 0);
-        if (is_late && step % 5 == 2) std::this_thread::sleep_for(std::chrono::milliseconds(3));
-        ShardWatch watch{.shard = step % 5 == 3 ? step % total_shards : -1};
-        if (step % 5 == 4)
-          fault::arm(std::vector<fault::Fault>{{.rank = late, .step = 1000, .spec = fault::Nan{}}},
-                     world_.rank(), 1);
+        const int what = step % 6;
+        gradients.pause = std::chrono::milliseconds(is_late && what == 1 ? 2 : 0);
+        if (is_late && what == 2) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+        ShardWatch watch{.shard = what == 3 ? step % total_shards : -1};
+        fault::Fault fault{.rank = late, .step = 1000, .spec = fault::Nan{}};
+        if (what == 5) fault.spec = fault::Stall{};
+        if (what >= 4) fault::arm({&fault, 1}, world_.rank(), 1);
         gradients.count = 0;
         EXPECT_EQ(train(together, tree, batch, &watch), expected);
-        EXPECT_EQ(watch.hash != 0, shards_.contains(watch.shard));
-        const bool looks = shards_.contains(watch.shard) || fault::any();
-        const bool completes = can_complete && step % 5 < 3;
         fault::arm({}, world_.rank(), 1);
+        EXPECT_EQ(watch.hash != 0, shards_.contains(watch.shard));
+        const bool is_single = shards_.contains(watch.shard) || what == 4;
+        const bool completes = can_complete && what != 3 && what != 4;
 
         EXPECT_EQ(together.complete_sums().ranges.empty(), !completes);
         std::int64_t done = gradients.count;
         world_.sum({&done, 1});
-        std::int64_t wanted = looks ? 0 : sums * joint_->pieces();
+        std::int64_t wanted = is_single ? 0 : sums * joint_->pieces();
         world_.sum({&wanted, 1});
         EXPECT_EQ(done, completes ? joint_->pieces() : wanted) << "each piece once";
       }
@@ -163,33 +171,45 @@ TEST_P(JointShardsTest, AreDoneByWhoeverOfTheTeamIsFree) {
   }
 }
 
+/// Steps of 45 samples and of eight, so that what shards keep is longer or shorter than the step before.
 TEST_P(JointShardsTest, WaitForNoRankThatFailed) {
-  const data::Stripes stripes(45, 45, total_shards);
+  const data::Stripes stripes(53, 45, total_shards);
   ShardEngine engine(*backend_, network_, device::Mode::training, stripes, shards_, workers_);
-  engine.join(*joint_);
+  testing::HookedGradients gradients(*joint_);
+  engine.join(gradients);
   engine.share_joint_gradients(*collective_, Ownership::slices);
   comm::LocalTree tree(shards_, total_shards, slabs_, joint_->ranges());
-  const data::Batch& batch = this->batch(stripes, 0);
-  const std::vector<float> expected = train(engine, tree, batch);
+  std::vector<std::vector<float>> expected;
+  for (const int step : {0, 1}) expected.push_back(train(engine, tree, batch(stripes, step)));
 
   const bool fails = world_.rank() == world_.size() - 1;
-  if (fails) {
-    engine.stay_away();  // its batch did not come
-    world_.barrier();
-  } else {
-    EXPECT_EQ(train(engine, tree, batch), expected);
+  std::int64_t of_others = 0;
+  constexpr std::int64_t none = -1;  // by a rank whose pieces were taken by others
+  for (const int step : {0, 1, 0}) {
+    const data::Batch& batch = this->batch(stripes, step);
+    gradients.samples = none;
+    if (!fails) {
+      for (const data::ShardBatch& shard : batch.shards) of_others += shard.count;
+      compute(engine, tree, batch);
+    } else if (step == 1) {
+      engine.stay_away();  // its batch did not come
+      world_.barrier();
+    } else {  // while it computes
+      tree.reset();
+      const std::array bad{SideWork{.pieces = 1,
+                                    .run = [](std::int64_t, int) { throw std::runtime_error("no memory"); },
+                                    .time = &WorkerTimes::checking}};
+      EXPECT_THROW(engine.train(batch, tree, nullptr, bad), std::runtime_error);
+      world_.barrier();
+    }
+    std::int64_t samples = std::exchange(of_others, 0);
+    world_.sum({&samples, 1});
+    if (!fails && !engine.complete_sums().ranges.empty() && gradients.samples != none) {
+      EXPECT_EQ(gradients.samples, samples) << "shards of the rank that failed count as empty";
+    }
   }
-  if (fails) {  // while it computes
-    tree.reset();
-    const std::array bad{SideWork{.pieces = 1,
-                                  .run = [](std::int64_t, int) { throw std::runtime_error("no memory"); },
-                                  .time = &WorkerTimes::checking}};
-    EXPECT_THROW(engine.train(batch, tree, nullptr, bad), std::runtime_error);
-    world_.barrier();
-  } else {
-    EXPECT_EQ(train(engine, tree, batch), expected);
-  }
-  EXPECT_EQ(train(engine, tree, batch), expected);
+  for (const int step : {0, 1})
+    EXPECT_EQ(train(engine, tree, batch(stripes, step)), expected[static_cast<std::size_t>(step)]);
 }
 
 /// A set of which one rank cannot read a row.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -58,11 +59,11 @@ class UpdaterOnRanks : public ::testing::Test {
 
   static float start_of(std::size_t offset) { return static_cast<float>(offset % 7); }
 
-  std::optional<NotFinite> apply(double learning_rate = 1) {
+  std::optional<NotFinite> apply(double learning_rate = 1, const comm::CompleteSums& complete = {}) {
     MemoryCheck memory(parameters_, Ownership::slices, reducer_->owned(), optimizer_->state(), workers_);
     Updater updater(*reducer_, *optimizer_, memory, workers_);
     optimizer_->begin_step(1, learning_rate);
-    const std::optional<NotFinite> found = updater.apply(partials_, {}, samples, weights_);
+    const std::optional<NotFinite> found = updater.apply(partials_, complete, samples, weights_);
     reducer_->end(weights_);
     return found;
   }
@@ -97,6 +98,25 @@ class UpdaterOnRanks : public ::testing::Test {
 
 TEST_F(UpdaterOnRanks, EveryRankHasTheNewWeights) {
   EXPECT_FALSE(apply().has_value());
+  for (std::size_t i = 0; i < weights_.size(); ++i)
+    ASSERT_EQ(weights_[i], start_of(i) - gradient_of_all(static_cast<std::int64_t>(i)) / samples) << i;
+}
+
+/// Of ranges that begin and end within blocks and slices, one of them right behind another, and one with the
+/// slab's last numbers.
+TEST_F(UpdaterOnRanks, CompleteSumsCountInsteadOfPartialOnes) {
+  const std::int64_t size = parameters_.slab_size();
+  const std::array<Range, 4> ranges{
+      {{5, 700}, {700, 3100}, {size / 2 - 9, size / 2 + 1500}, {size - 33, size}}};
+  const std::span<float> sums = collective_->make_common(size, "complete sums");
+  for (const Range& range : ranges) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) {
+      if (i % world_.size() == world_.rank()) sums[static_cast<std::size_t>(i)] = gradient_of_all(i);
+      for (std::size_t partial = 0; partial < partials_.size(); ++partial)
+        slabs_[partial][static_cast<std::size_t>(i)] = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+  EXPECT_FALSE(apply(1, {.ranges = ranges, .slab = sums.data()}).has_value());
   for (std::size_t i = 0; i < weights_.size(); ++i)
     ASSERT_EQ(weights_[i], start_of(i) - gradient_of_all(static_cast<std::int64_t>(i)) / samples) << i;
 }

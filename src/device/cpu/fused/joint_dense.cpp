@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <ranges>
 #include <variant>
 
 #include "base/check.h"
@@ -33,7 +34,7 @@ class Joint final : public JointGradients {
   void add_up(std::int64_t piece, std::span<const KeptShard> shards, float* slab) const override {
     check(std::has_single_bit(shards.size()), "the shards of a complete subtree are a power of two");
     check(shards.size() <= device::most_joint_shards, "so many shards can be added up at once");
-    for (const JointDense& layer : layers_) {
+    for (const JointDense& layer : std::views::reverse(layers_)) {  // as in the slab
       if (piece < layer.pieces()) return layer.add_up(piece, shards, slab);
       piece -= layer.pieces();
     }

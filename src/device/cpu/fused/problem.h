@@ -44,7 +44,8 @@ struct Layout {
   std::int64_t strip_rows = 0;
   /// Winograd: from one point of the transform domain to the next in the transformed input and output.
   std::int64_t in_point = 0, out_point = 0;
-  std::int64_t alive_filters = 0;  ///< where those of AliveGradients are packed; 0: nowhere
+  std::int64_t alive_filters = 0;       ///< where those of AliveGradients are packed; 0: nowhere
+  std::int64_t transposed_filters = 0;  ///< Winograd: where uᵀ is packed; 0: nowhere
 };
 
 }  // namespace lockstep::device::cpu::fused

@@ -81,6 +81,7 @@ struct Winograd {
       ++layout.packing_pieces;
       layout.backward_workspace += Weights::transposed_floats(problem, layout);
     } else if (data_gradient) {
+      layout.transposed_filters = layout.packed;
       layout.packed += Weights::transposed_floats(problem, layout);
       layout.packing_pieces *= 2;
     }
@@ -151,11 +152,10 @@ struct Winograd {
     const Workspace workspace(problem, layout, pass.workspace);
     const std::int64_t filter = Weights::point(problem, layout);
     const std::int64_t data_filter = Weights::transposed_point(problem, layout);
-    const float* data_weights = pass.packed + Weights::floats(problem, layout);
-    if (pass.dx != nullptr && layout.alive_filters > 0) {
-      Weights::transpose(problem, layout, pass.packed, workspace.transposed);
-      data_weights = workspace.transposed;
-    }
+    const bool transposes = pass.dx != nullptr && layout.transposed_filters == 0;
+    if (transposes) Weights::transpose(problem, layout, pass.packed, workspace.transposed);
+    const float* const data_weights =
+        transposes ? workspace.transposed : pass.packed + layout.transposed_filters;
     if (pass.dbias != nullptr) clear(pass.dbias, problem.out_channels);
     const std::int64_t all = Tiles::all_rows(problem);
     for (std::int64_t begin = 0; begin < all; begin += layout.strip_rows) {

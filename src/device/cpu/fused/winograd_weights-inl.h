@@ -114,7 +114,7 @@ struct WinogradWeights {
     else
       pack_rows(lockstep::piece(problem.out_channels, pieces, piece - pieces), problem.in_channels, weights,
                 out_filter, taps, layout.in_stride, transposed_point(problem, layout),
-                packed + floats(problem, layout));
+                packed + layout.transposed_filters);
   }
 
   /// The weights' gradient from du.
