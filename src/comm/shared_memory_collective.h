@@ -32,10 +32,10 @@ namespace lockstep::comm {
 ///
 /// Common and visible memory take meetings of their own (meet_team), behind what was written there, or
 /// counters within it (TeamWork): an offer carries what a piece needs to whoever takes it, `done` what that
-/// wrote to the owner. (CompleteSums go to all: they are written before the step's status, and read behind A.)
-/// That nobody reads it any more when it is written again is the caller's concern. Before
-/// meeting A ranks may also write into each other's slabs, through slab_of(), if the owner then knows that
-/// they are through; A carries that on to all.
+/// wrote to the owner. (CompleteSums go to all: they are written before the step's status, and read behind
+/// A.) That nobody reads it any more when it is written again is the caller's concern. Before meeting A ranks
+/// may also write into each other's slabs, through slab_of(), if the owner then knows that they are through;
+/// A carries that on to all.
 ///
 /// No rank comes to a meeting with a message that it waits for, and each helps the messages of its host on
 /// while it waits there.
